@@ -1,0 +1,73 @@
+# Every command a developer needs. Needs make, Python 3.11-3.13 and, for `make test`, C and C++ compilers.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench format map lock clean
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CORE := $(VENV)/core.stamp
+TESTS := $(VENV)/test.stamp
+STEP := .ci/step
+
+help:  ## what can be done here
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(CORE)  ## set up the light core in .venv and analyse the bundled posts
+	@$(BIN)/hybrid-mmsa demo
+
+test: $(TESTS)  ## set up everything and run every check
+	@$(STEP) "format" $(BIN)/ruff format --check .
+	@$(STEP) "lint" $(BIN)/ruff check .
+	@$(STEP) "types" $(BIN)/mypy
+	@$(STEP) "wheel, used outside the checkout" .ci/wheel $(BIN)/python
+	@$(STEP) "tests" $(BIN)/python -m pytest
+
+bench: $(TESTS)  ## speed and size beside a ViT-B/32 CLIP in torch
+	@$(BIN)/python eval/bench/bench.py
+
+format: $(TESTS)  ## rewrite the sources in house style
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+map: $(CORE)  ## write the file map of CONTRIBUTING.md again
+	@$(BIN)/python .ci/filemap
+
+clean:  ## remove the environment and everything built
+	rm -rf $(VENV) build dist .ruff_cache
+
+$(VENV)/bin/python:
+	@if [ -z "$(PYTHON)" ]; then echo "Python 3.11, 3.12 or 3.13 is needed and none was found; name one: make demo PYTHON=..." >&2; exit 1; fi
+	@$(STEP) "environment in $(VENV)" $(PYTHON) -m venv $(VENV)
+
+$(CORE): requirements/core.lock pyproject.toml hybrid_mmsa/_version.py | $(VENV)/bin/python
+	@$(STEP) "light core" $(PIP) install -qq --require-hashes -r requirements/core.lock
+	@$(PIP) install -qq --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(TESTS): requirements/test.lock $(CORE)
+	@$(STEP) "packages for the tests (torch is large, llama.cpp is compiled: some minutes)" \
+		$(PIP) install -qq --require-hashes -r requirements/test.lock
+	@$(PIP) check
+	@touch $@
+
+# The locks see the public index alone, whatever this machine's pip is told, so that they hold everywhere.
+# Resolved on the oldest Python we support: later ones need no more packages than it does.
+LOCK := env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
+	CUSTOM_COMPILE_COMMAND="make lock" build/lock-env/bin/pip-compile --quiet --generate-hashes --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package hybrid-mmsa
+EXTRAS := tune clip vlm llama train eval
+
+build/lock-env/bin/pip-compile:
+	@python3.11 -m venv build/lock-env
+	@build/lock-env/bin/python -m pip --disable-pip-version-check install -qq pip-tools==7.6.2
+
+lock: build/lock-env/bin/pip-compile  ## resolve the locks again (UPGRADE=--upgrade takes newer versions)
+	@$(STEP) "core.lock" $(LOCK) $(UPGRADE) -c requirements/constraints.in -o requirements/core.lock \
+		pyproject.toml requirements/build.in
+	@$(STEP) "test.lock" $(LOCK) $(UPGRADE) -c requirements/constraints.in -c requirements/core.lock \
+		$(addprefix --extra ,$(EXTRAS)) -o requirements/test.lock pyproject.toml requirements/build.in requirements/test.in
