@@ -1,0 +1,62 @@
+"""The error tree: everything this package raises on purpose, and nothing else.
+
+HybridError
+├── InputError          a post, row or option cannot be used (also a ValueError)
+├── MissingExtraError   a feature's optional packages are not installed (also an ImportError)
+├── ArtefactError       a model or adapter folder is missing, damaged or does not fit (also a ValueError)
+├── NotFittedError      something fitted was used before `fit` (also a ValueError)
+└── ReasonerError       a reasoner could not answer: time-out, memory, lost server (also a RuntimeError)
+"""
+
+from __future__ import annotations
+
+__all__ = ["ArtefactError", "HybridError", "InputError", "MissingExtraError", "NotFittedError", "ReasonerError"]
+
+
+class HybridError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InputError(HybridError, ValueError):
+    """A post, row or option cannot be used.
+
+    Args:
+        message: What was found and what is wanted, in one line.
+        field: The field at fault: `"text"`, `"image"`, `"target"`, a column or an option.
+        index: Position of the post in the batch, where there is one.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None, index: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.index = index
+
+    def __str__(self) -> str:
+        place = "" if self.index is None else f"post {self.index}: "
+        return place + (self.message if self.field is None else f"{self.field}: {self.message}")
+
+    def at(self, index: int) -> InputError:
+        """The same error, naming the post of a batch it belongs to."""
+        return InputError(self.message, field=self.field, index=index)
+
+
+class MissingExtraError(HybridError, ImportError):
+    """A feature's optional packages are not installed; the message holds the install line."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs the extra {extra!r}: pip install 'hybrid-mmsa[{extra}]'")
+        self.feature = feature
+        self.extra = extra
+
+
+class ArtefactError(HybridError, ValueError):
+    """A model or adapter folder is missing, damaged, or was made for another encoder."""
+
+
+class NotFittedError(HybridError, ValueError):
+    """`fit` must be called, or a fitted artefact loaded, before this use."""
+
+
+class ReasonerError(HybridError, RuntimeError):
+    """A reasoner could not answer: time-out, out of memory, lost server. `Analyzer` then keeps the fast answer."""
