@@ -1,0 +1,25 @@
+"""Untrusted posts → checked samples: text made canonical, pictures decoded within limits. Knows nothing of models."""
+
+from __future__ import annotations
+
+from .image import DRAFT_PIXELS, FORMATS, read_image, to_pixels
+from .limits import DEFAULT_LIMITS, Limits
+from .rows import row_id, sample_from_row
+from .sample import read_sample
+from .text import clean, looks_foreign, normalise, writable
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "DRAFT_PIXELS",
+    "FORMATS",
+    "Limits",
+    "clean",
+    "looks_foreign",
+    "normalise",
+    "read_image",
+    "read_sample",
+    "row_id",
+    "sample_from_row",
+    "to_pixels",
+    "writable",
+]

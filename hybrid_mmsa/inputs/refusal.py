@@ -1,0 +1,33 @@
+"""How a refused value is put into words. Knows nothing of what makes a value wrong."""
+
+from __future__ import annotations
+
+from ..errors import InputError
+
+__all__ = ["refusal", "shown"]
+
+_LONGEST = 60
+
+
+def refusal(field: str, found: str, wanted: str) -> InputError:
+    """The error for one field: what was found, what is wanted."""
+    return InputError(f"found {found}; wanted {wanted}", field=field)
+
+
+def shown(value: object) -> str:
+    """A value as an error message shows it: its type and, when that is short and safe, what it is.
+
+    A post may hold megabytes or control characters, so strings are cut and escaped, and objects are not printed.
+    """
+    kind = type(value).__name__
+    if isinstance(value, str):
+        if len(value) <= _LONGEST:
+            return ascii(value)
+        return f"{value[:_LONGEST]!a}... ({len(value):,} characters)"
+    if isinstance(value, bytes | bytearray):
+        return f"{kind} of length {len(value):,}"
+    if value is None:
+        return "None"
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**_LONGEST):
+        return f"{kind} {value!r}"
+    return kind

@@ -1,0 +1,132 @@
+"""A row of a file or table → a raw `Sample`. Knows nothing of file formats, and opens no picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import date
+from numbers import Number, Real
+from os import PathLike
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+
+from ..errors import InputError
+from ..types import ImageSource, Label, Sample
+from .refusal import refusal, shown
+from .source import is_uri
+from .text import writable
+
+__all__ = ["row_id", "sample_from_row"]
+
+_TRUE = frozenset({"true", "yes", "1"})
+_FALSE = frozenset({"false", "no", "0"})
+
+
+def sample_from_row(row: Mapping[str, object], root: Path | None = None) -> Sample:
+    """A raw sample from a row with the columns of the contract.
+
+    The columns are `id`, `text`, `image`, `target`, `time`, `group`, `label`, `text_label`, `image_label`,
+    `sarcastic` and `rationale`; others are ignored. An absent, None, NaN or blank value is missing. Numbers as `id`
+    or `group` become strings; labels are read in any case, `sarcastic` also from true/false, yes/no and 1/0.
+
+    Args:
+        row: Column name to value.
+        root: Folder that picture paths are relative to; absolute paths and `..` are followed, since whoever names
+            the file chooses what is read. None leaves paths as they are.
+
+    Raises:
+        InputError: The row is no mapping, or a column holds something that is not of its kind.
+    """
+    if not isinstance(row, Mapping):
+        raise refusal("row", shown(row), "a mapping of column names to values")
+    return Sample(
+        text=_string(row, "text"),
+        image=_picture(row, root),
+        target=_string(row, "target"),
+        id=_name(row, "id"),
+        time=_time(row),
+        group=_name(row, "group"),
+        label=_label(row, "label"),
+        text_label=_label(row, "text_label"),
+        image_label=_label(row, "image_label"),
+        sarcastic=_truth(row, "sarcastic"),
+        rationale=_string(row, "rationale"),
+    )
+
+
+def row_id(row: Mapping[str, object]) -> str | None:
+    """The identifier of a row, or as much of it as can be shown: for the `RowError` of a row that fails."""
+    try:
+        return _name(row, "id")
+    except InputError:
+        return shown(row.get("id"))
+
+
+def _value(row: Mapping[str, object], column: str) -> object | None:
+    """What a column holds; None where it is missing."""
+    value = row.get(column)
+    if isinstance(value, str):
+        return value if value.strip() else None
+    return None if isinstance(value, float | np.floating) and math.isnan(value) else value
+
+
+def _string(row: Mapping[str, object], column: str) -> str | None:
+    value = _value(row, column)
+    if value is None or isinstance(value, str):
+        return value
+    raise refusal(column, shown(value), "a string")
+
+
+def _name(row: Mapping[str, object], column: str) -> str | None:
+    value = _value(row, column)
+    if value is None or isinstance(value, str):
+        return value and writable(value)
+    if isinstance(value, float | np.floating) and value.is_integer():
+        value = int(value)  # a table with gaps keeps whole numbers as floats
+    if isinstance(value, Number) and not isinstance(value, bool):
+        try:
+            return str(value)
+        except ValueError as error:  # thousands of digits
+            raise refusal(column, "a number too long to print", "a string or a number") from error
+    raise refusal(column, shown(value), "a string or a number")
+
+
+def _time(row: Mapping[str, object]) -> str | None:
+    value = _value(row, "time")
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    if value is None or isinstance(value, str):
+        return value
+    raise refusal("time", shown(value), "a date and time in ISO 8601")
+
+
+def _label(row: Mapping[str, object], column: str) -> Label | None:
+    value = _value(row, column)
+    if value is None:
+        return None
+    name = value.strip().lower() if isinstance(value, str) else None
+    if name in get_args(Label):
+        return cast(Label, name)
+    hint = " in words, since corpora number their labels differently" if isinstance(value, Number) else ""
+    raise refusal(column, shown(value), f"negative, neutral or positive{hint}")
+
+
+def _truth(row: Mapping[str, object], column: str) -> bool | None:
+    value = _value(row, column)
+    if value is None:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    word = str(int(value == 1)) if isinstance(value, Real) and value in (0, 1) else value
+    if isinstance(word, str) and word.strip().lower() in _TRUE | _FALSE:
+        return word.strip().lower() in _TRUE
+    raise refusal(column, shown(value), "true or false")
+
+
+def _picture(row: Mapping[str, object], root: Path | None) -> ImageSource | None:
+    value = _value(row, "image")
+    if root is not None and isinstance(value, str | PathLike) and not (isinstance(value, str) and is_uri(value)):
+        return root / value
+    return cast("ImageSource | None", value)  # `read_image` checks what it is

@@ -1,0 +1,152 @@
+"""Text at the border: any string becomes canonical, ordinary posts keep their words, hostile ones cost nothing."""
+
+import re
+import unicodedata
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hybrid_mmsa.inputs import clean, looks_foreign, normalise
+
+untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
+
+# Pieces that posts are made of, and that attacks are made of.
+MARKUP = (
+    "&amp; &lt; & amp; &#64; &#x40; lt; # ; @ @@ bob _ #Tag #a@b http:// https://t.co/x www. pic.twitter.com/ <user>"
+)
+CHARACTERS = (
+    "😂 ❤ \ufe0f \u200d 🏽 🇩 🇪 é e\u0301 \u0301 \u0344 \u037e \u202e \ud83d \x00 \u2028 \t ! !!!!! aaaaa A1b ﬁ 你好"
+)
+PIECES = st.sampled_from([*MARKUP.split(" "), *CHARACTERS.split(" ")])
+posts = st.one_of(
+    st.text(st.characters(), max_size=80), st.lists(PIECES, max_size=14).map("".join), st.lists(PIECES).map(" ".join)
+)
+
+
+@untimed
+@given(posts)
+def test_canonical_text_stays_as_it_is(text):
+    once = normalise(text)
+    assert normalise(once) == once
+
+
+@untimed
+@given(posts)
+def test_canonical_text_can_be_written_and_shows_what_it_holds(text):
+    canonical = normalise(text)
+    canonical.encode("utf-8")
+    assert unicodedata.is_normalized("NFC", canonical)
+    assert canonical == canonical.strip()
+    assert not any(unicodedata.category(c) in {"Cc", "Cs"} for c in canonical)
+    assert "\u202e" not in canonical
+
+
+@untimed
+@given(posts)
+def test_cleaned_text_holds_no_handle_and_no_link(text):
+    cleaned = clean(normalise(text))
+    assert set(re.findall(r"(?<![\w@])@\w+", cleaned)) <= {"@user"}
+    assert not re.search(r"https?://\S|www\.\S|pic\.twitter\.com/\S", cleaned, re.IGNORECASE)
+    assert cleaned == " ".join(cleaned.split())
+
+
+@untimed
+@given(st.text(st.characters()))
+def test_no_string_is_too_odd(text):
+    assert isinstance(clean(text), str)
+    assert isinstance(looks_foreign(text), bool)
+
+
+@pytest.mark.parametrize(
+    ("raw", "canonical"),
+    [
+        ("  plain  words\n\tkept ", "plain words kept"),
+        ("Tom &amp; Jerry &lt;3", "Tom & Jerry <3"),
+        ("L&amp;#39;Amoreaux", "L'Amoreaux"),
+        ("AT&T", "AT&T"),
+        ("cafe\u0301", "café"),
+        ("a\u200b\u202eb\x00c", "abc"),
+        ("e\u200b\u0301", "é"),
+        ("👩\u200d👧", "👩\u200d👧"),
+        ("half \ud83d pair", "half pair"),
+        (" \u200d \u2028 ", ""),
+        ("&#" + "9" * 5000 + ";", "\ufffd"),
+    ],
+)
+def test_normalise(raw, canonical):
+    assert normalise(raw) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("@bob look: https://t.co/abc!", "@user look: http"),
+        ("mail bob@example.org", "mail bob@example.org"),
+        ("@a@b and @@c", "@user and @user"),
+        ("#smart@bob", "# smart @user"),
+        ("@\ufe0fbob", "@user"),
+        ("#MarchMadness2019 #BBCNews #so_good", "# March Madness 2019 # BBC News # so good"),
+        ("love it 😂❤️", "love it laughing with tears of joy red heart"),
+        ("👍🏽 🇩🇪", "thumbs up de"),
+        ("sooooooo good!!!!!!", "sooo good!!!"),
+        ("www.example.org and pic.twitter.com/x", "http and http"),
+        ("\ufe0f\u200d", ""),
+    ],
+)
+def test_clean(text, cleaned):
+    assert clean(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "С днем святого валентина",
+        "今日はとても楽しかったです",
+        "Hoy es un día muy triste para todos los que están con ella",
+        "Ich bin heute nicht sehr glücklich und das ist auch gut",
+    ],
+)
+def test_other_languages_are_noticed(text):
+    assert looks_foreign(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ok",
+        "So happy to be back with the team",
+        "Paris je t'aime",
+        "😂😂",
+        "RT @user: http",
+        "Best pho in Nürnberg",
+    ],
+)
+def test_english_and_too_little_to_tell_pass(text):
+    assert not looks_foreign(text)
+
+
+@untimed
+@given(st.integers(0, 30))
+def test_no_escape_survives_however_often_it_was_escaped(layers):
+    shown = normalise("1 &" + "amp;" * layers + "lt; 2")
+    assert "&" not in shown
+    assert layers > 3 or shown == "1 < 2"
+
+
+def test_a_pile_of_marks_is_cut_where_sorting_it_would_take_quadratic_time():
+    assert normalise("a" + "\u0327\u0301" * 50_000 + "b") == normalise("a" + "\u0327\u0301" * 15 + "b")
+    assert normalise("Tiếng Việt, हिन्दी, שָׁלוֹם") == unicodedata.normalize("NFC", "Tiếng Việt, हिन्दी, שָׁלוֹם")
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    ["\u0344", "amp;", "&amp;", "9", "@", "@a", "aA1", "_", "<user", "www.", "a'", "!", "http://", "\u200d", "🇩"],
+)
+@pytest.mark.parametrize("start", ["", "&#", "#", "@", "&"])
+def test_long_repetitions_are_read(bomb, start):
+    canonical = normalise(start + bomb * (40_000 // len(bomb)))
+    assert normalise(canonical) == canonical
+    assert len(clean(canonical)) < 200_000
+    assert looks_foreign(canonical) is False
