@@ -1,0 +1,69 @@
+"""A corpus packed as one JSON object a line, pictures beside it. It knows the field names, not the corpora.
+
+Fields: `id`, `text`, `image` (a path relative to the file) or `image_name` (a file in `data/`), `label`, `text_label`,
+`image_label`, `sarcastic` (0, 1 or a bool), `emotion`, `split`. All but `id` may be missing; others are ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from ..types import EMOTIONS, EmotionLabel, Label, Sample
+from .files import as_label, picture, read_json_lines
+from .records import LoadReport, Record, Records, Split
+
+__all__ = ["packed_file", "read_packed"]
+
+
+def packed_file(root: Path, name: str) -> Path | None:
+    """The packed file, given itself or its folder; `None` if it is not there."""
+    path = root if root.suffix == ".jsonl" else root / name
+    return path if path.is_file() else None
+
+
+def read_packed(path: Path, report: LoadReport) -> Records:
+    """Yield the posts of a packed corpus; rows whose label is none of ours are counted and left out."""
+    for number, row in read_json_lines(path, report):
+        where = str(row.get("id") or f"{path.name}:{number}")
+        try:
+            yield _record(row, path.parent, report, where)
+        except LookupError:
+            report.add("unknown label", where)
+
+
+def _record(row: Mapping[str, Any], folder: Path, report: LoadReport, where: str) -> Record:
+    """One row as a record; LookupError for a label, emotion or split that is none of ours."""
+    name = row.get("image") or (f"data/{row['image_name']}" if row.get("image_name") else None)
+    text = str(row.get("text") or "").strip() or None
+    if text is None:
+        report.add("missing text", where)
+    sample = Sample(
+        text=text,
+        image=picture(folder / name, report, where) if name else None,
+        id=where,
+        label=_sentiment(row, "label"),
+        text_label=_sentiment(row, "text_label"),
+        image_label=_sentiment(row, "image_label"),
+        sarcastic=None if row.get("sarcastic") is None else {0: False, 1: True}[row["sarcastic"]],
+    )
+    return Record(sample, _split(row.get("split")), _emotion(row.get("emotion")))
+
+
+def _sentiment(row: Mapping[str, Any], column: str) -> Label | None:
+    if row.get(column) is None:
+        return None
+    if (label := as_label(row[column])) is None:
+        raise LookupError(column)
+    return label
+
+
+def _split(value: object) -> Split | None:
+    splits: dict[object, Split | None] = {name: name for name in get_args(Split)}
+    return splits[value] if value is not None else None
+
+
+def _emotion(value: object) -> EmotionLabel | None:
+    emotions: dict[object, EmotionLabel] = {name: name for name in EMOTIONS}
+    return emotions[value] if value is not None else None
