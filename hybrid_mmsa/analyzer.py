@@ -1,0 +1,228 @@
+"""The whole way of a post, top to bottom: inputs → encoders → fusion → calibration → routing → reasoning → Analysis.
+
+Knows nothing of file formats or servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import TypeAlias
+
+from ._version import __version__
+from .adapters import Adapter, resolve_adapter
+from .analysis import Answer, compose_analysis
+from .encoders import Encoder, open_encoder
+from .errors import InputError, ReasonerError
+from .inputs import read_sample, sample_from_row
+from .reasoning import Reasoner
+from .routing import Policy
+from .types import (
+    Analysis,
+    ExplainLevel,
+    ImageSource,
+    Mode,
+    Provenance,
+    RouteDecision,
+    RowError,
+    Sample,
+    TaskArrays,
+    Verdict,
+)
+
+__all__ = ["Analyzer", "Row", "analyze"]
+
+STREAM_BATCH = 32
+Row: TypeAlias = "Sample | Mapping[str, object] | RowError"
+
+
+class Analyzer:
+    """Answers posts. Safe to share between threads; load it once.
+
+    Args:
+        encoder: Turns posts into features.
+        adapters: Fitted parts by name; the first answers unless a call names another.
+        reasoner: Answers deferred posts; without one the fast answer stands and says so.
+        policy: What may be deferred; `None` uses the thresholds the adapter was fitted with.
+
+    Raises:
+        ArtefactError: An adapter was fitted to another encoder.
+    """
+
+    def __init__(
+        self, encoder: Encoder, adapters: Sequence[Adapter], *, reasoner: Reasoner | None = None, policy: Policy | None = None
+    ) -> None:
+        for adapter in adapters:
+            adapter.check_encoder(encoder.name, encoder.hash)
+        self.encoder = encoder
+        self.adapters = {adapter.name: adapter for adapter in adapters}
+        self.default = adapters[0].name
+        self.reasoner = reasoner
+        self.policy = policy
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "default",
+        *,
+        reasoner: Reasoner | None = None,
+        adapters: Sequence[str | Path] = (),
+        policy: Policy | None = None,
+        threads: int | None = None,
+    ) -> Analyzer:
+        """Load a model: a bundled adapter's name or a folder, and further adapters to choose from per call.
+
+        Args:
+            name_or_path: The adapter that answers by default.
+            reasoner: See `Analyzer`.
+            adapters: More adapters, fitted to the same encoder.
+            policy: See `Analyzer`.
+            threads: Threads per operator; default 1. Run posts side by side rather than one post faster.
+
+        Raises:
+            ArtefactError: No such adapter, a damaged file, or one fitted to another encoder.
+        """
+        loaded = [Adapter.load(resolve_adapter(name)) for name in (name_or_path, *adapters)]
+        return cls(open_encoder(loaded[0].encoder, threads=threads or 1), loaded, reasoner=reasoner, policy=policy)
+
+    def analyze(
+        self,
+        text: str | None = None,
+        image: ImageSource | None = None,
+        *,
+        target: str | None = None,
+        adapter: str | None = None,
+        mode: Mode = "auto",
+        explain: ExplainLevel = "modality",
+    ) -> Analysis:
+        """What one post of text, picture or both feels.
+
+        Args:
+            text: The post's words.
+            image: The picture: path, bytes, file object, PIL image, numpy array or `data:` URI; never a URL.
+            target: Ask for the sentiment towards this person or thing, named in the text.
+            adapter: Name of a loaded adapter to answer instead of the default.
+            mode: `fast` never defers, `deep` always does, `auto` follows the policy.
+            explain: `none`, `modality`, or `full`.
+
+        Raises:
+            InputError: Neither text nor picture, or one that cannot be used.
+        """
+        sample = self._read(Sample(text=text, image=image, target=target))
+        return self._answer([sample], adapter, mode, explain)[0]
+
+    def analyze_batch(
+        self, samples: Sequence[Sample], *, adapter: str | None = None, mode: Mode = "auto", explain: ExplainLevel = "modality"
+    ) -> list[Analysis]:
+        """Answers in the order of `samples`. All are read first: `InputError.index` names a bad one before any work."""
+        read = [self._read(sample, i) for i, sample in enumerate(samples)]
+        return [a for start in range(0, len(read), STREAM_BATCH)
+                for a in self._answer(read[start : start + STREAM_BATCH], adapter, mode, explain)]
+
+    def stream(
+        self,
+        rows: Iterable[Row | tuple[int, Row]],
+        *,
+        adapter: str | None = None,
+        mode: Mode = "auto",
+        explain: ExplainLevel = "modality",
+    ) -> Iterator[Analysis | RowError]:
+        """Answers in the order of `rows`, a few at a time; a bad row becomes a `RowError` and the others go on.
+
+        Args:
+            rows: Samples, mappings in the row format, or `RowError`s of a reader, each alone or as `(line, row)`.
+            adapter, mode, explain: As in `analyze`.
+        """
+        numbered = (row if isinstance(row, tuple) else (i, row) for i, row in enumerate(rows, 1))
+        while chunk := [self._read_row(line, row) for line, row in islice(numbered, STREAM_BATCH)]:
+            answers = iter(self._answer([r for r in chunk if isinstance(r, Sample)], adapter, mode, explain))
+            yield from (row if isinstance(row, RowError) else next(answers) for row in chunk)
+
+    def posteriors(self, samples: Sequence[Sample], *, adapter: str | None = None) -> TaskArrays:
+        """Calibrated probabilities per task, float32 `[n, classes]`; see `types.Task`. For measuring."""
+        chosen = self._adapter(adapter)
+        return chosen.posteriors(self.encoder.encode([self._read(sample, i) for i, sample in enumerate(samples)]))
+
+    def _answer(self, samples: Sequence[Sample], name: str | None, mode: Mode, explain: ExplainLevel) -> list[Analysis]:
+        adapter = self._adapter(name)
+        started = perf_counter()
+        features = self.encoder.encode(samples)
+        encoded = perf_counter()
+        posteriors = adapter.posteriors(features)
+        routes = adapter.router.decide(posteriors, mode, self.policy)
+        decided = perf_counter()
+        verdicts, warnings = self._reason(samples, routes)
+        reasoned = perf_counter()
+        share = 1000 / max(len(samples), 1)
+        timings = {"encode": (encoded - started) * share, "decide": (decided - encoded) * share}
+        if verdicts or warnings:
+            timings["reason"] = (reasoned - decided) * share
+        answer = Answer(samples, features, posteriors, routes, verdicts, warnings, timings)
+        reasoner = self.reasoner.id if self.reasoner is not None else None
+        provenance = self._provenance(adapter)
+        return [
+            compose_analysis(answer, i, adapter, provenance, explain=explain, reasoner=reasoner) for i in range(len(samples))
+        ]
+
+    def _reason(
+        self, samples: Sequence[Sample], routes: Sequence[RouteDecision]
+    ) -> tuple[dict[int, Verdict], dict[int, tuple[str, ...]]]:
+        """Verdicts and warnings by row, for the deferred posts."""
+        deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
+        if self.reasoner is None or not deferred:
+            return {}, {}
+        try:
+            verdicts = self.reasoner.reason([samples[i] for i in deferred])
+        except ReasonerError as error:
+            return {}, {i: (f"the reasoner could not answer, the fast answer stands: {error}",) for i in deferred}
+        return dict(zip(deferred, verdicts, strict=True)), {}
+
+    def _adapter(self, name: str | None) -> Adapter:
+        if name is not None and name not in self.adapters:
+            raise InputError(f"no adapter {name!r} is loaded; loaded are {', '.join(self.adapters)}", field="adapter")
+        return self.adapters[name or self.default]
+
+    def _read(self, sample: Sample, index: int | None = None) -> Sample:
+        try:
+            return read_sample(sample)
+        except InputError as error:
+            raise error if index is None else error.at(index) from None
+
+    def _read_row(self, line: int, row: Row) -> Sample | RowError:
+        if isinstance(row, RowError):
+            return row
+        sample: Sample | None = row if isinstance(row, Sample) else None
+        try:
+            sample = sample or sample_from_row(row)
+            return read_sample(sample)
+        except InputError as error:
+            return RowError(line=line, id=sample.id if sample else None, field=error.field, error=error.message)
+
+    def _provenance(self, adapter: Adapter) -> Provenance:
+        return Provenance(
+            package=__version__,
+            model=adapter.name,
+            model_hash=adapter.hash,
+            encoder=self.encoder.name,
+            encoder_hash=self.encoder.hash,
+        )
+
+
+@cache
+def _default() -> Analyzer:
+    return Analyzer.from_pretrained()
+
+
+def analyze(
+    text: str | None = None,
+    image: ImageSource | None = None,
+    *,
+    target: str | None = None,
+    mode: Mode = "auto",
+    explain: ExplainLevel = "modality",
+) -> Analysis:
+    """`Analyzer.analyze` of one default analyzer, loaded at the first call and kept."""
+    return _default().analyze(text, image, target=target, mode=mode, explain=explain)

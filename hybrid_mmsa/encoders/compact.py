@@ -1,0 +1,134 @@
+"""The bundled encoder pair in int8 ONNX: MiniLM text tower and MobileNetV2 image tower. Knows nothing of labels.
+
+Every tensor scale is fixed (image) or belongs to one token (text), so a post's features are the same alone, padded
+and in any batch; dynamic per-batch scales would let a neighbour change them (microsoft/onnxruntime#10111).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from ..errors import ArtefactError
+from ..inputs import clean, to_pixels
+from ..types import Features, FloatArray, Sample
+from .onnx_session import open_session
+from .wordpieces import TokenBatch, WordPieces
+
+__all__ = ["CompactEncoder", "CompactManifest"]
+
+BATCH = 32
+WEIGHTS = Path(__file__).parent / "weights" / "compact"
+
+
+@dataclass(frozen=True, slots=True)
+class CompactManifest:
+    """`compact.json`: what the tower files are and what they must hash to.
+
+    Attributes:
+        max_tokens: Longest sequence of the text tower, special tokens included.
+        image_size: Side of the square the image tower reads, in pixels.
+        text_width, image_width: Feature dimensions.
+        files: SHA-256 (hex) of `text.onnx`, `image.onnx` and `tokenizer.json`.
+    """
+
+    max_tokens: int
+    image_size: int
+    text_width: int
+    image_width: int
+    files: dict[str, str]
+
+    @classmethod
+    def load(cls, folder: Path) -> CompactManifest:
+        """Read `compact.json` and check every file against its hash.
+
+        Raises:
+            ArtefactError: A file is missing or differs from what the manifest says.
+        """
+        try:
+            fields: dict[str, Any] = json.loads((folder / "compact.json").read_text(encoding="utf-8"))
+            manifest = cls(**fields)
+        except (OSError, ValueError, TypeError) as error:
+            raise ArtefactError(f"no readable encoder manifest in {folder}: {error}") from error
+        for name, wanted in manifest.files.items():
+            if not (folder / name).is_file():
+                raise ArtefactError(f"the encoder file {folder / name} is missing; reinstall hybrid-mmsa")
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            if found != wanted:
+                raise ArtefactError(f"{folder / name} has SHA-256 {found[:12]}…, wanted {wanted[:12]}…: damaged or replaced")
+        return manifest
+
+    @property
+    def hash(self) -> str:
+        """One SHA-256 (hex) over the file hashes and sizes."""
+        facts = [self.max_tokens, self.image_size, sorted(self.files.items())]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+class CompactEncoder:
+    """Both towers, opened once, safe to call from many threads.
+
+    Args:
+        folder: Where the tower files are; the bundled ones by default.
+        threads: Threads per operator; default 1, which suits servers and batch jobs with workers of their own.
+    """
+
+    name = "compact"
+
+    def __init__(self, folder: Path = WEIGHTS, *, threads: int = 1) -> None:
+        self.manifest = CompactManifest.load(folder)
+        self.hash = self.manifest.hash
+        self._pieces = WordPieces(folder / "tokenizer.json", self.manifest.max_tokens)
+        self._text = open_session(folder / "text.onnx", threads)
+        self._image = open_session(folder / "image.onnx", threads)
+
+    def encode(self, samples: Sequence[Sample]) -> Features:
+        """Features of read posts, in their order; see `Encoder.encode`."""
+        n = len(samples)
+        texts = [clean(s.text) if s.text else "" for s in samples]
+        has_text = np.array([bool(t) for t in texts], dtype=bool)
+        has_image = np.array([s.image is not None for s in samples], dtype=bool)
+        text_features = np.zeros((n, self.manifest.text_width), np.float32)
+        image_features = np.zeros((n, self.manifest.image_width), np.float32)
+        tokens = self._pieces.encode(texts, [s.target if t else None for s, t in zip(samples, texts, strict=True)])
+        for rows in _buckets(tokens.mask.sum(1), has_text):
+            text_features[rows] = self._read_texts(tokens, rows)
+        pictures = np.flatnonzero(has_image)
+        for start in range(0, len(pictures), BATCH):
+            rows = pictures[start : start + BATCH]
+            image_features[rows] = self._read_pictures([samples[i].image for i in rows])
+        return Features(
+            text_features=text_features,
+            image_features=image_features,
+            has_text=has_text,
+            has_image=has_image,
+            has_target=np.array([bool(s.target) for s in samples], dtype=bool) & has_text,
+            n_tokens=np.where(has_text, tokens.n_tokens, 0),
+            truncated=tokens.truncated,
+            unknown_share=tokens.unknown_share,
+        )
+
+    def _read_texts(self, tokens: TokenBatch, rows: np.ndarray[Any, Any]) -> FloatArray:
+        length = int(tokens.mask[rows].sum(1).max())
+        inputs = {"ids": tokens.ids, "mask": tokens.mask, "segments": tokens.segments}
+        (features,) = self._text.run(["features"], {k: v[rows, :length] for k, v in inputs.items()})
+        return features
+
+    def _read_pictures(self, pictures: Sequence[object]) -> FloatArray:
+        pixels = np.stack([to_pixels(p, self.manifest.image_size) for p in pictures if isinstance(p, Image)])
+        (features,) = self._image.run(["features"], {"pixels": pixels})
+        return features
+
+
+def _buckets(lengths: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+    """Row numbers in batches of like length, so that little time goes into padding."""
+    rows = np.flatnonzero(wanted)
+    rows = rows[np.argsort(lengths[rows], kind="stable")]
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]

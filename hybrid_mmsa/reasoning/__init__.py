@@ -1,0 +1,7 @@
+"""The second half of the hybrid: reasoners that answer deferred posts. Knows nothing of the fast tier."""
+
+from __future__ import annotations
+
+from .base import Reasoner
+
+__all__ = ["Reasoner"]
