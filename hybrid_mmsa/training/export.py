@@ -1,0 +1,88 @@
+"""Trained towers → the compact encoder's folder, and how far int8 moved its answers. Knows nothing of fusion."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+
+from ..encoders.compact import CompactManifest
+from ..encoders.wordpieces import WordPieces
+from ..inputs import DRAFT_PIXELS, clean, read_image, to_pixels
+from ..types import Features, Sample
+from .export_image import export_image
+from .export_text import export_text
+from .image_tower import WIDTH, ImageTower
+from .rows import mvsa_records
+from .text_tower import TextTower, start_folder
+
+__all__ = ["ExactEncoder", "export_compact"]
+
+CALIBRATION_PICTURES = 400
+FILES = ("text.onnx", "image.onnx", "tokenizer.json")
+
+
+def export_compact(data: Path, text: TextTower, image: ImageTower, folder: Path, *, max_tokens: int, side: int) -> None:
+    """Write `text.onnx`, `image.onnx`, `tokenizer.json` and `compact.json`.
+
+    Args:
+        data: Folder holding the corpora; MVSA training pictures calibrate the image tower's activations.
+        text, image: The trained towers.
+        folder: Where to.
+        max_tokens: Longest sequence the text tower reads.
+        side: Side of the image tower's square in pixels.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.detach().float().numpy() for k, v in text.encoder.state_dict().items()}
+    export_text(weights, text.encoder.config.num_attention_heads, folder / "text.onnx")
+    export_image(image, _calibration_pictures(data, side), folder / "image.onnx")
+    shutil.copyfile(start_folder() / "tokenizer.json", folder / "tokenizer.json")
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+    width = text.encoder.config.hidden_size
+    manifest = CompactManifest(max_tokens, side, text_width=width, image_width=WIDTH, files=hashes)
+    (folder / "compact.json").write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+
+
+def _calibration_pictures(data: Path, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    posts = [r for r in mvsa_records(data) if r.split == "train" and r.sample.image is not None]
+    step = max(1, len(posts) // CALIBRATION_PICTURES)
+    chosen = [p.sample.image for p in posts[::step][:CALIBRATION_PICTURES]]
+    return np.stack([to_pixels(read_image(i, draft=DRAFT_PIXELS), side) for i in chosen if i is not None])
+
+
+class ExactEncoder:
+    """The towers in float32 torch behind the `Encoder` protocol, to compare the int8 ones with."""
+
+    name = "compact-exact"
+    hash = ""
+
+    def __init__(self, text: TextTower, image: ImageTower, *, max_tokens: int, side: int) -> None:
+        self.text, self.image, self.side = text.eval(), image.eval(), side
+        self.pieces = WordPieces(start_folder() / "tokenizer.json", max_tokens)
+
+    def encode(self, samples: Sequence[Sample]) -> Features:
+        """Features of read posts; see `Encoder.encode`."""
+        texts = [clean(s.text) if s.text else "" for s in samples]
+        tokens = self.pieces.encode(texts, [s.target for s in samples])
+        has_text = np.array([bool(t) for t in texts])
+        has_image = np.array([s.image is not None for s in samples])
+        image = np.zeros((len(samples), WIDTH), np.float32)
+        with torch.inference_mode():
+            arrays = (torch.from_numpy(a) for a in (tokens.ids, tokens.mask, tokens.segments))
+            text = self.text.features(*arrays).numpy() * has_text[:, None]
+            pictures = [to_pixels(s.image, self.side) for s in samples if isinstance(s.image, Image)]
+            if pictures:
+                image[has_image] = self.image.features(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).numpy()
+        has_target = np.array([bool(s.target) for s in samples]) & has_text
+        return Features(
+            text.astype(np.float32), image, has_text, has_image, has_target,
+            tokens.n_tokens, tokens.truncated, tokens.unknown_share,
+        )

@@ -1,0 +1,239 @@
+"""`train fusion`: trained towers → an encoder folder and an adapter folder that `Analyzer.from_pretrained` loads.
+
+The gated head, its temperature and P(error) are fitted on out-of-fold predictions for the training posts; the other
+temperatures on dev splits that choose nothing; the thresholds on a fixed half of dev. Test splits are not read.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from .._version import __version__
+from ..adapters import Adapter
+from ..calibration import Calibration, TemperatureScaling
+from ..data import Record
+from ..encoders import Encoder
+from ..fusion import FusionHead
+from ..fusion.head import IMAGE_HEADS, TEXT_HEADS
+from ..inputs import read_sample
+from ..routing import (
+    ErrorModel,
+    Router,
+    Thresholds,
+    conflict,
+    signal_matrix,
+    threshold_at_precision,
+    threshold_for_budget,
+)
+from ..types import LABELS, Features, FloatArray, IntArray, Task, TaskArrays
+from .gated import Evidence, GatedConfig, fit_gated
+from .rows import MVSA_SPLIT, TextRow, fold_of, general_rows, mvsa_records, text_key
+
+__all__ = ["FusionConfig", "fit_adapter", "half"]
+
+CROSS_FITS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FusionConfig:
+    """How the head, calibration and router are fitted."""
+
+    gated: GatedConfig = field(default_factory=GatedConfig)
+    budget: float = 0.2
+    """Share of posts that low confidence may defer."""
+    precision: float = 0.8
+    """Share of right alarms wanted of the sarcasm and conflict thresholds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _OutOfFold:
+    """What the towers said about MVSA training posts they had not seen."""
+
+    ids: list[str]
+    text: dict[str, FloatArray]
+    image: dict[str, FloatArray]
+
+    @classmethod
+    def load(cls, text: Path, image: Path) -> _OutOfFold:
+        sides = []
+        for runs in (text, image):
+            ids = json.loads((runs / "oof.json").read_text(encoding="utf-8"))["ids"]
+            sides.append((ids, load_file(runs / "oof.safetensors")))
+        (text_ids, text_logits), (image_ids, image_logits) = sides
+        ids = [i for i in text_ids if i in set(image_ids)]
+        rows = [[known.index(i) for i in ids] for known in (text_ids, image_ids)]
+        return cls(
+            ids, {k: v[rows[0]] for k, v in text_logits.items()}, {k: v[rows[1]] for k, v in image_logits.items()}
+        )
+
+    def evidence(self, labels: IntArray) -> Evidence:
+        return Evidence(self.text["sentiment"], self.text["joint"], self.image["sentiment"], self.image["joint"], labels)
+
+
+def fit_adapter(
+    data: Path, towers: tuple[Path, Path], encoder: Encoder, *, name: str, config: FusionConfig | None = None
+) -> Adapter:
+    """Fit everything on top of an exported encoder.
+
+    Args:
+        data: Folder holding the corpora.
+        towers: The run folders of `train text` and `train image`.
+        encoder: The int8 encoder exported from them.
+        name: The adapter's name.
+        config: The recipe.
+    """
+    config = config or FusionConfig()
+    text_runs, image_runs = towers
+    records = {r.sample.id or "": r for r in mvsa_records(data)}
+    seen = _OutOfFold.load(text_runs, image_runs)
+    posts = [records[i] for i in seen.ids]
+    evidence = seen.evidence(_gold(posts, "label"))
+    linear = _linear_heads(text_runs / "final", image_runs / "final")
+    head = FusionHead({**linear, **fit_gated(evidence, config.gated)})
+    held_out = _cross_fitted(posts, evidence, linear, config.gated)
+    _, dev = general_rows(data)
+    calibration = _calibrate(seen, posts, held_out, head, encoder, dev)
+    posteriors = calibration.probabilities(_task_logits(seen, held_out))
+    wrong = posteriors["sentiment"].argmax(1) != evidence.labels
+    error_model = ErrorModel().fit(signal_matrix(posteriors), wrong)
+    judged = [r for r in records.values() if r.split == "dev" and half(r.sample.id or "")]
+    sarcasm_rows = [r for corpus in ("mmsd2", "tweeteval_irony") for r in dev[corpus] if half(r.text)]
+    draft = Adapter(name, encoder.name, encoder.hash, head, calibration, Router(error_model, Thresholds(1, 1, 1)))
+    router = _fit_thresholds(draft, encoder, judged, sarcasm_rows, config)
+    made_with = {
+        "package": __version__,
+        "python": platform.python_version(),
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "corpora": ["MVSA-Single", "SemEval-2017 4A", "MMSD2.0", "TweetEval irony and emotion", "Twitter-2015/2017",
+                    "Memotion", "Twitter1269"],
+        "split": MVSA_SPLIT,
+        "n_train": len(posts),
+        "recipe": asdict(config),
+    }
+    return Adapter(name, encoder.name, encoder.hash, head, calibration, router, made_with)
+
+
+def half(key: str) -> bool:
+    """Whether a dev post belongs to the fixed half that thresholds are fitted on and that chooses nothing else."""
+    return fold_of(f"half/{key}", 2) == 0
+
+
+def _gold(posts: Sequence[Record], name: str) -> IntArray:
+    return np.array([LABELS.index(getattr(p.sample, name)) for p in posts], dtype=np.int64)
+
+
+def _linear_heads(text: Path, image: Path) -> dict[str, FloatArray]:
+    arrays: dict[str, FloatArray] = {}
+    for side, folder, heads in (("text", text, TEXT_HEADS), ("image", image, IMAGE_HEADS)):
+        weights = load_file(folder / "tower.safetensors")
+        for head in heads:
+            for part in ("weight", "bias"):
+                arrays[f"{side}.{head}.{part}"] = weights[f"heads.{head}.{part}"].astype(np.float32)
+    return arrays
+
+
+def _cross_fitted(
+    posts: Sequence[Record], evidence: Evidence, linear: dict[str, FloatArray], config: GatedConfig
+) -> dict[Task, FloatArray]:
+    """Fused and one-sided logits of each post by a gated head that was fitted without it (and without equal texts)."""
+    folds = np.array([fold_of(f"fusion/{text_key(p.sample.text or '')}", CROSS_FITS) for p in posts])
+    out: dict[Task, FloatArray] = {
+        task: np.zeros((len(posts), len(LABELS)), np.float32) for task in ("sentiment", "text_alone", "image_alone")
+    }
+    for k in range(CROSS_FITS):
+        held = np.flatnonzero(folds == k)
+        head = FusionHead({**linear, **fit_gated(evidence.take(np.flatnonzero(folds != k)), config)})
+        part = evidence.take(held)
+        text, image = (part.text, part.text_joint), (part.image, part.image_joint)
+        yes, no = np.ones(len(held), bool), np.zeros(len(held), bool)
+        out["sentiment"][held] = head.fuse(text, image, yes, yes)
+        out["text_alone"][held] = head.fuse(text, image, yes, no)
+        out["image_alone"][held] = head.fuse(text, image, no, yes)
+    return out
+
+
+def _task_logits(seen: _OutOfFold, held_out: dict[Task, FloatArray]) -> TaskArrays:
+    nobody = np.full((len(seen.ids), len(LABELS)), np.nan, np.float32)
+    return {
+        **held_out,
+        "text_sentiment": seen.text["sentiment"],
+        "image_sentiment": seen.image["sentiment"],
+        "target_sentiment": nobody,
+        "sarcasm": seen.text["sarcasm"],
+        "emotion": seen.text["emotion"],
+    }
+
+
+def _calibrate(
+    seen: _OutOfFold,
+    posts: Sequence[Record],
+    held_out: dict[Task, FloatArray],
+    head: FusionHead,
+    encoder: Encoder,
+    dev: dict[str, list[TextRow]],
+) -> Calibration:
+    """A temperature per task, each on posts its logits were not trained on."""
+    joint = _gold(posts, "label")
+    logits: dict[Task, list[NDArray[Any]]] = {task: [values] for task, values in held_out.items()}
+    gold: dict[Task, list[NDArray[Any]]] = {task: [joint] for task in held_out}
+    logits |= {"text_sentiment": [seen.text["sentiment"]], "image_sentiment": [seen.image["sentiment"]]}
+    gold |= {"text_sentiment": [_gold(posts, "text_label")], "image_sentiment": [_gold(posts, "image_label")]}
+    tasks: tuple[tuple[Task, str, tuple[str, ...]], ...] = (
+        ("text_sentiment", "sentiment", ("semeval2017",)),
+        ("target_sentiment", "target", ("twitter2015", "twitter2017")),
+        ("sarcasm", "sarcasm", ("mmsd2", "tweeteval_irony")),
+        ("emotion", "emotion", ("tweeteval_emotion",)),
+    )
+    for task, label, corpora in tasks:
+        rows = [r for corpus in corpora for r in dev[corpus]]
+        logits.setdefault(task, []).append(head.logits(_read(encoder, rows))[task])
+        gold.setdefault(task, []).append(np.array([r.labels[label] for r in rows]))
+    return Calibration(
+        {
+            task: TemperatureScaling().fit(np.concatenate(logits[task]), np.concatenate(gold[task])).temperature_
+            for task in logits
+        }
+    )
+
+
+def _read(encoder: Encoder, rows: Sequence[TextRow]) -> Features:
+    return encoder.encode([read_sample(r.sample) for r in rows])
+
+
+def _fit_thresholds(
+    draft: Adapter, encoder: Encoder, posts: Sequence[Record], sarcasm: Sequence[TextRow], config: FusionConfig
+) -> Router:
+    """The router with its thresholds, and what they reach on the posts they were fitted on."""
+    posteriors = draft.posteriors(encoder.encode([read_sample(p.sample) for p in posts]))
+    p_error = draft.router.error_model.predict_proba(signal_matrix(posteriors))
+    differ = _gold(posts, "text_label") != _gold(posts, "image_label")
+    mocking = draft.posteriors(_read(encoder, sarcasm))["sarcasm"][:, 1]
+    thresholds = Thresholds(
+        p_error=threshold_for_budget(p_error, config.budget),
+        sarcasm=threshold_at_precision(mocking, np.array([bool(r.labels["sarcasm"]) for r in sarcasm]), config.precision),
+        conflict=threshold_at_precision(conflict(posteriors), differ, config.precision),
+    )
+    router = Router(draft.router.error_model, thresholds)
+    deferred = np.array([d.decision == "defer" for d in router.decide(posteriors)])
+    wrong = posteriors["sentiment"].argmax(1) != _gold(posts, "label")
+    facts = {
+        "p_error": "logistic on signals, out-of-fold training predictions",
+        "thresholds": f"fixed half of {MVSA_SPLIT} dev; sarcasm: halves of MMSD2.0 and TweetEval irony dev",
+        "posts": len(posts),
+        "deferral_rate": float(deferred.mean()),
+        "error_rate": float(wrong.mean()),
+        "error_rate_kept": float(wrong[~deferred].mean()),
+        "error_rate_deferred": float(wrong[deferred].mean()) if deferred.any() else None,
+        "encoder_hash": encoder.hash,
+    }
+    return Router(router.error_model, thresholds, facts)
