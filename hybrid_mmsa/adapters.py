@@ -1,6 +1,6 @@
 """An adapter folder as a value: the fast tier's head, calibration and router, checked by hash. Knows no training.
 
-    adapter.json         what it is, the encoder it was fitted to, SHA-256 of every other file
+    adapter.json         what it is, the encoder it was fitted to, SHA-256 of what was fitted
     card.md              for people: data and terms, splits, figures, limits
     fast.safetensors     the fusion head
     calibration.json     a temperature per task
@@ -52,7 +52,7 @@ class Adapter:
         head, calibration, router: The fitted parts.
         made_with: Data, splits, seed and code version, for `adapter.json`.
         card: The model card, Markdown.
-        hash: SHA-256 (hex) over its files; empty until saved or loaded.
+        hash: SHA-256 (hex) of its manifest, and so of its fitted parts; empty until loaded.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Adapter:
 
     def check_encoder(self, name: str, found: str) -> None:
         """Raise `ArtefactError` unless the encoder is the one this adapter was fitted to."""
-        if (name, found) != (self.encoder, self.encoder_hash):
+        if found != self.encoder_hash:
             raise ArtefactError(
                 f"adapter {self.name!r} was fitted to encoder {self.encoder} {self.encoder_hash[:12]}…, "
                 f"this is {name} {found[:12]}…; fit it again with `hybrid-mmsa train fusion`"
@@ -87,8 +87,9 @@ class Adapter:
         save_file({k: np.ascontiguousarray(v) for k, v in self.head.arrays.items()}, folder / HEAD)
         _write_json(folder / CALIBRATION, {"temperatures": self.calibration.temperatures})
         _write_json(folder / ROUTER, self.router.to_dict())
-        (folder / CARD).write_text(self.card, encoding="utf-8")
-        files = {name: _sha256(folder / name) for name in (HEAD, CALIBRATION, ROUTER, CARD)}
+        if self.card:
+            (folder / CARD).write_text(self.card, encoding="utf-8")
+        files = {name: _sha256(folder / name) for name in (HEAD, CALIBRATION, ROUTER)}
         manifest = {
             "format": ADAPTER_FORMAT,
             "name": self.name,
@@ -109,7 +110,9 @@ class Adapter:
         manifest = _read_json(folder / MANIFEST)
         try:
             if manifest["format"] != ADAPTER_FORMAT:
-                raise ArtefactError(f"{folder}: adapter format {manifest['format']}, this version reads {ADAPTER_FORMAT}")
+                raise ArtefactError(
+                    f"{folder}: adapter format {manifest['format']}, this version reads {ADAPTER_FORMAT}"
+                )
             for name, wanted in manifest["files"].items():
                 if not (folder / name).is_file() or _sha256(folder / name) != wanted:
                     raise ArtefactError(f"{folder / name} is missing or not the file that {MANIFEST} describes")
@@ -121,7 +124,7 @@ class Adapter:
                 calibration=Calibration(_read_json(folder / CALIBRATION)["temperatures"]),
                 router=Router.from_dict(_read_json(folder / ROUTER)),
                 made_with=manifest["made_with"],
-                card=(folder / CARD).read_text(encoding="utf-8"),
+                card=(folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else "",
                 hash=hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest(),
             )
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:

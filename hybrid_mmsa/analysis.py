@@ -31,7 +31,9 @@ from .types import (
 
 __all__ = ["Answer", "compose_analysis"]
 
-NOT_POOLED = "a verdict is attached and does not count: this model has no fitted pooling (fit it with `hybrid-mmsa route fit`)"
+NOT_POOLED = (
+    "a verdict is attached and does not count: this model has no fitted pooling (fit it with `hybrid-mmsa route fit`)"
+)
 TARGET_READS_TEXT = "sentiment towards a target is judged from the words alone"
 
 

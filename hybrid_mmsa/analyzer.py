@@ -16,9 +16,9 @@ from ._version import __version__
 from .adapters import Adapter, resolve_adapter
 from .analysis import Answer, compose_analysis
 from .encoders import Encoder, open_encoder
-from .errors import InputError, ReasonerError
-from .inputs import read_sample, sample_from_row
-from .reasoning import Reasoner
+from .errors import InputError
+from .inputs import read_row, read_sample
+from .reasoning import Reasoner, ask_about_deferred
 from .routing import Policy
 from .types import (
     Analysis,
@@ -26,11 +26,9 @@ from .types import (
     ImageSource,
     Mode,
     Provenance,
-    RouteDecision,
     RowError,
     Sample,
     TaskArrays,
-    Verdict,
 )
 
 __all__ = ["Analyzer", "Row", "analyze"]
@@ -53,7 +51,12 @@ class Analyzer:
     """
 
     def __init__(
-        self, encoder: Encoder, adapters: Sequence[Adapter], *, reasoner: Reasoner | None = None, policy: Policy | None = None
+        self,
+        encoder: Encoder,
+        adapters: Sequence[Adapter],
+        *,
+        reasoner: Reasoner | None = None,
+        policy: Policy | None = None,
     ) -> None:
         for adapter in adapters:
             adapter.check_encoder(encoder.name, encoder.hash)
@@ -85,8 +88,10 @@ class Analyzer:
         Raises:
             ArtefactError: No such adapter, a damaged file, or one fitted to another encoder.
         """
-        loaded = [Adapter.load(resolve_adapter(name)) for name in (name_or_path, *adapters)]
-        return cls(open_encoder(loaded[0].encoder, threads=threads or 1), loaded, reasoner=reasoner, policy=policy)
+        folders = [resolve_adapter(name) for name in (name_or_path, *adapters)]
+        loaded = [Adapter.load(folder) for folder in folders]
+        encoder = open_encoder(loaded[0].encoder, folders[0], threads=threads or 1)
+        return cls(encoder, loaded, reasoner=reasoner, policy=policy)
 
     def analyze(
         self,
@@ -115,12 +120,20 @@ class Analyzer:
         return self._answer([sample], adapter, mode, explain)[0]
 
     def analyze_batch(
-        self, samples: Sequence[Sample], *, adapter: str | None = None, mode: Mode = "auto", explain: ExplainLevel = "modality"
+        self,
+        samples: Sequence[Sample],
+        *,
+        adapter: str | None = None,
+        mode: Mode = "auto",
+        explain: ExplainLevel = "modality",
     ) -> list[Analysis]:
         """Answers in the order of `samples`. All are read first: `InputError.index` names a bad one before any work."""
         read = [self._read(sample, i) for i, sample in enumerate(samples)]
-        return [a for start in range(0, len(read), STREAM_BATCH)
-                for a in self._answer(read[start : start + STREAM_BATCH], adapter, mode, explain)]
+        return [
+            a
+            for start in range(0, len(read), STREAM_BATCH)
+            for a in self._answer(read[start : start + STREAM_BATCH], adapter, mode, explain)
+        ]
 
     def stream(
         self,
@@ -134,10 +147,12 @@ class Analyzer:
 
         Args:
             rows: Samples, mappings in the row format, or `RowError`s of a reader, each alone or as `(line, row)`.
-            adapter, mode, explain: As in `analyze`.
+            adapter: As in `analyze`.
+            mode: As in `analyze`.
+            explain: As in `analyze`.
         """
         numbered = (row if isinstance(row, tuple) else (i, row) for i, row in enumerate(rows, 1))
-        while chunk := [self._read_row(line, row) for line, row in islice(numbered, STREAM_BATCH)]:
+        while chunk := [read_row(line, row) for line, row in islice(numbered, STREAM_BATCH)]:
             answers = iter(self._answer([r for r in chunk if isinstance(r, Sample)], adapter, mode, explain))
             yield from (row if isinstance(row, RowError) else next(answers) for row in chunk)
 
@@ -154,7 +169,7 @@ class Analyzer:
         posteriors = adapter.posteriors(features)
         routes = adapter.router.decide(posteriors, mode, self.policy)
         decided = perf_counter()
-        verdicts, warnings = self._reason(samples, routes)
+        verdicts, warnings = ask_about_deferred(self.reasoner, samples, routes)
         reasoned = perf_counter()
         share = 1000 / max(len(samples), 1)
         timings = {"encode": (encoded - started) * share, "decide": (decided - encoded) * share}
@@ -164,21 +179,9 @@ class Analyzer:
         reasoner = self.reasoner.id if self.reasoner is not None else None
         provenance = self._provenance(adapter)
         return [
-            compose_analysis(answer, i, adapter, provenance, explain=explain, reasoner=reasoner) for i in range(len(samples))
+            compose_analysis(answer, i, adapter, provenance, explain=explain, reasoner=reasoner)
+            for i in range(len(samples))
         ]
-
-    def _reason(
-        self, samples: Sequence[Sample], routes: Sequence[RouteDecision]
-    ) -> tuple[dict[int, Verdict], dict[int, tuple[str, ...]]]:
-        """Verdicts and warnings by row, for the deferred posts."""
-        deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
-        if self.reasoner is None or not deferred:
-            return {}, {}
-        try:
-            verdicts = self.reasoner.reason([samples[i] for i in deferred])
-        except ReasonerError as error:
-            return {}, {i: (f"the reasoner could not answer, the fast answer stands: {error}",) for i in deferred}
-        return dict(zip(deferred, verdicts, strict=True)), {}
 
     def _adapter(self, name: str | None) -> Adapter:
         if name is not None and name not in self.adapters:
@@ -190,16 +193,6 @@ class Analyzer:
             return read_sample(sample)
         except InputError as error:
             raise error if index is None else error.at(index) from None
-
-    def _read_row(self, line: int, row: Row) -> Sample | RowError:
-        if isinstance(row, RowError):
-            return row
-        sample: Sample | None = row if isinstance(row, Sample) else None
-        try:
-            sample = sample or sample_from_row(row)
-            return read_sample(sample)
-        except InputError as error:
-            return RowError(line=line, id=sample.id if sample else None, field=error.field, error=error.message)
 
     def _provenance(self, adapter: Adapter) -> Provenance:
         return Provenance(

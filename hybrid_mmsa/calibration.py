@@ -75,7 +75,8 @@ class Calibration:
         words speak about the target, and they alone decide (the picture is not read for targets).
         """
         values: TaskArrays = {
-            task: softmax(rows / np.float32(self.temperatures[task])).astype(np.float32) for task, rows in logits.items()
+            task: softmax(rows / np.float32(self.temperatures[task])).astype(np.float32)
+            for task, rows in logits.items()
         }
         targeted = ~np.isnan(values["target_sentiment"])
         about: tuple[Task, ...] = ("text_sentiment", "text_alone", "sentiment")

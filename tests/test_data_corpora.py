@@ -23,7 +23,13 @@ def picture(path, colour="orange"):
 @pytest.fixture
 def mvsa(tmp_path):
     """Four pairs: agreeing, one side neutral, opposed, both neutral; texts in three encodings."""
-    rows = ["ID\ttext,image", "1\tpositive,positive", "2\tneutral,negative", "3\tpositive,negative", "4\tneutral,neutral"]
+    rows = [
+        "ID\ttext,image",
+        "1\tpositive,positive",
+        "2\tneutral,negative",
+        "3\tpositive,negative",
+        "4\tneutral,neutral",
+    ]
     texts = ["so happy", "雨 rain", "a café".encode("latin-1") + b"\xff", "plain"]
     for number, text in enumerate(texts, 1):
         picture(tmp_path / "data" / f"{number}.jpg")
@@ -176,7 +182,10 @@ def test_mmsd2(tmp_path):
         (folder / f"{name}.json").write_text("[]")
     picture(tmp_path / "dataset_image" / "6.jpg")
     records, report = load("mmsd2", tmp_path)
-    assert [(r.sample.id, r.sample.sarcastic, r.split) for r in records] == [("5", True, "train"), ("6", False, "train")]
+    assert [(r.sample.id, r.sample.sarcastic, r.split) for r in records] == [
+        ("5", True, "train"),
+        ("6", False, "train"),
+    ]
     assert report.counts == {"missing picture": 1, "missing text": 1, "broken line": 1, "unknown label": 1}
 
 
@@ -212,11 +221,35 @@ def test_memotion_without_a_column_says_which(tmp_path):
 
 def test_twitter1269_packed(tmp_path):
     picture(tmp_path / "images" / "a.jpg")
-    row = {"id": "a", "text": "", "image": "images/a.jpg", "label": "positive", "image_label": "positive", "split": "test"}
+    row = {
+        "id": "a",
+        "text": "",
+        "image": "images/a.jpg",
+        "label": "positive",
+        "image_label": "positive",
+        "split": "test",
+    }
     (tmp_path / "pairs.jsonl").write_text(json.dumps(row))
     [record], _ = load("twitter1269", tmp_path)
     assert record.sample.image == tmp_path / "images" / "a.jpg"
     assert (record.sample.text, record.sample.image_label, record.split) == (None, "positive", "test")
+
+
+def test_packed_rows_of_the_wrong_types_are_counted(tmp_path):
+    rows = [{"id": 0, "text": "a", "split": "train"}, {"text": "b", "label": ["x"]}, {"text": "c", "sarcastic": []}]
+    rows += [{"text": "d", "image": 5}, {"text": "e", "emotion": "pride"}, {"text": "f", "sarcastic": "yes"}]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    records, report = load("memotion", tmp_path)
+    assert [(r.sample.id, r.split) for r in records] == [("0", "train")]
+    assert report.counts == {"unknown label": 3, "broken line": 2}
+
+
+def test_csv_cells_may_hold_any_line_separator(tmp_path):
+    (tmp_path / "train.En.csv").write_text("tweet,sarcastic\none\u2028two\x85three,1\n", encoding="utf-8")
+    (tmp_path / "task_A_En_test.csv").write_text("text,sarcastic\n")
+    [record], report = load("isarcasm", tmp_path)
+    assert record.sample.text == "one\u2028two\x85three"
+    assert report.counts == {}
 
 
 def test_semeval_official_files(tmp_path):
@@ -258,7 +291,7 @@ def test_tweeteval_irony_and_unknown_codes(tmp_path):
 
 def test_tweeteval_with_a_cut_label_file_is_refused(tmp_path):
     tweeteval(tmp_path, "1\n")
-    with pytest.raises(InputError, match="2 lines, train_labels.txt 1"):
+    with pytest.raises(InputError, match=r"2 lines, train_labels.txt 1"):
         load("tweeteval_irony", tmp_path)
 
 
@@ -283,9 +316,9 @@ def test_a_wrong_folder_says_what_is_missing_and_where_it_is_had(tmp_path, name)
 
 
 def test_an_absent_folder_and_an_unknown_corpus_are_refused(tmp_path):
-    with pytest.raises(InputError, match="MVSA-Single is had from https"):
+    with pytest.raises(InputError, match=r"MVSA-Single is had from https"):
         load("mvsa_single", tmp_path / "nowhere")
-    with pytest.raises(InputError, match="no corpus 'mvsa'; there are mvsa_single"):
+    with pytest.raises(InputError, match=r"no corpus 'mvsa'; there are mvsa_single"):
         load("mvsa", tmp_path)
 
 

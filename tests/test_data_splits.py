@@ -95,13 +95,21 @@ def drawing(seed, size=64):
     image = Image.new("RGB", (size, size), "white")
     pen = ImageDraw.Draw(image)
     for x, y, w, shade in np.random.default_rng(seed).integers(0, 64, (40, 4)).tolist():
-        pen.rectangle([x * size / 64, y * size / 64, (x + w / 3) * size / 64, (y + w / 4) * size / 64], fill=(shade * 4,) * 3)
+        pen.rectangle(
+            [x * size / 64, y * size / 64, (x + w / 3) * size / 64, (y + w / 4) * size / 64], fill=(shade * 4,) * 3
+        )
     return image
 
 
 def test_picture_twins_survive_rescaling_and_brightness_and_flat_ones_are_none():
     twin = drawing(1).resize((97, 80)).point(lambda v: v * 0.8)
-    pictures = {"a": drawing(1), "b": twin, "c": drawing(2), "flat": Image.new("L", (9, 9)), "flat too": Image.new("L", (5, 5))}
+    pictures = {
+        "a": drawing(1),
+        "b": twin,
+        "c": drawing(2),
+        "flat": Image.new("L", (9, 9)),
+        "flat too": Image.new("L", (5, 5)),
+    }
     assert list(picture_pairs({name: picture_hash(image) for name, image in pictures.items()})) == [("a", "b")]
     assert list(picture_pairs({})) == []
 

@@ -10,14 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.inputs import DEFAULT_LIMITS, DRAFT_PIXELS, Limits, read_image, to_pixels
 
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 # Four corners of different colours, so that turning and mirroring show.
 CORNERS = np.zeros((24, 32, 3), np.uint8)
@@ -405,14 +404,12 @@ def attempt(source, **options):
 ANY_TEXT = st.text(st.characters(), max_size=40)  # lone surrogates too
 
 
-@untimed
 @given(st.binary(max_size=200))
 def test_random_bytes_are_a_picture_or_an_input_error(content):
     result = attempt(content)
     assert result.mode == "RGB" if isinstance(result, Image.Image) else result.field == "image"
 
 
-@untimed
 @given(
     kind=st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "BMP", "PPM"]),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
@@ -428,7 +425,6 @@ def test_a_damaged_picture_is_a_picture_or_an_input_error(kind, changes):
         assert to_pixels(result, 8).shape == (8, 8, 3)
 
 
-@untimed
 @given(ANY_TEXT, st.sampled_from(["", "data:", "data:;base64,", "data:,", "a://"]))
 def test_a_string_that_names_no_picture_is_an_input_error(text, start):
     with pytest.raises(InputError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -16,7 +16,6 @@ from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.inputs import Limits, read_image, read_sample, row_id, sample_from_row
 from hybrid_mmsa.types import RowError, Sample
 
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 SAMPLES = Path(hybrid_mmsa.__file__).parent / "samples"
 PICTURE = Image.new("RGB", (20, 10), "teal")
@@ -52,7 +51,6 @@ def test_a_post_is_read():
     assert (read.image.mode, read.image.size) == ("RGB", (6, 4))
 
 
-@untimed
 @given(text=texts, target=texts, id=texts, group=texts, picture=st.booleans(), limit=st.integers(1, 40))
 def test_reading_twice_changes_nothing(text, target, id, group, picture, limit):
     limits = Limits(max_text_chars=limit)
@@ -197,7 +195,6 @@ def test_a_wrong_column_is_named(column, value):
     assert caught.value.field == column
 
 
-@untimed
 @given(st.dictionaries(st.sampled_from([f.name for f in fields(Sample)] + ["other"]), values))
 def test_any_row_is_a_sample_or_an_input_error(row):
     sample = attempt(sample_from_row, row)
@@ -207,7 +204,6 @@ def test_any_row_is_a_sample_or_an_input_error(row):
     assert isinstance(attempt(read_sample, replace(sample, image=None)), Sample | InputError)
 
 
-@untimed
 @given(st.dictionaries(st.sampled_from(["id", "text", "target", "group", "rationale"]), st.text()))
 def test_rows_read_twice_are_equal(row):
     assert same(sample_from_row(row), sample_from_row(dict(row)))
@@ -218,7 +214,6 @@ def test_a_number_too_long_to_print_is_no_name():
         sample_from_row({"id": 10**5000})
 
 
-@untimed
 @given(values)
 def test_every_row_has_an_id_that_an_error_can_carry(value):
     error = RowError(line=1, id=row_id({"id": value}), error="some reason")

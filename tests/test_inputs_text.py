@@ -4,12 +4,11 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_mmsa.inputs import clean, looks_foreign, normalise
 
-untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no failure
 
 # Pieces that posts are made of, and that attacks are made of.
 MARKUP = (
@@ -24,14 +23,12 @@ posts = st.one_of(
 )
 
 
-@untimed
 @given(posts)
 def test_canonical_text_stays_as_it_is(text):
     once = normalise(text)
     assert normalise(once) == once
 
 
-@untimed
 @given(posts)
 def test_canonical_text_can_be_written_and_shows_what_it_holds(text):
     canonical = normalise(text)
@@ -42,7 +39,6 @@ def test_canonical_text_can_be_written_and_shows_what_it_holds(text):
     assert "\u202e" not in canonical
 
 
-@untimed
 @given(posts)
 def test_cleaned_text_holds_no_handle_and_no_link(text):
     cleaned = clean(normalise(text))
@@ -51,7 +47,6 @@ def test_cleaned_text_holds_no_handle_and_no_link(text):
     assert cleaned == " ".join(cleaned.split())
 
 
-@untimed
 @given(st.text(st.characters()))
 def test_no_string_is_too_odd(text):
     assert isinstance(clean(text), str)
@@ -127,7 +122,6 @@ def test_english_and_too_little_to_tell_pass(text):
     assert not looks_foreign(text)
 
 
-@untimed
 @given(st.integers(0, 30))
 def test_no_escape_survives_however_often_it_was_escaped(layers):
     shown = normalise("1 &" + "amp;" * layers + "lt; 2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -87,7 +88,7 @@ def read_csv(path: Path, report: LoadReport, columns: tuple[str, ...]) -> Iterat
         InputError: The heading lacks one of `columns`.
     """
     text = decode(path.read_bytes(), report, path.name)
-    reader = csv.DictReader(text.splitlines(keepends=True))
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     if lacking := [name for name in columns if name not in (reader.fieldnames or ())]:
         raise InputError(f"{path.name} has no column {', '.join(lacking)}; it has {', '.join(reader.fieldnames or ())}")
     for row in reader:
@@ -102,7 +103,7 @@ def read_json_lines(path: Path, report: LoadReport) -> Iterator[tuple[int, Mappi
     for number, line in _lines(path, report):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
             yield number, row

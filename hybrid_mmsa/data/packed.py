@@ -26,11 +26,13 @@ def packed_file(root: Path, name: str) -> Path | None:
 def read_packed(path: Path, report: LoadReport) -> Records:
     """Yield the posts of a packed corpus; rows whose label is none of ours are counted and left out."""
     for number, row in read_json_lines(path, report):
-        where = str(row.get("id") or f"{path.name}:{number}")
+        where = f"{path.name}:{number}" if row.get("id") is None else str(row["id"])
         try:
             yield _record(row, path.parent, report, where)
         except LookupError:
             report.add("unknown label", where)
+        except TypeError:  # a list where a name should stand
+            report.add("broken line", where)
 
 
 def _record(row: Mapping[str, Any], folder: Path, report: LoadReport, where: str) -> Record:

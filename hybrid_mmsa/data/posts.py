@@ -65,7 +65,7 @@ def _json_lines(path: Path) -> Iterator[_Parsed]:
                 row = json.loads(raw.decode("utf-8-sig"))
             except UnicodeDecodeError as error:
                 yield line, RowError(line=line, error=f"not UTF-8 (byte {error.start} of the line)")
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield line, RowError(line=line, error=f"not JSON: {error}")
             else:
                 found = type(row).__name__
@@ -77,7 +77,10 @@ def _csv(path: Path) -> Iterator[_Parsed]:
     # Bytes that are not UTF-8 pass as lone surrogates, so that they cost their own row and no other.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file, strict=True)
-        heading = next(reader, [])
+        try:
+            heading = next(reader, [])
+        except csv.Error as error:
+            raise InputError(f"{path.name} is no CSV file: {error}", field="file") from error
         if not {"text", "image"} & set(heading):
             raise InputError(f"{path.name}: the first line names no column text or image", field="file")
         while True:
@@ -107,13 +110,13 @@ def _parquet(path: Path) -> Iterator[_Parsed]:
     import pyarrow
     import pyarrow.parquet
 
+    line = 0
     try:
-        table = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise InputError(f"{path.name} is no Parquet file: {error}", field="file") from error
-    with table:
-        line = 0
-        for batch in table.iter_batches(batch_size=256):
-            for row in batch.to_pylist():
-                line += 1
-                yield line, row
+        with pyarrow.parquet.ParquetFile(path) as table:
+            for batch in table.iter_batches(batch_size=256):
+                for row in batch.to_pylist():
+                    line += 1
+                    yield line, row
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        place = f" after row {line}" if line else ""
+        raise InputError(f"{path.name} is no readable Parquet file{place}: {error}", field="file") from error

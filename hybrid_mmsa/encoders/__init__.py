@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ..errors import ArtefactError
 from .base import Encoder
 from .compact import CompactEncoder
@@ -9,12 +11,18 @@ from .compact import CompactEncoder
 __all__ = ["CompactEncoder", "Encoder", "open_encoder"]
 
 
-def open_encoder(name: str, *, threads: int = 1) -> Encoder:
-    """The encoder an adapter names.
+def open_encoder(name: str, root: Path, *, threads: int = 1) -> Encoder:
+    """The encoder an adapter names: `compact` is the bundled one, `compact:FOLDER` one of the same layout.
+
+    Args:
+        name: What `adapter.json` says.
+        root: The adapter's folder; `FOLDER` is relative to it.
+        threads: Threads per operator.
 
     Raises:
         ArtefactError: No encoder of that name.
     """
-    if name == CompactEncoder.name:
-        return CompactEncoder(threads=threads)
-    raise ArtefactError(f"no encoder {name!r}; known are {CompactEncoder.name!r}")
+    kind, _, folder = name.partition(":")
+    if kind != "compact":
+        raise ArtefactError(f"no encoder {name!r}; known are 'compact' and 'compact:FOLDER'")
+    return CompactEncoder(root / folder, threads=threads, name=name) if folder else CompactEncoder(threads=threads)

@@ -62,7 +62,9 @@ class CompactManifest:
                 raise ArtefactError(f"the encoder file {folder / name} is missing; reinstall hybrid-mmsa")
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             if found != wanted:
-                raise ArtefactError(f"{folder / name} has SHA-256 {found[:12]}…, wanted {wanted[:12]}…: damaged or replaced")
+                raise ArtefactError(
+                    f"{folder / name} has SHA-256 {found[:12]}…, wanted {wanted[:12]}…: damaged or replaced"
+                )
         return manifest
 
     @property
@@ -78,11 +80,11 @@ class CompactEncoder:
     Args:
         folder: Where the tower files are; the bundled ones by default.
         threads: Threads per operator; default 1, which suits servers and batch jobs with workers of their own.
+        name: How adapters name it.
     """
 
-    name = "compact"
-
-    def __init__(self, folder: Path = WEIGHTS, *, threads: int = 1) -> None:
+    def __init__(self, folder: Path = WEIGHTS, *, threads: int = 1, name: str = "compact") -> None:
+        self.name = name
         self.manifest = CompactManifest.load(folder)
         self.hash = self.manifest.hash
         self._pieces = WordPieces(folder / "tokenizer.json", self.manifest.max_tokens)

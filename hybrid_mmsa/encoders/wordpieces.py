@@ -72,7 +72,9 @@ class WordPieces:
         """
         text_ids = [e.ids for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
         named = [t or "" for t in targets]
-        target_ids = [e.ids[: self.max_tokens // 4] for e in self._tokenizer.encode_batch(named, add_special_tokens=False)]
+        target_ids = [
+            e.ids[: self.max_tokens // 4] for e in self._tokenizer.encode_batch(named, add_special_tokens=False)
+        ]
         rows, cut = [], np.zeros(len(texts), dtype=bool)
         for i, (words, target) in enumerate(zip(text_ids, target_ids, strict=True)):
             tail = [*target, self._sep] if target else []

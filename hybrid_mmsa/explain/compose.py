@@ -46,13 +46,20 @@ def compose(
         sentences.append(f"The words may be sarcastic ({sarcasm:.0%}).")
     if route.decision == "defer":
         why = " and ".join(_WHY[reason] for reason in route.reasons)
-        end = "was deferred to a reasoner" if has_reasoner else "should be read again: no reasoner is configured, so the fast answer stands"
+        end = (
+            "was deferred to a reasoner"
+            if has_reasoner
+            else "should be read again: no reasoner is configured, so the fast answer stands"
+        )
         sentences.append(f"This post {end}, because {why}.")
     return " ".join(sentences)
 
 
 def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Modality, float]) -> str:
-    said = [f"{_NAMES[side]} say{'s' if side == 'image' else ''} {p.label} ({p.confidence:.0%})" for side, p in sides.items()]
+    said = [
+        f"{_NAMES[side]} say{'s' if side == 'image' else ''} {p.label} ({p.confidence:.0%})"
+        for side, p in sides.items()
+    ]
     if len(said) == 1:
         only = "there is no picture" if "text" in sides else "there are no words"
         return f"{_sentence(said[0])}; {only}."

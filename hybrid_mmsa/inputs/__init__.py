@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .image import DRAFT_PIXELS, FORMATS, read_image, to_pixels
 from .limits import DEFAULT_LIMITS, Limits
-from .rows import row_id, sample_from_row
+from .rows import read_row, row_id, sample_from_row
 from .sample import read_sample
 from .text import clean, looks_foreign, normalise, writable
 
@@ -17,6 +17,7 @@ __all__ = [
     "looks_foreign",
     "normalise",
     "read_image",
+    "read_row",
     "read_sample",
     "row_id",
     "sample_from_row",

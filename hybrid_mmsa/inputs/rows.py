@@ -1,4 +1,4 @@
-"""A row of a file or table → a raw `Sample`. Knows nothing of file formats, and opens no picture."""
+"""A row of a file or table → a `Sample`. Knows nothing of file formats."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from typing import cast, get_args
 import numpy as np
 
 from ..errors import InputError
-from ..types import ImageSource, Label, Sample
+from ..types import ImageSource, Label, RowError, Sample
 from .refusal import refusal, shown
+from .sample import read_sample
 from .source import is_uri
 from .text import writable
 
-__all__ = ["row_id", "sample_from_row"]
+__all__ = ["read_row", "row_id", "sample_from_row"]
 
 _TRUE = frozenset({"true", "yes", "1"})
 _FALSE = frozenset({"false", "no", "0"})
@@ -54,6 +55,22 @@ def sample_from_row(row: Mapping[str, object], root: Path | None = None) -> Samp
         sarcastic=_truth(row, "sarcastic"),
         rationale=_string(row, "rationale"),
     )
+
+
+def read_row(line: int, row: Mapping[str, object] | Sample | RowError) -> Sample | RowError:
+    """A read sample, or the `RowError` that says why there is none; never an exception for what the row holds.
+
+    Args:
+        line: Where the row stood, for its error.
+        row: A row in the columns of `sample_from_row`, a sample, or the error of whoever read the file.
+    """
+    if isinstance(row, RowError):
+        return row
+    id_ = row.id if isinstance(row, Sample) else row_id(row) if isinstance(row, Mapping) else None
+    try:
+        return read_sample(row if isinstance(row, Sample) else sample_from_row(row))
+    except InputError as error:
+        return RowError(line=line, id=id_, field=error.field, error=error.message)
 
 
 def row_id(row: Mapping[str, object]) -> str | None:

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .base import Reasoner
+from .deferred import ask_about_deferred
 
-__all__ = ["Reasoner"]
+__all__ = ["Reasoner", "ask_about_deferred"]

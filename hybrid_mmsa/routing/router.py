@@ -49,7 +49,9 @@ class Router:
     thresholds: Thresholds
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
 
-    def decide(self, probabilities: TaskArrays, mode: Mode = "auto", policy: Policy | None = None) -> list[RouteDecision]:
+    def decide(
+        self, probabilities: TaskArrays, mode: Mode = "auto", policy: Policy | None = None
+    ) -> list[RouteDecision]:
         """One decision per post, each from that post's own numbers alone.
 
         Args:
@@ -64,7 +66,9 @@ class Router:
         reasons = self._reasons(p_error, probabilities, limit, only_errors=policy.kind == "threshold")
         decisions = []
         for error, found in zip(p_error, reasons, strict=True):
-            why: tuple[Reason, ...] = () if forced == "never" else (*found, "requested") if forced == "always" else found
+            why: tuple[Reason, ...] = (
+                () if forced == "never" else (*found, "requested") if forced == "always" else found
+            )
             decisions.append(
                 RouteDecision(
                     decision="defer" if why else "keep",

@@ -21,7 +21,7 @@ from ..types import Features, Sample
 from .export_image import export_image
 from .export_text import export_text
 from .image_tower import WIDTH, ImageTower
-from .rows import mvsa_records
+from .rows import post_records
 from .text_tower import TextTower, start_folder
 
 __all__ = ["ExactEncoder", "export_compact"]
@@ -35,7 +35,8 @@ def export_compact(data: Path, text: TextTower, image: ImageTower, folder: Path,
 
     Args:
         data: Folder holding the corpora; MVSA training pictures calibrate the image tower's activations.
-        text, image: The trained towers.
+        text: The trained text tower.
+        image: The trained image tower.
         folder: Where to.
         max_tokens: Longest sequence the text tower reads.
         side: Side of the image tower's square in pixels.
@@ -52,7 +53,7 @@ def export_compact(data: Path, text: TextTower, image: ImageTower, folder: Path,
 
 
 def _calibration_pictures(data: Path, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    posts = [r for r in mvsa_records(data) if r.split == "train" and r.sample.image is not None]
+    posts = [r for r in post_records(data) if r.split == "train" and r.sample.image is not None]
     step = max(1, len(posts) // CALIBRATION_PICTURES)
     chosen = [p.sample.image for p in posts[::step][:CALIBRATION_PICTURES]]
     return np.stack([to_pixels(read_image(i, draft=DRAFT_PIXELS), side) for i in chosen if i is not None])
@@ -83,6 +84,12 @@ class ExactEncoder:
                 image[has_image] = self.image.features(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).numpy()
         has_target = np.array([bool(s.target) for s in samples]) & has_text
         return Features(
-            text.astype(np.float32), image, has_text, has_image, has_target,
-            tokens.n_tokens, tokens.truncated, tokens.unknown_share,
+            text.astype(np.float32),
+            image,
+            has_text,
+            has_image,
+            has_target,
+            tokens.n_tokens,
+            tokens.truncated,
+            tokens.unknown_share,
         )

@@ -25,7 +25,7 @@ MASKED = -1e4
 
 
 def export_text(weights: Mapping[str, NDArray[Any]], heads: int, path: Path) -> None:
-    """Write `path` with inputs `ids`, `mask`, `segments` (int64 `[n, length]`) and output `features` float32 `[n, width]`.
+    """Write `path` with inputs `ids`, `mask`, `segments` int64 `[n, length]`, output `features` float32 `[n, width]`.
 
     Args:
         weights: float32 tensors by their Hugging Face BERT names, without a prefix.
@@ -58,7 +58,11 @@ def _norm(graph: Graph, x: str, weights: Mapping[str, NDArray[Any]], prefix: str
 
 
 def _blocks(weight: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Symmetric int8 per block of `BLOCK` inputs: uint8 `[out, blocks, BLOCK]` around 128, float32 scales `[out * blocks]`."""
+    """Symmetric int8 per block of `BLOCK` inputs.
+
+    Returns:
+        uint8 `[out, blocks, BLOCK]` around 128, and float32 scales `[out * blocks]`.
+    """
     out, width = weight.shape
     if width % BLOCK:
         raise ValueError(f"the tower's width {width} is no multiple of the block size {BLOCK}")

@@ -22,7 +22,7 @@ from .._version import __version__
 from ..adapters import Adapter
 from ..calibration import Calibration, TemperatureScaling
 from ..data import Record
-from ..encoders import Encoder
+from ..encoders import CompactEncoder, Encoder
 from ..fusion import FusionHead
 from ..fusion.head import IMAGE_HEADS, TEXT_HEADS
 from ..inputs import read_sample
@@ -35,13 +35,19 @@ from ..routing import (
     threshold_at_precision,
     threshold_for_budget,
 )
-from ..types import LABELS, Features, FloatArray, IntArray, Task, TaskArrays
+from ..types import LABELS, TASKS, Features, FloatArray, IntArray, Task, TaskArrays
+from .export import export_compact
 from .gated import Evidence, GatedConfig, fit_gated
-from .rows import MVSA_SPLIT, TextRow, fold_of, general_rows, mvsa_records, text_key
+from .image import ImageConfig
+from .image_tower import load_tower
+from .rows import MVSA_SPLIT, TextRow, fold_of, general_rows, post_records, text_key
+from .text import TextConfig
+from .text_tower import TextTower, start_folder
 
-__all__ = ["FusionConfig", "fit_adapter", "half"]
+__all__ = ["FusionConfig", "fit_adapter", "half", "train_fusion"]
 
 CROSS_FITS = 5
+TOWERS = "towers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,38 @@ class FusionConfig:
     """Share of posts that low confidence may defer."""
     precision: float = 0.8
     """Share of right alarms wanted of the sarcasm and conflict thresholds."""
+
+
+def train_fusion(
+    data: Path,
+    text_runs: Path,
+    image_runs: Path,
+    out: Path,
+    *,
+    towers: Path | None = None,
+    config: FusionConfig | None = None,
+) -> Adapter:
+    """Export the trained towers, fit everything on top of them, and save a folder `Analyzer.from_pretrained` loads.
+
+    Args:
+        data: Folder holding the corpora (see `rows.CORPUS_FOLDERS`).
+        text_runs: The run folder of `train text`.
+        image_runs: The run folder of `train image`.
+        out: The adapter folder to write; its name becomes the model's.
+        towers: Where the int8 towers stand or go; `out / "towers"` by default. Towers that are there are kept.
+        config: The recipe.
+    """
+    inside = towers is None
+    towers = towers or out / TOWERS
+    if not (towers / "compact.json").exists():
+        text = TextTower(start_folder()).load(text_runs / "final" / "tower.safetensors")
+        image = load_tower(image_runs / "final" / "tower.safetensors")
+        sizes = {"max_tokens": TextConfig().max_tokens, "side": ImageConfig().side}
+        export_compact(data, text, image, towers, **sizes)
+    encoder = CompactEncoder(towers, threads=2, name=f"compact:{TOWERS}" if inside else "compact")
+    adapter = fit_adapter(data, (text_runs, image_runs), encoder, name=out.name, config=config)
+    adapter.save(out)
+    return adapter
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +115,9 @@ class _OutOfFold:
         )
 
     def evidence(self, labels: IntArray) -> Evidence:
-        return Evidence(self.text["sentiment"], self.text["joint"], self.image["sentiment"], self.image["joint"], labels)
+        return Evidence(
+            self.text["sentiment"], self.text["joint"], self.image["sentiment"], self.image["joint"], labels
+        )
 
 
 def fit_adapter(
@@ -94,7 +134,7 @@ def fit_adapter(
     """
     config = config or FusionConfig()
     text_runs, image_runs = towers
-    records = {r.sample.id or "": r for r in mvsa_records(data)}
+    records = {r.sample.id or "": r for r in post_records(data)}
     seen = _OutOfFold.load(text_runs, image_runs)
     posts = [records[i] for i in seen.ids]
     evidence = seen.evidence(_gold(posts, "label"))
@@ -107,15 +147,22 @@ def fit_adapter(
     wrong = posteriors["sentiment"].argmax(1) != evidence.labels
     error_model = ErrorModel().fit(signal_matrix(posteriors), wrong)
     judged = [r for r in records.values() if r.split == "dev" and half(r.sample.id or "")]
-    sarcasm_rows = [r for corpus in ("mmsd2", "tweeteval_irony") for r in dev[corpus] if half(r.text)]
+    sarcasm_rows = [r for corpus in ("mmsd2", "tweeteval_irony") for r in dev.get(corpus, ()) if half(r.text)]
     draft = Adapter(name, encoder.name, encoder.hash, head, calibration, Router(error_model, Thresholds(1, 1, 1)))
     router = _fit_thresholds(draft, encoder, judged, sarcasm_rows, config)
     made_with = {
         "package": __version__,
         "python": platform.python_version(),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "corpora": ["MVSA-Single", "SemEval-2017 4A", "MMSD2.0", "TweetEval irony and emotion", "Twitter-2015/2017",
-                    "Memotion", "Twitter1269"],
+        "corpora": [
+            "MVSA-Single",
+            "SemEval-2017 4A",
+            "MMSD2.0",
+            "TweetEval irony and emotion",
+            "Twitter-2015/2017",
+            "Memotion",
+            "Twitter1269",
+        ],
         "split": MVSA_SPLIT,
         "n_train": len(posts),
         "recipe": asdict(config),
@@ -195,15 +242,14 @@ def _calibrate(
         ("emotion", "emotion", ("tweeteval_emotion",)),
     )
     for task, label, corpora in tasks:
-        rows = [r for corpus in corpora for r in dev[corpus]]
-        logits.setdefault(task, []).append(head.logits(_read(encoder, rows))[task])
-        gold.setdefault(task, []).append(np.array([r.labels[label] for r in rows]))
-    return Calibration(
-        {
-            task: TemperatureScaling().fit(np.concatenate(logits[task]), np.concatenate(gold[task])).temperature_
-            for task in logits
-        }
-    )
+        if rows := [r for corpus in corpora for r in dev.get(corpus, ())]:
+            logits.setdefault(task, []).append(head.logits(_read(encoder, rows))[task])
+            gold.setdefault(task, []).append(np.array([r.labels[label] for r in rows]))
+    fitted = {
+        task: TemperatureScaling().fit(np.concatenate(v), np.concatenate(gold[task])) for task, v in logits.items()
+    }
+    # A task without labels keeps its logits as they are.
+    return Calibration({task: fitted[task].temperature_ if task in fitted else 1.0 for task in TASKS})
 
 
 def _read(encoder: Encoder, rows: Sequence[TextRow]) -> Features:
@@ -218,9 +264,10 @@ def _fit_thresholds(
     p_error = draft.router.error_model.predict_proba(signal_matrix(posteriors))
     differ = _gold(posts, "text_label") != _gold(posts, "image_label")
     mocking = draft.posteriors(_read(encoder, sarcasm))["sarcasm"][:, 1]
+    is_sarcastic = np.array([r.labels["sarcasm"] for r in sarcasm], dtype=bool)
     thresholds = Thresholds(
         p_error=threshold_for_budget(p_error, config.budget),
-        sarcasm=threshold_at_precision(mocking, np.array([bool(r.labels["sarcasm"]) for r in sarcasm]), config.precision),
+        sarcasm=threshold_at_precision(mocking, is_sarcastic, config.precision),
         conflict=threshold_at_precision(conflict(posteriors), differ, config.precision),
     )
     router = Router(draft.router.error_model, thresholds)

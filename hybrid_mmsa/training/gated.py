@@ -53,7 +53,7 @@ class GatedConfig:
 
 
 def fit_gated(evidence: Evidence, config: GatedConfig | None = None) -> dict[str, FloatArray]:
-    """The gated head's arrays (`FUSION_SHAPES`), by L-BFGS on the mean log-loss of seen, text-only and image-only posts.
+    """The gated head's arrays (`FUSION_SHAPES`), by L-BFGS on the log-loss of whole, text-only and image-only posts.
 
     Deterministic: the start is the product of experts, and hidden sides are weighed, not drawn.
     """

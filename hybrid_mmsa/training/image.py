@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from ..types import LABELS
 from .image_tower import IMAGE_TRAINING_HEADS, ImageTower, read_start
 from .loop import LoopConfig, train
 from .pictures import PictureRow, augment, read_pictures
-from .rows import CORPUS_FOLDERS, fold_of, mvsa_records, text_key
+from .rows import CORPUS_FOLDERS, fold_of, post_records, text_key
 
 __all__ = ["ImageConfig", "picture_logits", "train_image"]
 
@@ -34,9 +34,9 @@ __all__ = ["ImageConfig", "picture_logits", "train_image"]
 class ImageConfig:
     """The whole recipe of the image tower."""
 
-    general: LoopConfig = LoopConfig(epochs=1, learning_rate=1e-4)
-    mvsa: LoopConfig = LoopConfig(epochs=5, learning_rate=1.5e-4, averaging=0.98)
-    folds: int = 4
+    general: LoopConfig = field(default=LoopConfig(epochs=1, learning_rate=1e-4))
+    mvsa: LoopConfig = field(default=LoopConfig(epochs=4, learning_rate=1.5e-4, averaging=0.98))
+    folds: int = 3
     batch_size: int = 32
     side: int = 160
     decoded_side: int = 192
@@ -59,11 +59,11 @@ def train_image(data: Path, start: Path, runs: Path, config: ImageConfig | None 
     """
     config = config or ImageConfig()
     stage = _Stage(config, read_start(start), runs)
-    photos = _rows(load_corpus("twitter1269", data / CORPUS_FOLDERS["twitter1269"]), "sentiment", config)
+    photos = _rows(_corpus("twitter1269", data), "sentiment", config)
     if not (runs / "general" / "tower.safetensors").exists():
-        memes = _rows(load_corpus("memotion", data / CORPUS_FOLDERS["memotion"]), "meme", config)
+        memes = _rows(_corpus("memotion", data), "meme", config)
         stage.run("general", None, photos * 2 + memes, config.general)
-    posts = [r for r in mvsa_records(data) if r.split == "train" and r.sample.image is not None]
+    posts = [r for r in post_records(data) if r.split == "train" and r.sample.image is not None]
     rows = _mvsa_rows(posts, config)
     readable = {r.id for r in rows}
     posts = [p for p in posts if p.sample.id in readable]
@@ -99,6 +99,12 @@ def _serving_pixels(posts: Sequence[Record], side: int) -> np.ndarray[Any, Any]:
     if bad:
         raise ValueError(f"pictures that could be read before cannot be read now: {bad[:3]}")
     return np.stack([r.pixels for r in rows])
+
+
+def _corpus(name: str, data: Path) -> Iterable[Record]:
+    """A corpus, or nothing where its folder is not there."""
+    folder = data / CORPUS_FOLDERS[name]
+    return load_corpus(name, folder) if folder.is_dir() else ()
 
 
 def _rows(records: Iterable[Record], head: str, config: ImageConfig) -> list[PictureRow]:

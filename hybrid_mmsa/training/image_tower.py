@@ -19,7 +19,16 @@ from torch.nn.functional import conv2d, pad
 
 from ..errors import InputError
 
-__all__ = ["BLOCKS", "IMAGE_TRAINING_HEADS", "ConvSpec", "ImageTower", "conv_specs", "read_start", "same_padding"]
+__all__ = [
+    "BLOCKS",
+    "IMAGE_TRAINING_HEADS",
+    "ConvSpec",
+    "ImageTower",
+    "conv_specs",
+    "load_tower",
+    "read_start",
+    "same_padding",
+]
 
 IMAGE_TRAINING_HEADS: Mapping[str, int] = MappingProxyType({"sentiment": 3, "joint": 3, "meme": 3})
 """Classes per head. `meme` holds Memotion's noisy labels apart; it does not go into the product."""
@@ -27,6 +36,7 @@ IMAGE_TRAINING_HEADS: Mapping[str, int] = MappingProxyType({"sentiment": 3, "joi
 # Expansion, output channels, repeats, stride of the first: table 2 of the paper.
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 WIDTH = 1280
+PARTS = {"weight": "weights", "bias": "biases"}
 CENTRE, SCALE = 127.0, 127.5
 """Pixels are read as (value - CENTRE) / SCALE."""
 
@@ -78,8 +88,21 @@ def read_start(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: start weights are read from .safetensors or .onnx files", field="start")
     missing = [f"l.{s.number}.c.weight" for s in conv_specs() if f"l.{s.number}.c.weight" not in weights]
     if missing:
-        raise InputError(f"{path} lacks {len(missing)} layers of the folded MobileNetV2, such as {missing[0]}", field="start")
+        raise InputError(
+            f"{path} lacks {len(missing)} layers of the folded MobileNetV2, such as {missing[0]}", field="start"
+        )
     return weights
+
+
+def load_tower(path: Path) -> ImageTower:
+    """A trained tower from a file that `ImageTower.save` wrote."""
+    weights = {k: v.float() for k, v in load_file(path).items()}
+    start = {
+        f"l.{s.number}.c.{part}": weights[f"{name}.{s.number}"] for s in conv_specs() for part, name in PARTS.items()
+    }
+    tower = ImageTower(start)
+    tower.load_state_dict(weights)
+    return tower.eval()
 
 
 class ImageTower(nn.Module):

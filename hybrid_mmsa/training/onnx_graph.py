@@ -41,7 +41,7 @@ class Graph:
         inputs: Sequence[str],
         output: str | None = None,
         domain: str = "",
-        **attributes: Any,  # noqa: ANN401
+        **attributes: Any,
     ) -> str:
         """One operator with one output."""
         output = output or f"v{len(self.nodes)}"

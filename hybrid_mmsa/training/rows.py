@@ -8,15 +8,25 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from ..data import Record, load_corpus, load_manifest
+from ..data import Record, Split, load_corpus, load_manifest, read_posts
+from ..errors import InputError
 from ..inputs import clean, normalise
-from ..types import EMOTIONS, LABELS, Sample
+from ..types import EMOTIONS, LABELS, RowError, Sample
 
-__all__ = ["CORPUS_FOLDERS", "MVSA_SPLIT", "TextRow", "fold_of", "general_rows", "mvsa_records", "mvsa_rows", "text_key"]
+__all__ = [
+    "CORPUS_FOLDERS",
+    "MVSA_SPLIT",
+    "TextRow",
+    "fold_of",
+    "general_rows",
+    "post_records",
+    "post_rows",
+    "text_key",
+]
 
 CORPUS_FOLDERS: Mapping[str, str] = MappingProxyType(
     {
@@ -44,6 +54,7 @@ GENERAL: tuple[tuple[str, int], ...] = (
 """Corpora of the general text stage, and how often each is seen per epoch."""
 
 MVSA_SPLIT = "mvsa_single_clmlf_3311"
+OWN_POSTS = "posts.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +79,18 @@ def fold_of(key: str, folds: int) -> int:
 
 
 def general_rows(root: Path) -> tuple[list[TextRow], dict[str, list[TextRow]]]:
-    """Training rows of the general stage, repeated as `GENERAL` says, and the dev rows of each corpus."""
-    records = {name: list(load_corpus(name, root / CORPUS_FOLDERS[name])) for name, _ in GENERAL}
+    """Training rows of the general stage, repeated as `GENERAL` says, and the dev rows of each corpus.
+
+    A corpus whose folder is not there is left out.
+    """
+    here = [(name, times) for name, times in GENERAL if (root / CORPUS_FOLDERS[name]).is_dir()]
+    records = {name: list(load_corpus(name, root / CORPUS_FOLDERS[name])) for name, _ in here}
     held_out = {text_key(r.sample.text or "") for rs in records.values() for r in rs if r.split != "train"}
-    held_out |= {text_key(r.sample.text or "") for r in mvsa_records(root) if r.split != "train"}
+    held_out |= {text_key(r.sample.text or "") for r in post_records(root) if r.split != "train"}
     held_out.discard("")
     train: list[TextRow] = []
     dev: dict[str, list[TextRow]] = {}
-    for name, times in GENERAL:
+    for name, times in here:
         rows = [_row(r) for r in records[name] if _task_labels(r)]
         keys = [text_key(r.text) for r in rows]
         train += [r for r, k in zip(rows, keys, strict=True) if r.split == "train" and k not in held_out] * times
@@ -83,14 +98,42 @@ def general_rows(root: Path) -> tuple[list[TextRow], dict[str, list[TextRow]]]:
     return train, dev
 
 
-def mvsa_records(root: Path) -> list[Record]:
-    """MVSA-Single with the CLMLF split in `Record.split`; pairs outside the split (opposed labels) are left out."""
-    split = load_manifest(MVSA_SPLIT).split_of
-    records = load_corpus("mvsa_single", root / CORPUS_FOLDERS["mvsa_single"])
-    return [Record(r.sample, split[r.sample.id or ""]) for r in records if r.sample.id in split]
+def post_records(root: Path) -> list[Record]:
+    """Posts of text and picture with their split: MVSA-Single, and one's own `posts.jsonl`, whichever are there.
+
+    MVSA-Single comes in the CLMLF split, without its pairs of opposed labels. One's own posts need a `label`; what a
+    side says (`text_label`, `image_label`) counts as the label where it is not given. A tenth of them, chosen by
+    their text, is dev and a tenth test.
+
+    Raises:
+        InputError: Neither is there, or a row of `posts.jsonl` cannot be used.
+    """
+    records: list[Record] = []
+    if (root / CORPUS_FOLDERS["mvsa_single"]).is_dir():
+        split = load_manifest(MVSA_SPLIT).split_of
+        corpus = load_corpus("mvsa_single", root / CORPUS_FOLDERS["mvsa_single"])
+        records += [Record(r.sample, split[r.sample.id or ""]) for r in corpus if r.sample.id in split]
+    if (root / OWN_POSTS).is_file():
+        records += [_own_post(line, row) for line, row in read_posts(root / OWN_POSTS)]
+    if not records:
+        folder = CORPUS_FOLDERS["mvsa_single"]
+        raise InputError(
+            f"{root} holds neither {folder}/ nor {OWN_POSTS}: there are no posts to train on", field="data"
+        )
+    return records
 
 
-def mvsa_rows(records: Iterable[Record]) -> list[TextRow]:
+def _own_post(line: int, row: Sample | RowError) -> Record:
+    if isinstance(row, RowError):
+        raise InputError(f"{OWN_POSTS}, line {line}: {row.error}", field=row.field)
+    if row.label is None:
+        raise InputError(f"{OWN_POSTS}, line {line}: a post to train on needs a label", field="label")
+    sides = {"text_label": row.text_label or row.label, "image_label": row.image_label or row.label}
+    split: Split = {0: "test", 1: "dev"}.get(fold_of(f"own/{text_key(row.text or str(line))}", 10), "train")  # type: ignore[assignment]
+    return Record(replace(row, id=f"{OWN_POSTS}:{row.id or line}", **sides), split)
+
+
+def post_rows(records: Iterable[Record]) -> list[TextRow]:
     """Text rows with two labels each: what the words say (`sentiment`), and the whole post's label (`joint`)."""
     rows = []
     for record in records:

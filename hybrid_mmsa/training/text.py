@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from ..encoders.wordpieces import WordPieces
 from .loop import LoopConfig, train
-from .rows import TextRow, fold_of, general_rows, mvsa_records, mvsa_rows, text_key
+from .rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
 from .text_tower import TEXT_HEADS, TextTower, start_folder
 
 __all__ = ["TextConfig", "head_logits", "train_text"]
@@ -32,8 +32,8 @@ __all__ = ["TextConfig", "head_logits", "train_text"]
 class TextConfig:
     """The whole recipe of the text tower."""
 
-    general: LoopConfig = LoopConfig(epochs=1, learning_rate=7e-5)
-    mvsa: LoopConfig = LoopConfig(epochs=3, learning_rate=4e-5, averaging=0.98)
+    general: LoopConfig = field(default=LoopConfig(epochs=1, learning_rate=7e-5))
+    mvsa: LoopConfig = field(default=LoopConfig(epochs=3, learning_rate=4e-5, averaging=0.98))
     folds: int = 4
     batch_size: int = 64
     max_tokens: int = 128
@@ -53,12 +53,14 @@ def train_text(data: Path, runs: Path, config: TextConfig | None = None) -> None
     config = config or TextConfig()
     pieces = WordPieces(start_folder() / "tokenizer.json", config.max_tokens)
     general, dev = general_rows(data)
-    records = mvsa_records(data)
-    posts = [r for r in records if r.split == "train"]
-    rows = mvsa_rows(posts)
-    dev["mvsa_single"] = mvsa_rows(r for r in records if r.split == "dev")
+    records = post_records(data)
+    posts = [r for r in records if r.split == "train" and r.sample.text and r.sample.label]
+    rows = post_rows(posts)
+    dev["posts"] = post_rows(r for r in records if r.split == "dev")
     stage = _Stage(pieces, config, runs, dev)
-    stage.run("general", None, [_batches(general, pieces, config, e) for e in range(config.general.epochs)], config.general)
+    stage.run(
+        "general", None, [_batches(general, pieces, config, e) for e in range(config.general.epochs)], config.general
+    )
     keys = [text_key(r.text) for r in rows]
     folds = np.array([fold_of(k, config.folds) for k in keys])
     parts: dict[str, np.ndarray[Any, Any]] = {}

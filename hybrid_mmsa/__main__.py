@@ -1,0 +1,8 @@
+"""Runs the command line as `python -m hybrid_mmsa`. It knows nothing of the commands."""
+
+from __future__ import annotations
+
+from hybrid_mmsa.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The command line: `hybrid-mmsa`. Commands are thin doors onto the rooms; what they share is errors and exit codes.
+
+Exit codes: 0 done; 1 some rows or checks failed (they are counted and listed); 2 bad input or usage, told in one line
+on standard error; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from .._version import __version__
+from ..errors import HybridError
+from .analyze import analyze
+from .batch import batch
+from .console import PROGRAM, ReaderGone, Stopped, say
+from .demo import demo
+from .doctor import doctor
+from .evaluate import eval_app
+from .models import models_app
+from .train import train_app
+
+__all__ = ["app", "main", "run"]
+
+INTERRUPTED = 130
+# Typer's errors of usage share this base, which only its newer versions show.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    help="What does a post of text and picture feel, how sure is that, and why?",
+    epilog="Begin with: hybrid-mmsa demo",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+app.command()(analyze)
+app.command()(demo)
+app.command()(batch)
+app.command()(doctor)
+app.add_typer(eval_app, name="eval")
+app.add_typer(models_app, name="models")
+app.add_typer(train_app, name="train")
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows "?"
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: The words after the program's name; none of them asks for help.
+
+    Returns:
+        The exit code. Bad input and bad usage are told in one line on standard error and never raise.
+    """
+    try:
+        code = app(args=list(arguments) or ["--help"], prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except (ReaderGone, BrokenPipeError):
+        # What is still buffered has no reader; without this, Python would complain when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except Stopped as stop:
+        say(f"stopped: {stop}")
+        return INTERRUPTED
+    except (HybridError, OSError) as error:
+        say(f"error: {error}")
+        return 2
+    except _UsageError as error:
+        _say_usage(error)
+        return 2
+    if code == INTERRUPTED:
+        say("stopped")
+    return int(code or 0)
+
+
+def _say_usage(error: Exception) -> None:
+    message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    if message.strip():  # empty when the help was shown instead
+        say(f"error: {message}" + (f" (see {context.command_path} --help)" if context else ""))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass

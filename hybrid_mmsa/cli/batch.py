@@ -1,0 +1,146 @@
+"""`hybrid-mmsa batch`: a file of posts → a file of answers, one line each. It holds no logic of its own."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from ..analyzer import Analyzer
+from ..data import read_posts
+from ..errors import InputError
+from ..types import Analysis, ExplainLevel, Mode, RowError, Sample
+from .console import Stopped, say
+from .journal import Done, Journal, beside
+from .options import Explain, Model, ModeChoice
+from .progress import progress
+
+__all__ = ["answers", "batch"]
+
+CHUNK = 32
+"""Posts a worker takes at a time: few enough to hold their pictures in memory."""
+LISTED = 5
+"""Failures shown on standard error; the errors file has them all."""
+
+Row = tuple[int, Sample | RowError]
+
+
+def batch(
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to analyse: .jsonl, .csv or .parquet.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where the answers go, one JSON a line.")],
+    errors: Annotated[
+        Path | None,
+        typer.Option(
+            "--errors", metavar="FILE", help="Where failed rows go, with line and cause; OUT.errors.jsonl if not given."
+        ),
+    ] = None,
+    mode: ModeChoice = "auto",
+    explain: Explain = "modality",
+    model: Model = "default",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Threads that answer posts side by side; one per core if not given."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from an interrupted run, or answer the rows added since the last.")
+    ] = False,
+) -> None:
+    """Answer a whole file of posts.
+
+    The columns are id, text, image, target; all optional but one of text and image; picture paths are relative to
+    the file. Posts without an id are named by their line. Answers keep the order of the rows. A row that cannot
+    be read goes to the errors file, and the others go on; then the exit code is 1.
+
+    For example:
+        hybrid-mmsa batch posts.jsonl -o answers.jsonl
+        hybrid-mmsa batch posts.csv -o answers.jsonl --resume
+    """
+    failures = errors or beside(out)
+    _check_paths(posts, out, failures)
+    rows = read_posts(posts)
+    journal = Journal(out, failures, resume=resume)
+    analyzer = Analyzer.from_pretrained(model)
+    _check_model(journal.done, analyzer)
+    started = monotonic()
+    count = 0
+    try:
+        with journal, progress("posts", lambda: sum(1 for _ in read_posts(posts)), len(journal.done)) as advance:
+            for answer in answers(
+                analyzer, _named(journal.done.remaining(rows)), workers or os.cpu_count() or 1, mode, explain
+            ):
+                journal.write(answer)
+                count += 1
+                advance()
+            journal.finish()
+    except KeyboardInterrupt:
+        raise Stopped(f"{len(journal.done) + count:,} rows are done; go on with --resume") from None
+    _sum_up(journal, count, monotonic() - started)
+
+
+def answers(
+    analyzer: Analyzer, rows: Iterable[Row], workers: int, mode: Mode, explain: ExplainLevel
+) -> Iterator[Analysis | RowError]:
+    """What `Analyzer.stream` says of the rows, in their order, worked out on several threads in bounded memory."""
+
+    def work(chunk: list[Row]) -> list[Analysis | RowError]:
+        return list(analyzer.stream(chunk, mode=mode, explain=explain))
+
+    rows = iter(rows)
+    waiting: deque[Future[list[Analysis | RowError]]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        while chunk := list(islice(rows, CHUNK)):
+            waiting.append(pool.submit(work, chunk))
+            if len(waiting) > workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _named(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows without an id get their line as one, so that every answer can be traced to its row."""
+    for line, row in rows:
+        yield line, replace(row, id=str(line)) if isinstance(row, Sample) and row.id is None else row
+
+
+def _check_paths(posts: Path, out: Path, errors: Path) -> None:
+    if len({path.resolve() for path in (posts, out, errors)}) < 3:
+        raise InputError("posts, answers and errors must be three different files", field="-o")
+    for path in (out, errors):
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; a file is wanted", field="-o")
+        if not path.parent.is_dir():
+            raise InputError(f"there is no folder {path.parent}", field="-o")
+
+
+def _check_model(done: Done, analyzer: Analyzer) -> None:
+    answered_by = analyzer.adapters[analyzer.default].hash
+    if done.provenance is not None and done.provenance.model_hash != answered_by:
+        raise InputError(
+            f"the earlier answers are from the model {done.provenance.model} {done.provenance.model_hash[:12]}…, "
+            f"this is {answered_by[:12]}…; start anew, or name that model",
+            field="--resume",
+        )
+
+
+def _sum_up(journal: Journal, count: int, seconds: float) -> None:
+    failed = len(journal.done.failed) + len(journal.failures)
+    total = len(journal.done) + count
+    rate = f"{count:,} rows in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
+    say(f"{total - failed:,} answers in {journal.out} ({rate})")
+    if not failed:
+        return
+    say(f"{failed:,} rows failed, all listed in {journal.errors}")
+    for row in journal.failures[:LISTED]:
+        say(f"  line {row.line}: " + (f"{row.field}: " if row.field else "") + row.error)
+    raise typer.Exit(1)

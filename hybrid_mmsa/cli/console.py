@@ -1,0 +1,62 @@
+"""Where commands write: answers to standard output, all else to standard error. Knows nothing of posts."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+__all__ = ["PROGRAM", "ReaderGone", "Stopped", "emit", "invocation", "notes", "page", "say"]
+
+PROGRAM = "hybrid-mmsa"
+
+
+class ReaderGone(Exception):  # noqa: N818 - nothing went wrong: the reader has seen enough
+    """Whoever read standard output has closed it, as `head` does."""
+
+
+class Stopped(Exception):  # noqa: N818 - the user's wish
+    """The user interrupted a command that has something to say about it, in one line."""
+
+
+class _Page(Console):
+    def on_broken_pipe(self) -> None:
+        raise ReaderGone
+
+
+def page() -> Console:
+    """Standard output, for what people read."""
+    return _Page(highlight=False, markup=False)
+
+
+def notes() -> Console:
+    """Standard error, for progress and remarks."""
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+def say(line: str) -> None:
+    """One line on standard error, whatever line breaks the message holds."""
+    notes().print(" ".join(line.split()))
+
+
+def emit(line: str) -> None:
+    """One line of JSON on standard output: UTF-8, whatever the terminal's encoding."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(line.encode() + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
+def invocation() -> str:
+    """How this program was called, so that a hint can be typed as it stands."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{Path(sys.executable).name} -m hybrid_mmsa"
+    if called.stem != PROGRAM or shutil.which(PROGRAM):
+        return PROGRAM
+    inside = called.is_absolute() and called.is_relative_to(Path.cwd())
+    return str(called.relative_to(Path.cwd()) if inside else called)

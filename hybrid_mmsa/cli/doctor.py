@@ -1,0 +1,158 @@
+"""`hybrid-mmsa doctor`: what is installed, whether it works, and how fast. It changes and fetches nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from types import MappingProxyType
+from typing import Literal
+
+import typer
+
+from .._version import __version__
+from ..analyzer import Analyzer
+from ..errors import HybridError
+from .console import PROGRAM, emit, notes, page
+from .options import AsJson
+
+__all__ = ["MODULES", "Check", "checks", "doctor", "requirements"]
+
+TEST_POST = "What a lovely day, thank you all!"
+REPEATS = 5
+IMPORT_SECONDS = 300
+MODULES = MappingProxyType(
+    {
+        "llama-cpp-python": "llama_cpp",
+        "open-clip-torch": "open_clip",
+        "pillow": "PIL",
+        "scikit-learn": "sklearn",
+        "vadersentiment": "vaderSentiment",
+    }
+)
+"""Distributions that are imported under a name that is not their own with underscores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: `ok`, `absent` (optional and not installed) or `failed`."""
+
+    name: str
+    state: Literal["ok", "absent", "failed"]
+    found: str
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check the installation: versions, extras, the bundled model, and a timed test post.
+
+    For example:
+        hybrid-mmsa doctor
+    """
+    console, waiting = page(), notes()
+    styles = {"ok": "green", "absent": "dim", "failed": "bold red"}
+    failed = 0
+    with waiting.status("looking ...") if waiting.is_terminal else nullcontext():
+        for check in checks():
+            failed += check.state == "failed"
+            if as_json:
+                emit(json.dumps(asdict(check), ensure_ascii=False))
+                continue
+            console.print(f"{check.state:<8}", style=styles[check.state], end="")
+            console.print(f"{check.name:<16}{check.found}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def checks() -> Iterator[Check]:
+    """Everything looked at, cheapest first."""
+    yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Check("cores", "ok", str(os.cpu_count()))
+    needed = requirements()
+    if needed is None:
+        yield Check(PROGRAM, "absent", f"{__version__} runs from its sources and is not installed: extras are unknown")
+    else:
+        yield Check(PROGRAM, "ok", __version__)
+        yield _core(needed[""])
+    yield from _model()
+    for extra, distributions in sorted((needed or {}).items()):
+        if extra:
+            yield _extra(extra, distributions)
+
+
+def requirements() -> dict[str, list[str]] | None:
+    """Distributions needed by each extra, by the core under `""`; None where the package is not installed."""
+    try:
+        lines = importlib.metadata.requires(PROGRAM) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    needed: dict[str, list[str]] = {}
+    for line in lines:
+        name = re.match(r"[\w.-]+", line)
+        extra = re.search(r"extra == ['\"]([\w-]+)", line)
+        if name:
+            needed.setdefault(extra[1] if extra else "", []).append(name[0].lower())
+    return needed
+
+
+def _core(distributions: list[str]) -> Check:
+    versions = {name: _version(name) for name in distributions}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        return Check("core", "failed", f"not installed: {', '.join(missing)}; pip install {PROGRAM}")
+    return Check("core", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _extra(extra: str, distributions: list[str]) -> Check:
+    """Whether an extra is there and really imports, found out in a process of its own, which may die of it."""
+    name = f"extra {extra}"
+    missing = [d for d in distributions if _version(d) is None]
+    if missing:
+        which = "" if len(missing) == len(distributions) else f" (lacks {', '.join(missing)})"
+        return Check(name, "absent", f"pip install '{PROGRAM}[{extra}]'{which}")
+    modules = [MODULES.get(d, d.replace("-", "_")) for d in distributions]
+    program = [sys.executable, "-W", "ignore", "-c", f"import {', '.join(modules)}"]
+    try:
+        done = subprocess.run(program, capture_output=True, text=True, errors="replace", timeout=IMPORT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return Check(name, "failed", f"importing {', '.join(modules)} took over {IMPORT_SECONDS} s")
+    if done.returncode:
+        cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return Check(name, "failed", f"installed, but does not import: {cause}")
+    return Check(name, "ok", ", ".join(f"{d} {_version(d)}" for d in distributions))
+
+
+def _model() -> Iterator[Check]:
+    """Whether the bundled model is there, whole (loading checks every hash), and answers."""
+    started = perf_counter()
+    try:
+        analyzer = Analyzer.from_pretrained()
+    except HybridError as error:
+        yield Check("model", "failed", str(error))
+        return
+    loaded = perf_counter()
+    adapter = analyzer.adapters[analyzer.default]
+    found = f"{adapter.name} {adapter.hash[:12]}, encoder {adapter.encoder} {adapter.encoder_hash[:12]}"
+    yield Check("model", "ok", f"{found}, all files as they should be; loaded in {1000 * (loaded - started):.0f} ms")
+    times = []
+    for _ in range(1 + REPEATS):
+        started = perf_counter()
+        label = analyzer.analyze(TEST_POST).sentiment.label
+        times.append(1000 * (perf_counter() - started))
+    state: Literal["ok", "failed"] = "ok" if label == "positive" else "failed"
+    speed = f"{times[0]:.1f} ms the first time, then {sorted(times[1:])[REPEATS // 2]:.1f} ms"
+    yield Check("test post", state, f"{TEST_POST!r} is {label}: {speed}")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,199 @@
+"""Asking an analyzer about labelled posts, and keeping its answers as numbers. It knows no corpus and no metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from ..errors import InputError
+from ..inputs import read_sample
+from ..types import LABELS, Analysis, BoolArray, IntArray, Provenance, RowError, Sample, TaskArrays
+
+__all__ = [
+    "Answer",
+    "Answering",
+    "Answers",
+    "EvaluatedTask",
+    "Row",
+    "collect",
+    "gold_index",
+    "task_labels",
+    "unanswered",
+    "who_answers",
+]
+
+Row: TypeAlias = "tuple[int, Sample | RowError]"
+EvaluatedTask: TypeAlias = Literal["sentiment", "sarcasm"]
+BATCH = 64
+PROBE = Sample(text="Which model answers here?")
+SARCASM_LABELS = ("not sarcastic", "sarcastic")
+FUSED, TEXT_ALONE, IMAGE_ALONE, FAST = "fused", "text alone", "image alone", "fast tier"
+
+
+class Answering(Protocol):
+    """The part of `Analyzer` that evaluation uses; a model under trial may stand in for it."""
+
+    def stream(self, rows: Iterable[Row]) -> Iterator[Analysis | RowError]:
+        """One answer or error per row, in order."""
+
+    def posteriors(self, samples: list[Sample]) -> TaskArrays:
+        """Calibrated fast-tier probabilities per task, NaN where a side is missing."""
+
+
+class Answer(BaseModel):
+    """What was answered for one labelled post: ids and numbers.
+
+    `probabilities` holds one row per system, in the order of the task's labels; a side that is missing has none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    gold: int
+    text_gold: int | None = None
+    image_gold: int | None = None
+    has_text: bool
+    has_image: bool
+    probabilities: dict[str, tuple[float, ...]] = {}
+    deferred: bool = False
+    answered_by: str = ""
+    ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Answers as arrays over `n` posts: `probabilities` per system float `[n, classes]`, NaN rows where it has none."""
+
+    ids: list[str]
+    labels: tuple[str, ...]
+    gold: IntArray
+    sides: NDArray[np.int64]
+    probabilities: dict[str, NDArray[np.float64]]
+    deferred: BoolArray
+
+    @staticmethod
+    def of(answers: Sequence[Answer], task: EvaluatedTask) -> Answers:
+        """Stack answers; `sides` is int `[n, 2]`, the gold labels of text and picture alone, -1 where unknown."""
+        if not answers:
+            raise InputError("no labelled post could be answered, so there is nothing to measure")
+        labels = task_labels(task)
+        missing = (float("nan"),) * len(labels)
+        names = dict.fromkeys(name for answer in answers for name in answer.probabilities)
+        rows = {name: [answer.probabilities.get(name, missing) for answer in answers] for name in names}
+        unknown = [[-1 if g is None else g for g in (a.text_gold, a.image_gold)] for a in answers]
+        return Answers(
+            ids=[answer.id for answer in answers],
+            labels=labels,
+            gold=np.array([answer.gold for answer in answers], dtype=np.int64),
+            sides=np.array(unknown, dtype=np.int64),
+            probabilities={name: np.array(values, dtype=np.float64) for name, values in rows.items()},
+            deferred=np.array([answer.deferred for answer in answers], dtype=bool),
+        )
+
+
+def who_answers(analyzer: Answering) -> Provenance:
+    """Which model answers, learned by asking it one harmless post.
+
+    Raises:
+        InputError: It cannot answer even that.
+    """
+    answer = next(iter(analyzer.stream([(1, PROBE)])))
+    if isinstance(answer, RowError):
+        raise InputError(f"the model cannot answer: {answer.error}", field="model")
+    return answer.provenance
+
+
+def task_labels(task: EvaluatedTask) -> tuple[str, ...]:
+    """The labels of a task in the order of its probabilities."""
+    return LABELS if task == "sentiment" else SARCASM_LABELS
+
+
+def gold_index(sample: Sample, task: EvaluatedTask) -> int | None:
+    """The gold label of a post as an index into `task_labels`, or `None` if it has none."""
+    if task == "sarcasm":
+        return None if sample.sarcastic is None else int(sample.sarcastic)
+    return None if sample.label is None else LABELS.index(sample.label)
+
+
+def collect(analyzer: Answering, rows: Iterable[Row], task: EvaluatedTask = "sentiment") -> Iterator[Answer | RowError]:
+    """Answer labelled posts in batches; pictures are decoded once. A row that fails is a `RowError` in its place.
+
+    Args:
+        analyzer: Who answers.
+        rows: Line numbers with raw samples that carry a gold label for the task, or errors to pass on.
+        task: Which gold label is asked for.
+    """
+    rows = iter(rows)
+    while batch := [_readable(line, row) for line, row in islice(rows, BATCH)]:
+        good = [(line, row) for line, row in batch if isinstance(row, Sample)]
+        arrays = analyzer.posteriors([row for _, row in good]) if good and task == "sentiment" else {}
+        answered = enumerate(analyzer.stream(good))
+        for _, row in batch:
+            if isinstance(row, RowError):
+                yield row
+                continue
+            place, analysis = next(answered)
+            yield analysis if isinstance(analysis, RowError) else _answer(row, analysis, arrays, place, task)
+
+
+def _readable(line: int, row: Sample | RowError) -> tuple[int, Sample | RowError]:
+    if isinstance(row, RowError):
+        return line, row
+    try:
+        return line, read_sample(row)
+    except InputError as error:
+        return line, RowError(line=line, id=row.id, field=error.field, error=error.message)
+
+
+def unanswered(sample: Sample, task: EvaluatedTask) -> Answer:
+    """The place of a labelled post that no model was asked about: floors are scored on it.
+
+    Raises:
+        InputError: The post has no gold label for the task.
+    """
+    gold = gold_index(sample, task)
+    if gold is None:
+        raise InputError(f"post {sample.id!r} has no gold {task} label", field="label")
+    return Answer(
+        id=sample.id or "",
+        gold=gold,
+        text_gold=None if sample.text_label is None else LABELS.index(sample.text_label),
+        image_gold=None if sample.image_label is None else LABELS.index(sample.image_label),
+        has_text=sample.text is not None,
+        has_image=sample.image is not None,
+    )
+
+
+def _answer(sample: Sample, analysis: Analysis, arrays: TaskArrays, place: int, task: EvaluatedTask) -> Answer:
+    values = {
+        "probabilities": _probabilities(analysis, arrays, place, task),
+        "deferred": analysis.route.decision == "defer",
+        "answered_by": analysis.route.answered_by,
+        "ms": round(analysis.timings.get("total", sum(analysis.timings.values())), 3),
+    }
+    return unanswered(sample, task).model_copy(update=values)
+
+
+def _probabilities(
+    analysis: Analysis, arrays: TaskArrays, place: int, task: EvaluatedTask
+) -> dict[str, tuple[float, ...]]:
+    """Each system's probabilities for one post; the fast tier stands apart only where a reasoner answered."""
+    if task == "sarcasm":
+        p = analysis.sarcasm
+        return {} if p is None else {FUSED: (1.0 - p, p)}
+    found = {FUSED: tuple(analysis.sentiment.probabilities[label] for label in LABELS)}
+    sources: tuple[tuple[str, NDArray[Any] | None], ...] = (
+        (TEXT_ALONE, arrays.get("text_alone")),
+        (IMAGE_ALONE, arrays.get("image_alone")),
+        (FAST, arrays.get("sentiment")),
+    )
+    for name, array in sources:
+        if array is not None and np.isfinite(array[place]).all():
+            found[name] = tuple(float(p) for p in array[place])
+    return found

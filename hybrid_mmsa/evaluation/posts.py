@@ -1,0 +1,88 @@
+"""People's own labelled posts → a result: fused, text alone and picture alone. It knows no corpus and no protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ..data import read_posts
+from ..errors import InputError
+from ..types import RowError, Sample
+from .answers import Answer, Answering, EvaluatedTask, Row, collect, gold_index, who_answers
+from .measure import ERRORS_SHOWN, Measured, measure, today
+from .result import Result
+
+__all__ = ["error_line", "evaluate_posts", "measured_fields"]
+
+
+def evaluate_posts(
+    path: Path,
+    analyzer: Answering,
+    task: EvaluatedTask = "sentiment",
+    progress: Callable[[int], None] | None = None,
+) -> Result:
+    """Score an analyzer on a file of labelled posts (JSONL, CSV or Parquet; see `data.read_posts`).
+
+    Rows that cannot be read or answered are counted in `Result.failed` and the first are named; rows without a gold
+    label are left out and counted in the notes.
+
+    Args:
+        path: The file.
+        analyzer: Who answers.
+        task: `"sentiment"` (column `label`) or `"sarcasm"` (column `sarcastic`).
+        progress: Called with the number of rows done so far.
+
+    Raises:
+        InputError: The file cannot be read at all, or none of its rows has a label and an answer.
+    """
+    model, unlabelled = who_answers(analyzer), 0
+
+    def labelled() -> Iterator[Row]:
+        nonlocal unlabelled
+        for line, row in read_posts(path):
+            if isinstance(row, Sample) and gold_index(row, task) is None:
+                unlabelled += 1
+            else:
+                yield line, row
+
+    answers: list[Answer] = []
+    failures: list[RowError] = []
+    start = time.perf_counter()
+    for done, answer in enumerate(collect(analyzer, labelled(), task), 1):
+        if isinstance(answer, RowError):
+            failures.append(answer)
+        else:
+            answers.append(answer)
+        if progress is not None:
+            progress(done)
+    if not answers:
+        column = "label" if task == "sentiment" else "sarcastic"
+        cause = f"; the first row that failed, {error_line(failures[0])}" if failures else ""
+        raise InputError(f"no row of {Path(path).name} has a {column!r} and could be answered{cause}", field=column)
+    measured = measure(answers, task, seconds=time.perf_counter() - start)
+    return Result(
+        protocol="posts",
+        title=Path(path).name,
+        date=today(),
+        task=task,
+        metric="macro_f1",
+        failed=len(failures),
+        errors=tuple(error_line(error) for error in failures[:ERRORS_SHOWN]),
+        model=model,
+        notes=(f"{unlabelled:,} rows without a gold label were left out",) if unlabelled else (),
+        **measured_fields(measured),
+    )
+
+
+def measured_fields(measured: Measured) -> dict[str, Any]:
+    """The fields of a result that were computed, by name."""
+    return {field.name: getattr(measured, field.name) for field in fields(measured)}
+
+
+def error_line(error: RowError) -> str:
+    """One failed row in words: its line, its id, and the cause."""
+    name = f"line {error.line}" + (f" ({error.id})" if error.id else "")
+    return f"{name}: {error.field}: {error.error}" if error.field else f"{name}: {error.error}"

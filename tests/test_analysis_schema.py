@@ -1,0 +1,181 @@
+"""`Analysis` goes through JSON unchanged, and its schema is a file that changes only on purpose.
+
+`python tests/test_analysis_schema.py` writes the file again.
+"""
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from hybrid_mmsa.types import (
+    EMOTIONS,
+    LABELS,
+    SCHEMA_VERSION,
+    Analysis,
+    Explanation,
+    Provenance,
+    RouteDecision,
+    RowError,
+    Verdict,
+    emotion_prediction,
+    prediction,
+)
+
+NAME = "analysis.schema.json"
+
+
+def schema_text():
+    """The schema of what `Analysis` writes, as the file holds it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Analysis.model_json_schema(
+        mode="serialization"
+    )
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+SHARES = st.floats(0, 1)
+WORDS = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+TIMINGS = st.dictionaries(st.sampled_from(["encode", "decide", "reason"]), st.floats(0, 1e6))
+
+
+def posteriors(names):
+    """Float32 probabilities over some classes, as the fast tier hands them over."""
+    weights = st.lists(st.floats(0.001, 1), min_size=len(names), max_size=len(names))
+    return weights.map(lambda w: np.asarray(w, np.float32) / np.sum(w, dtype=np.float32))
+
+
+PREDICTIONS = posteriors(LABELS).map(prediction)
+EMOTION_PREDICTIONS = posteriors(EMOTIONS).map(emotion_prediction)
+PROVENANCES = st.builds(Provenance, package=WORDS, model=WORDS, model_hash=WORDS, encoder=WORDS, encoder_hash=WORDS)
+ROUTES = st.builds(
+    RouteDecision,
+    decision=st.sampled_from(["keep", "defer"]),
+    answered_by=WORDS,
+    reasons=st.lists(st.sampled_from(["low_confidence", "sarcasm", "conflict", "novel", "requested"])).map(tuple),
+    p_error=st.none() | SHARES,
+    threshold=st.none() | SHARES,
+)
+VERDICTS = st.builds(
+    Verdict,
+    label=st.sampled_from(LABELS),
+    probabilities=PREDICTIONS.map(lambda p: p.probabilities),
+    sarcasm=st.none() | SHARES,
+    cues=st.lists(WORDS, max_size=3).map(tuple),
+    rationale=st.none() | WORDS,
+    reasoner=WORDS,
+    tokens=st.none() | st.integers(0, 10_000),
+    timings=TIMINGS,
+)
+EXPLANATIONS = st.builds(
+    Explanation,
+    text=WORDS,
+    label=st.sampled_from(LABELS),
+    baseline=SHARES,
+    shares=st.dictionaries(st.sampled_from(["text", "image"]), st.floats(-1, 1)),
+)
+ANALYSES = st.builds(
+    Analysis,
+    id=st.none() | WORDS,
+    sentiment=PREDICTIONS,
+    sarcasm=st.none() | SHARES,
+    emotion=st.none() | EMOTION_PREDICTIONS,
+    text_sentiment=st.none() | PREDICTIONS,
+    image_sentiment=st.none() | PREDICTIONS,
+    conflict=st.none() | SHARES,
+    route=ROUTES,
+    verdict=st.none() | VERDICTS,
+    rationale=st.none() | WORDS,
+    explanation=st.none() | EXPLANATIONS,
+    prediction_set=st.none() | st.lists(st.sampled_from(LABELS), unique=True).map(tuple),
+    needs_review=st.none() | st.booleans(),
+    timings=TIMINGS,
+    provenance=PROVENANCES,
+    warnings=st.lists(WORDS, max_size=3).map(tuple),
+)
+
+
+def test_the_committed_schema_is_this_version_s():
+    committed = resources.files("hybrid_mmsa").joinpath(NAME).read_text(encoding="utf-8")
+    assert committed == schema_text(), (
+        "the schema has changed: if on purpose, write it again and note it in CHANGELOG.md"
+    )
+
+
+def test_schema_names_every_field_and_no_other():
+    schema = json.loads(schema_text())
+    assert set(schema["required"]) == set(schema["properties"]) == set(Analysis.model_fields)
+    parts = [schema, *schema["$defs"].values()]
+    assert all(part["additionalProperties"] is False for part in parts if part["type"] == "object")
+    assert schema["properties"]["schema_version"]["default"] == SCHEMA_VERSION
+
+
+@given(ANALYSES)
+def test_json_both_ways(answer):
+    again = Analysis.model_validate_json(answer.model_dump_json())
+    assert again == answer
+    assert again.timings == answer.timings
+    assert again.model_dump_json() == answer.model_dump_json()
+
+
+@given(ANALYSES)
+def test_python_values_both_ways(answer):
+    assert Analysis.model_validate(answer.model_dump()) == answer
+
+
+@given(ANALYSES)
+def test_what_is_written_is_strict_json_on_one_line(answer):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    line = answer.model_dump_json()
+    assert json.loads(line, parse_constant=refuse).keys() == Analysis.model_fields.keys()
+    assert "\n" not in line
+
+
+@given(ANALYSES, TIMINGS)
+def test_equality_ignores_timings(answer, timings):
+    slower = answer.model_copy(update={"timings": timings})
+    assert slower == answer
+    assert hash(slower) == hash(answer)
+    if answer.verdict is not None:
+        verdict = answer.verdict.model_copy(update={"timings": timings})
+        assert answer.model_copy(update={"verdict": verdict}) == answer
+
+
+@given(ANALYSES, ANALYSES)
+def test_equality_sees_all_else(one, other):
+    differs = one.model_copy(update={"warnings": (*one.warnings, "changed")})
+    assert differs != one
+    assert (one == other) == (
+        one.model_copy(update={"timings": {}}).model_dump_json()
+        == other.model_copy(update={"timings": {}}).model_dump_json()
+        or one._without_timings() == other._without_timings()
+    )
+
+
+@pytest.mark.parametrize("damage", [{"mood": "fine"}, {"sarcasm": 1.5}, {"prediction_set": ["mixed"]}, {"route": None}])
+@given(answer=ANALYSES)
+def test_other_fields_and_values_are_refused(damage, answer):
+    values = json.loads(answer.model_dump_json()) | damage
+    with pytest.raises(ValidationError):
+        Analysis.model_validate_json(json.dumps(values))
+
+
+@given(answer=ANALYSES)
+def test_an_answer_does_not_change(answer):
+    with pytest.raises(ValidationError, match="frozen"):
+        answer.id = "another"
+
+
+@given(st.builds(RowError, line=st.integers(1, 10**9), id=st.none() | WORDS, field=st.none() | WORDS, error=WORDS))
+def test_failures_go_through_json_too(failure):
+    assert RowError.model_validate_json(failure.model_dump_json()) == failure
+
+
+if __name__ == "__main__":
+    (Path(__file__).resolve().parent.parent / "hybrid_mmsa" / NAME).write_text(schema_text(), encoding="utf-8")

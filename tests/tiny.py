@@ -1,0 +1,175 @@
+"""Small real models for tests: towers with random weights that went through the real exports, and what is fitted on
+them. Torch and onnx are imported only by what needs them.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.calibration import Calibration
+from hybrid_mmsa.encoders.compact import CompactEncoder, CompactManifest
+from hybrid_mmsa.fusion import FusionHead
+from hybrid_mmsa.fusion.head import FUSION_SHAPES, IMAGE_HEADS, TEXT_HEADS
+from hybrid_mmsa.routing import SIGNALS, ErrorModel, Router, Thresholds
+from hybrid_mmsa.types import TASKS
+
+MAX_TOKENS = 32
+SIDE = 32
+TEXT_WIDTH = 64
+IMAGE_WIDTH = 1280
+WORDS = (
+    "the a i we you it is was are so very not and but with in on of to my your this that day train sun rain sea city "
+    "food queue match team happy sad angry great awful wonderful terrible fine grey love hate lost won late user http "
+    "march madness good bad never always monday red heart"
+).split()
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+
+
+def vocabulary():
+    """Common words, and every letter, digit and mark of ASCII, alone and inside a word."""
+    signs = [chr(c) for c in range(33, 127) if not chr(c).isupper()]
+    pieces = [*SPECIAL, *WORDS, *signs, *(f"##{s}" for s in signs)]
+    return {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+
+
+def write_tokenizer(path):
+    """`tokenizer.json` of a WordPiece tokenizer over `vocabulary`."""
+    tokenizer = Tokenizer(WordPiece(vocabulary(), unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer()
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    path.write_text(tokenizer.to_str(), encoding="utf-8")
+    return path
+
+
+def text_tower(folder):
+    """A BERT of two layers, 64 wide, with the heads of the product; the same weights at every call."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    from hybrid_mmsa.training.text_tower import TextTower
+
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary()),
+        hidden_size=TEXT_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * TEXT_WIDTH,
+        max_position_embeddings=MAX_TOKENS,
+        initializer_range=0.1,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return TextTower(folder).eval()
+
+
+def start_weights():
+    """Random weights in the names and shapes of the folded MobileNetV2, scaled so that signals neither die nor grow."""
+    import torch
+
+    from hybrid_mmsa.training.image_tower import BLOCKS
+
+    shapes, channels = [(32, 3, 3, 3)], 32
+    for expansion, out, repeats, _ in BLOCKS:
+        for _ in range(repeats):
+            wide = expansion * channels
+            shapes += [(wide, channels, 1, 1)] if expansion > 1 else []
+            shapes += [(wide, 1, 3, 3), (out, wide, 1, 1)]
+            channels = out
+    shapes.append((IMAGE_WIDTH, channels, 1, 1))
+    chance = torch.Generator().manual_seed(1)
+    weights = {}
+    for number, shape in enumerate(shapes):
+        scale = (2 / np.prod(shape[1:])) ** 0.5
+        weights[f"l.{number}.c.weight"] = scale * torch.randn(shape, generator=chance)
+        weights[f"l.{number}.c.bias"] = 0.1 * torch.randn(shape[0], generator=chance)
+    return weights
+
+
+def image_tower():
+    """The product's image tower with random weights; the same ones at every call."""
+    import torch
+
+    from hybrid_mmsa.training.image_tower import ImageTower
+
+    torch.manual_seed(2)
+    return ImageTower(start_weights()).eval()
+
+
+def pictures(n, side=SIDE, seed=0):
+    """uint8 `[n, side, side, 3]`: soft gradients and noise, each picture with its own colours."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 255, (n, 2, 2, 3))
+    steps = np.linspace(0, 1, side)
+    across = corners[:, :, :1] * (1 - steps[:, None]) + corners[:, :, 1:] * steps[:, None]
+    field = across[:, :1] * (1 - steps[:, None, None]) + across[:, 1:] * steps[:, None, None]
+    return np.clip(field + rng.normal(0, 20, field.shape), 0, 255).astype(np.uint8)
+
+
+def write_towers(folder):
+    """The compact encoder's folder: both towers exported to int8 as the product exports its own."""
+    from hybrid_mmsa.training.export_image import export_image
+    from hybrid_mmsa.training.export_text import export_text
+
+    folder.mkdir(parents=True)
+    write_tokenizer(folder / "tokenizer.json")
+    text = text_tower(folder.parent / "start")
+    weights = {name: value.detach().numpy() for name, value in text.encoder.state_dict().items()}
+    export_text(weights, text.encoder.config.num_attention_heads, folder / "text.onnx")
+    export_image(image_tower(), pictures(24, seed=9), folder / "image.onnx")
+    write_manifest(folder)
+    return folder
+
+
+def write_manifest(folder):
+    """`compact.json` for the tower files that stand in a folder."""
+    names = ("text.onnx", "image.onnx", "tokenizer.json")
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    manifest = CompactManifest(MAX_TOKENS, SIDE, text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH, files=files)
+    (folder / "compact.json").write_text(json.dumps(asdict(manifest)), encoding="utf-8")
+
+
+def fusion_arrays(text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH, seed=3):
+    """Drawn arrays of a fusion head whose opinions differ from post to post."""
+    rng = np.random.default_rng(seed)
+    arrays = {name: 0.3 * rng.normal(size=shape) for name, shape in FUSION_SHAPES.items()}
+    arrays["fusion.text"][:, 3:] += np.eye(3)
+    arrays["fusion.image"][:, 3:] += np.eye(3)
+    for side, width, heads in (("text", text_width, TEXT_HEADS), ("image", image_width, IMAGE_HEADS)):
+        for task, classes in heads.items():
+            arrays[f"{side}.{task}.weight"] = 4 * rng.normal(size=(classes, width)) / width**0.5
+            arrays[f"{side}.{task}.bias"] = 0.2 * rng.normal(size=classes)
+    return {name: value.astype(np.float32) for name, value in arrays.items()}
+
+
+def router(**thresholds):
+    """A router whose P(error) grows with every signal."""
+    model = ErrorModel()
+    model.weights_ = np.linspace(0.5, 1.5, len(SIGNALS))
+    model.bias_ = -2.0
+    return Router(model, Thresholds(**{"p_error": 0.5, "sarcasm": 0.9, "conflict": 0.8, **thresholds}), {"posts": 0})
+
+
+def adapter(encoder="compact:towers", encoder_hash="0" * 64, name="tiny", *, seed=3):
+    """Everything that is fitted on top of an encoder, drawn."""
+    temperatures = {task: 1 + 0.1 * number for number, task in enumerate(TASKS)}
+    head = FusionHead(fusion_arrays(seed=seed))
+    made_with = {"corpora": ["drawn"], "seed": seed}
+    return Adapter(
+        name, encoder, encoder_hash, head, Calibration(temperatures), router(), made_with, card="# Tiny\n\nDrawn.\n"
+    )
+
+
+def build(root: Path) -> Path:
+    """An adapter folder `tiny` that `Analyzer.from_pretrained` loads, its towers inside."""
+    folder = root / "tiny"
+    write_towers(folder / "towers")
+    adapter(encoder_hash=CompactEncoder(folder / "towers").hash).save(folder)
+    return folder
