@@ -10,13 +10,13 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from ._version import __version__
 from .adapters import Adapter, resolve_adapter
 from .analysis import Answer, compose_analysis
 from .encoders import Encoder, open_encoder
-from .errors import InputError
+from .errors import ArtefactError, InputError
 from .inputs import read_row, read_sample
 from .reasoning import Reasoner, ask_about_deferred
 from .routing import Policy
@@ -47,7 +47,7 @@ class Analyzer:
         policy: What may be deferred; `None` uses the thresholds the adapter was fitted with.
 
     Raises:
-        ArtefactError: An adapter was fitted to another encoder.
+        ArtefactError: An adapter was fitted to another encoder, or two have one name.
     """
 
     def __init__(
@@ -62,6 +62,8 @@ class Analyzer:
             adapter.check_encoder(encoder.name, encoder.hash)
         self.encoder = encoder
         self.adapters = {adapter.name: adapter for adapter in adapters}
+        if len(self.adapters) < len(adapters):
+            raise ArtefactError(f"adapters must have different names, found {', '.join(a.name for a in adapters)}")
         self.default = adapters[0].name
         self.reasoner = reasoner
         self.policy = policy
@@ -114,7 +116,7 @@ class Analyzer:
             explain: `none`, `modality`, or `full`.
 
         Raises:
-            InputError: Neither text nor picture, or one that cannot be used.
+            InputError: Neither text nor picture, one that cannot be used, or an unknown option.
         """
         sample = self._read(Sample(text=text, image=image, target=target))
         return self._answer([sample], adapter, mode, explain)[0]
@@ -162,6 +164,8 @@ class Analyzer:
         return chosen.posteriors(self.encoder.encode([self._read(sample, i) for i, sample in enumerate(samples)]))
 
     def _answer(self, samples: Sequence[Sample], name: str | None, mode: Mode, explain: ExplainLevel) -> list[Analysis]:
+        _check_option("mode", mode, get_args(Mode))
+        _check_option("explain", explain, get_args(ExplainLevel))
         adapter = self._adapter(name)
         started = perf_counter()
         features = self.encoder.encode(samples)
@@ -202,6 +206,11 @@ class Analyzer:
             encoder=self.encoder.name,
             encoder_hash=self.encoder.hash,
         )
+
+
+def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise InputError(f"found {value!r}; wanted one of {', '.join(known)}", field=name)
 
 
 @cache

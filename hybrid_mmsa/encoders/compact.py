@@ -1,7 +1,8 @@
 """The bundled encoder pair in int8 ONNX: MiniLM text tower and MobileNetV2 image tower. Knows nothing of labels.
 
-Every tensor scale is fixed (image) or belongs to one token (text), so a post's features are the same alone, padded
-and in any batch; dynamic per-batch scales would let a neighbour change them (microsoft/onnxruntime#10111).
+Words are multiplied in int8 with scales that belong to one token, pictures in float32. So a post's features are the
+same alone, padded and in any batch; scales over a batch would let a neighbour change them
+(microsoft/onnxruntime#10111).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from .wordpieces import TokenBatch, WordPieces
 __all__ = ["CompactEncoder", "CompactManifest"]
 
 BATCH = 32
+FILES = ("text.onnx", "image.onnx", "tokenizer.json")
 WEIGHTS = Path(__file__).parent / "weights" / "compact"
 
 
@@ -57,6 +59,8 @@ class CompactManifest:
             manifest = cls(**fields)
         except (OSError, ValueError, TypeError) as error:
             raise ArtefactError(f"no readable encoder manifest in {folder}: {error}") from error
+        if sorted(manifest.files) != sorted(FILES):
+            raise ArtefactError(f"the encoder manifest in {folder} must hold the hashes of {', '.join(FILES)}")
         for name, wanted in manifest.files.items():
             if not (folder / name).is_file():
                 raise ArtefactError(f"the encoder file {folder / name} is missing; reinstall hybrid-mmsa")
@@ -95,11 +99,12 @@ class CompactEncoder:
         """Features of read posts, in their order; see `Encoder.encode`."""
         n = len(samples)
         texts = [clean(s.text) if s.text else "" for s in samples]
+        targets = [clean(s.target) if s.target and t else "" for s, t in zip(samples, texts, strict=True)]
         has_text = np.array([bool(t) for t in texts], dtype=bool)
         has_image = np.array([s.image is not None for s in samples], dtype=bool)
         text_features = np.zeros((n, self.manifest.text_width), np.float32)
         image_features = np.zeros((n, self.manifest.image_width), np.float32)
-        tokens = self._pieces.encode(texts, [s.target if t else None for s, t in zip(samples, texts, strict=True)])
+        tokens = self._pieces.encode(texts, targets)
         for rows in _buckets(tokens.mask.sum(1), has_text):
             text_features[rows] = self._read_texts(tokens, rows)
         pictures = np.flatnonzero(has_image)
@@ -111,7 +116,7 @@ class CompactEncoder:
             image_features=image_features,
             has_text=has_text,
             has_image=has_image,
-            has_target=np.array([bool(s.target) for s in samples], dtype=bool) & has_text,
+            has_target=np.array([bool(t) for t in targets], dtype=bool),
             n_tokens=np.where(has_text, tokens.n_tokens, 0),
             truncated=tokens.truncated,
             unknown_share=tokens.unknown_share,

@@ -66,11 +66,13 @@ def read_row(line: int, row: Mapping[str, object] | Sample | RowError) -> Sample
     """
     if isinstance(row, RowError):
         return row
-    id_ = row.id if isinstance(row, Sample) else row_id(row) if isinstance(row, Mapping) else None
     try:
         return read_sample(row if isinstance(row, Sample) else sample_from_row(row))
     except InputError as error:
-        return RowError(line=line, id=id_, field=error.field, error=error.message)
+        # A sample's own id may be what is wrong with it.
+        named = {"id": row.id} if isinstance(row, Sample) else row
+        id_ = row_id(named) if isinstance(named, Mapping) else None
+        return RowError(line=line, id=id_, field=error.field, error=writable(error.message))
 
 
 def row_id(row: Mapping[str, object]) -> str | None:

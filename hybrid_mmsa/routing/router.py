@@ -60,25 +60,16 @@ class Router:
             policy: The user's choice; `None` is `Policy()`.
         """
         policy = policy or Policy()
-        p_error = self.error_model.predict_proba(signal_matrix(probabilities))
-        forced = {"fast": "never", "deep": "always"}.get(mode, policy.kind)
+        kind = {"fast": "never", "deep": "always"}.get(mode, policy.kind)
         limit = policy.p_error if policy.p_error is not None else self.thresholds.p_error
-        reasons = self._reasons(p_error, probabilities, limit, only_errors=policy.kind == "threshold")
-        decisions = []
-        for error, found in zip(p_error, reasons, strict=True):
-            why: tuple[Reason, ...] = (
-                () if forced == "never" else (*found, "requested") if forced == "always" else found
-            )
-            decisions.append(
-                RouteDecision(
-                    decision="defer" if why else "keep",
-                    answered_by=FAST,
-                    reasons=why,
-                    p_error=float(error),
-                    threshold=float(limit),
-                )
-            )
-        return decisions
+        p_error = self.error_model.predict_proba(signal_matrix(probabilities))
+        if kind == "never":
+            reasons: list[tuple[Reason, ...]] = [()] * len(p_error)
+        else:
+            reasons = self._reasons(p_error, probabilities, limit, only_errors=kind == "threshold")
+        if kind == "always":
+            reasons = [(*found, "requested") for found in reasons]
+        return [_decision(error, limit, why) for error, why in zip(p_error, reasons, strict=True)]
 
     def _reasons(
         self, p_error: np.ndarray[Any, Any], probabilities: TaskArrays, limit: float, *, only_errors: bool
@@ -112,11 +103,23 @@ class Router:
             model.weights_ = np.array(list(weights.values()), dtype=np.float64)
             model.bias_ = float(values["error_model"]["bias"])
             limits = {k: np.inf if v is None else float(v) for k, v in values["thresholds"].items()}
+            if any(np.isnan(v) for v in limits.values()):
+                raise ArtefactError(f"router: the thresholds must be numbers, found {limits}")
             return cls(model, Thresholds(**limits), values.get("fitted_on", {}))
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ArtefactError):
                 raise
             raise ArtefactError(f"router: {error!r} in its file") from error
+
+
+def _decision(p_error: float, limit: float, reasons: tuple[Reason, ...]) -> RouteDecision:
+    return RouteDecision(
+        decision="defer" if reasons else "keep",
+        answered_by=FAST,
+        reasons=reasons,
+        p_error=float(p_error),
+        threshold=float(limit) if np.isfinite(limit) else None,
+    )
 
 
 def _fields(thresholds: Thresholds) -> dict[str, float]:

@@ -12,7 +12,7 @@ __all__ = ["threshold_at_precision", "threshold_for_budget"]
 
 
 def threshold_for_budget(scores: NDArray[Any], budget: float) -> float:
-    """The lowest score with at most `budget` (a share in [0, 1]) of posts above it; `inf` for no posts.
+    """The lowest threshold with at most `budget` (a share in [0, 1]) of posts above it; `inf` where no score is known.
 
     NaN scores are above nothing.
     """
@@ -20,7 +20,7 @@ def threshold_for_budget(scores: NDArray[Any], budget: float) -> float:
     allowed = math.floor(budget * len(scores) + 1e-9)
     if len(known) == 0:
         return math.inf
-    return -math.inf if allowed >= len(known) else float(known[allowed])
+    return float(np.nextafter(known[-1], -math.inf) if allowed >= len(known) else known[allowed])
 
 
 def threshold_at_precision(scores: NDArray[Any], positive: NDArray[Any], precision: float, *, least: int = 20) -> float:

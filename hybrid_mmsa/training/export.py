@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,25 +15,22 @@ from PIL.Image import Image
 
 from ..encoders.compact import CompactManifest
 from ..encoders.wordpieces import WordPieces
-from ..inputs import DRAFT_PIXELS, clean, read_image, to_pixels
+from ..inputs import clean, to_pixels
 from ..types import Features, Sample
 from .export_image import export_image
 from .export_text import export_text
 from .image_tower import WIDTH, ImageTower
-from .rows import post_records
 from .text_tower import TextTower, start_folder
 
 __all__ = ["ExactEncoder", "export_compact"]
 
-CALIBRATION_PICTURES = 400
 FILES = ("text.onnx", "image.onnx", "tokenizer.json")
 
 
-def export_compact(data: Path, text: TextTower, image: ImageTower, folder: Path, *, max_tokens: int, side: int) -> None:
+def export_compact(text: TextTower, image: ImageTower, folder: Path, *, max_tokens: int, side: int) -> None:
     """Write `text.onnx`, `image.onnx`, `tokenizer.json` and `compact.json`.
 
     Args:
-        data: Folder holding the corpora; MVSA training pictures calibrate the image tower's activations.
         text: The trained text tower.
         image: The trained image tower.
         folder: Where to.
@@ -44,19 +40,12 @@ def export_compact(data: Path, text: TextTower, image: ImageTower, folder: Path,
     folder.mkdir(parents=True, exist_ok=True)
     weights = {k: v.detach().float().numpy() for k, v in text.encoder.state_dict().items()}
     export_text(weights, text.encoder.config.num_attention_heads, folder / "text.onnx")
-    export_image(image, _calibration_pictures(data, side), folder / "image.onnx")
+    export_image(image, side, folder / "image.onnx")
     shutil.copyfile(start_folder() / "tokenizer.json", folder / "tokenizer.json")
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
     width = text.encoder.config.hidden_size
     manifest = CompactManifest(max_tokens, side, text_width=width, image_width=WIDTH, files=hashes)
     (folder / "compact.json").write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
-
-
-def _calibration_pictures(data: Path, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    posts = [r for r in post_records(data) if r.split == "train" and r.sample.image is not None]
-    step = max(1, len(posts) // CALIBRATION_PICTURES)
-    chosen = [p.sample.image for p in posts[::step][:CALIBRATION_PICTURES]]
-    return np.stack([to_pixels(read_image(i, draft=DRAFT_PIXELS), side) for i in chosen if i is not None])
 
 
 class ExactEncoder:
@@ -72,7 +61,8 @@ class ExactEncoder:
     def encode(self, samples: Sequence[Sample]) -> Features:
         """Features of read posts; see `Encoder.encode`."""
         texts = [clean(s.text) if s.text else "" for s in samples]
-        tokens = self.pieces.encode(texts, [s.target for s in samples])
+        targets = [clean(s.target) if s.target and t else "" for s, t in zip(samples, texts, strict=True)]
+        tokens = self.pieces.encode(texts, targets)
         has_text = np.array([bool(t) for t in texts])
         has_image = np.array([s.image is not None for s in samples])
         image = np.zeros((len(samples), WIDTH), np.float32)
@@ -82,7 +72,7 @@ class ExactEncoder:
             pictures = [to_pixels(s.image, self.side) for s in samples if isinstance(s.image, Image)]
             if pictures:
                 image[has_image] = self.image.features(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).numpy()
-        has_target = np.array([bool(s.target) for s in samples]) & has_text
+        has_target = np.array([bool(t) for t in targets])
         return Features(
             text.astype(np.float32),
             image,

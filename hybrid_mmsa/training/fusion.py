@@ -57,8 +57,10 @@ class FusionConfig:
     gated: GatedConfig = field(default_factory=GatedConfig)
     budget: float = 0.2
     """Share of posts that low confidence may defer."""
-    precision: float = 0.8
-    """Share of right alarms wanted of the sarcasm and conflict thresholds."""
+    sarcasm_precision: float = 0.8
+    """Share of posts above the sarcasm threshold that are sarcastic."""
+    conflict_budget: float = 0.1
+    """Share of posts that conflict may defer: those whose words and picture differ most."""
 
 
 def train_fusion(
@@ -86,7 +88,7 @@ def train_fusion(
         text = TextTower(start_folder()).load(text_runs / "final" / "tower.safetensors")
         image = load_tower(image_runs / "final" / "tower.safetensors")
         sizes = {"max_tokens": TextConfig().max_tokens, "side": ImageConfig().side}
-        export_compact(data, text, image, towers, **sizes)
+        export_compact(text, image, towers, **sizes)
     encoder = CompactEncoder(towers, threads=2, name=f"compact:{TOWERS}" if inside else "compact")
     adapter = fit_adapter(data, (text_runs, image_runs), encoder, name=out.name, config=config)
     adapter.save(out)
@@ -263,12 +265,13 @@ def _fit_thresholds(
     posteriors = draft.posteriors(encoder.encode([read_sample(p.sample) for p in posts]))
     p_error = draft.router.error_model.predict_proba(signal_matrix(posteriors))
     differ = _gold(posts, "text_label") != _gold(posts, "image_label")
+    distance = conflict(posteriors)
     mocking = draft.posteriors(_read(encoder, sarcasm))["sarcasm"][:, 1]
     is_sarcastic = np.array([r.labels["sarcasm"] for r in sarcasm], dtype=bool)
     thresholds = Thresholds(
         p_error=threshold_for_budget(p_error, config.budget),
-        sarcasm=threshold_at_precision(mocking, is_sarcastic, config.precision),
-        conflict=threshold_at_precision(conflict(posteriors), differ, config.precision),
+        sarcasm=threshold_at_precision(mocking, is_sarcastic, config.sarcasm_precision),
+        conflict=threshold_for_budget(distance, config.conflict_budget),
     )
     router = Router(draft.router.error_model, thresholds)
     deferred = np.array([d.decision == "defer" for d in router.decide(posteriors)])
@@ -281,6 +284,7 @@ def _fit_thresholds(
         "error_rate": float(wrong.mean()),
         "error_rate_kept": float(wrong[~deferred].mean()),
         "error_rate_deferred": float(wrong[deferred].mean()) if deferred.any() else None,
+        "conflict_precision": float(differ[distance > thresholds.conflict].mean()),
         "encoder_hash": encoder.hash,
     }
     return Router(router.error_model, thresholds, facts)

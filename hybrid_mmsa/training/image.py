@@ -20,7 +20,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..data import Record, load_corpus
+from ..data import Record, load_corpus, load_manifest
 from ..types import LABELS
 from .image_tower import IMAGE_TRAINING_HEADS, ImageTower, read_start
 from .loop import LoopConfig, train
@@ -28,6 +28,8 @@ from .pictures import PictureRow, augment, read_pictures
 from .rows import CORPUS_FOLDERS, fold_of, post_records, text_key
 
 __all__ = ["ImageConfig", "picture_logits", "train_image"]
+
+MEMES_SPLIT = "memotion_grouped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def train_image(data: Path, start: Path, runs: Path, config: ImageConfig | None 
     stage = _Stage(config, read_start(start), runs)
     photos = _rows(_corpus("twitter1269", data), "sentiment", config)
     if not (runs / "general" / "tower.safetensors").exists():
-        memes = _rows(_corpus("memotion", data), "meme", config)
+        memes = _rows(load_manifest(MEMES_SPLIT).apply(_corpus("memotion", data)), "meme", config)
         stage.run("general", None, photos * 2 + memes, config.general)
     posts = [r for r in post_records(data) if r.split == "train" and r.sample.image is not None]
     rows = _mvsa_rows(posts, config)
@@ -112,7 +114,7 @@ def _rows(records: Iterable[Record], head: str, config: ImageConfig) -> list[Pic
     wanted = (
         (r.sample.id or "", r.sample.image, {head: LABELS.index(r.sample.label)})
         for r in records
-        if r.split in {None, "train"} and r.sample.label and r.sample.image is not None
+        if r.split == "train" and r.sample.label and r.sample.image is not None
     )
     return read_pictures(wanted, config.decoded_side)[0]
 
@@ -135,6 +137,7 @@ class _Stage:
     def run(self, name: str, start: str | None, rows: list[PictureRow], loop: LoopConfig) -> ImageTower:
         """The trained tower of one stage, from disk if it is there."""
         folder = self.runs / name
+        torch.manual_seed(loop.seed)  # new heads start from chance
         tower = ImageTower(self.start, self.config.frozen)
         if (folder / "tower.safetensors").exists():
             return tower.load(folder / "tower.safetensors")

@@ -1,7 +1,8 @@
 """One training loop for every tower: seeded batches, warm-up and cosine decay, resumable checkpoints, a JSON record.
 
 Knows nothing of texts, pictures or labels. Checkpoints are safetensors with the optimiser's moments beside the
-weights, so a killed run goes on at its last checkpoint with the same batches in the same order.
+weights, so a killed run goes on at its last checkpoint with the same batches in the same order, and chance depends on the seed
+and the step alone: it ends with the weights of a run that was never killed.
 """
 
 from __future__ import annotations
@@ -64,7 +65,6 @@ def train(
         record: What else to note in `record.json` (data, splits, versions).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
     steps = [batch for epoch in epochs for batch in epoch]
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     decayed = [p for p in named.values() if p.ndim > 1]
@@ -80,6 +80,7 @@ def train(
         rate = config.learning_rate * _schedule(number / len(steps), config.warmup)
         for group in optimiser.param_groups:
             group["lr"] = rate
+        torch.manual_seed(config.seed * len(steps) + number)
         value = loss(model, batch)
         optimiser.zero_grad(set_to_none=True)
         value.backward()

@@ -101,6 +101,7 @@ class _Stage:
     def run(self, name: str, start: str | None, epochs: list[list[list[TextRow]]], loop: LoopConfig) -> TextTower:
         """The trained tower of one stage, from disk if it is there."""
         folder = self.runs / name
+        torch.manual_seed(loop.seed)  # new heads start from chance
         tower = TextTower(start_folder())
         if (folder / "tower.safetensors").exists():
             return tower.load(folder / "tower.safetensors")
