@@ -22,12 +22,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from ._version import __version__
 from .bundled import bundled_path
 from .calibration import Calibration
 from .errors import ArtefactError
 from .fusion import FusionHead
 from .routing import Router
-from .types import Features, FloatArray, TaskArrays
+from .types import Features, FloatArray, Provenance, TaskArrays
 
 __all__ = ["ADAPTER_FORMAT", "Adapter", "resolve_adapter"]
 
@@ -39,6 +40,7 @@ HEAD, CALIBRATION, ROUTER, CARD, MANIFEST = (
     "card.md",
     "adapter.json",
 )
+FITTED = (HEAD, CALIBRATION, ROUTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,16 @@ class Adapter:
         """Class probabilities `[3]` with neither side seen."""
         return self.calibration.prior(self.head.prior_logits())
 
+    def provenance(self) -> Provenance:
+        """Which weights answer with this adapter."""
+        return Provenance(
+            package=__version__,
+            model=self.name,
+            model_hash=self.hash,
+            encoder=self.encoder,
+            encoder_hash=self.encoder_hash,
+        )
+
     def check_encoder(self, name: str, found: str) -> None:
         """Raise `ArtefactError` unless the encoder is the one this adapter was fitted to."""
         if found != self.encoder_hash:
@@ -89,7 +101,7 @@ class Adapter:
         _write_json(folder / ROUTER, self.router.to_dict())
         if self.card:
             (folder / CARD).write_text(self.card, encoding="utf-8")
-        files = {name: _sha256(folder / name) for name in (HEAD, CALIBRATION, ROUTER)}
+        files = {name: _sha256(folder / name) for name in FITTED}
         manifest = {
             "format": ADAPTER_FORMAT,
             "name": self.name,
@@ -113,8 +125,8 @@ class Adapter:
                 raise ArtefactError(
                     f"{folder}: adapter format {manifest['format']}, this version reads {ADAPTER_FORMAT}"
                 )
-            for name, wanted in manifest["files"].items():
-                if not (folder / name).is_file() or _sha256(folder / name) != wanted:
+            for name in FITTED:
+                if not (folder / name).is_file() or _sha256(folder / name) != manifest["files"].get(name):
                     raise ArtefactError(f"{folder / name} is missing or not the file that {MANIFEST} describes")
             return cls(
                 name=manifest["name"],
@@ -127,7 +139,7 @@ class Adapter:
                 card=(folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else "",
                 hash=hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest(),
             )
-        except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
             if isinstance(error, ArtefactError):
                 raise
             raise ArtefactError(f"{folder}: {error!r}") from error
@@ -136,18 +148,19 @@ class Adapter:
 def resolve_adapter(name_or_path: str | Path) -> Path:
     """The folder of a bundled adapter's name, or of a path.
 
+    A bundled name means the bundled adapter whatever stands in the working directory; `./name` is a path.
+
     Raises:
         ArtefactError: There is no such folder.
     """
+    bundled = {p.parent.name: p.parent for p in sorted(bundled_path("adapters").glob(f"*/{MANIFEST}"))}
+    if isinstance(name_or_path, str) and name_or_path in bundled:
+        return bundled[name_or_path]
     path = Path(name_or_path)
     if (path / MANIFEST).is_file():
         return path
-    if len(path.parts) == 1:
-        try:
-            return bundled_path("adapters", str(name_or_path))
-        except ArtefactError:
-            found = sorted(p.parent.name for p in bundled_path("adapters").glob(f"*/{MANIFEST}"))
-            raise ArtefactError(f"no adapter {str(name_or_path)!r}; bundled are {', '.join(found) or 'none'}") from None
+    if isinstance(name_or_path, str) and len(path.parts) == 1:
+        raise ArtefactError(f"no adapter {name_or_path!r}; bundled are {', '.join(bundled) or 'none'}")
     raise ArtefactError(f"{path} is no adapter folder: it has no {MANIFEST}")
 
 

@@ -35,6 +35,7 @@ NOT_POOLED = (
     "a verdict is attached and does not count: this model has no fitted pooling (fit it with `hybrid-mmsa route fit`)"
 )
 TARGET_READS_TEXT = "sentiment towards a target is judged from the words alone"
+TARGET_NEEDS_TEXT = "the target was not asked about: there are no words that could speak of it"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +69,8 @@ def compose_analysis(
     sample, route, verdict = answer.samples[i], answer.routes[i], answer.verdicts.get(i)
     sides = _sides(rows)
     decided = verdict is not None and "requested" in route.reasons
-    warnings = (*sample.warnings, *_reading_warnings(answer.features, i), *answer.warnings.get(i, ()))
+    target = sample.target if answer.features.has_target[i] else None
+    warnings = (*sample.warnings, *_reading_warnings(sample, answer.features, i), *answer.warnings.get(i, ()))
     if verdict is not None and not decided:
         warnings = (*warnings, NOT_POOLED)
     distance = float(conflict({t: v[i : i + 1] for t, v in answer.posteriors.items()})[0])
@@ -83,7 +85,7 @@ def compose_analysis(
         route=route.model_copy(update={"answered_by": reasoner}) if decided else route,
         verdict=verdict,
         rationale=verdict.rationale if verdict is not None else None,
-        explanation=None if explain == "none" else _explanation(fast, sides, rows, adapter, sample, route, reasoner),
+        explanation=None if explain == "none" else _explanation(fast, sides, rows, adapter, target, route, reasoner),
         timings=dict(answer.timings),
         provenance=provenance,
         warnings=warnings,
@@ -101,7 +103,7 @@ def _explanation(
     sides: Mapping[Modality, Prediction],
     rows: Mapping[Task, FloatArray],
     adapter: Adapter,
-    sample: Sample,
+    target: str | None,
     route: RouteDecision,
     reasoner: str | None,
 ) -> Explanation:
@@ -111,7 +113,7 @@ def _explanation(
     if len(sides) == 2:
         values[frozenset({"text"})] = float(rows["text_alone"][k])
         # For a target the picture is not read: alone it tells no more than the prior.
-        values[frozenset({"image"})] = baseline if sample.target else float(rows["image_alone"][k])
+        values[frozenset({"image"})] = baseline if target else float(rows["image_alone"][k])
     shares = modality_shares(values)
     text = compose(
         fast,
@@ -120,7 +122,7 @@ def _explanation(
         sarcasm=float(rows["sarcasm"][1]) if "text" in sides else None,
         route=route,
         has_reasoner=reasoner is not None,
-        target=sample.target,
+        target=target,
     )
     return Explanation(text=text, label=fast.label, baseline=baseline, shares=shares)
 
@@ -130,10 +132,12 @@ def _from_verdict(verdict: Verdict) -> Prediction:
     return Prediction(label=verdict.label, probabilities=verdict.probabilities, confidence=confidence)
 
 
-def _reading_warnings(features: Features, i: int) -> tuple[str, ...]:
+def _reading_warnings(sample: Sample, features: Features, i: int) -> tuple[str, ...]:
     warnings = []
     if features.truncated[i]:
         warnings.append(f"the text is long: only its first {features.n_tokens[i]} tokens were read")
     if features.has_target[i] and features.has_image[i]:
         warnings.append(TARGET_READS_TEXT)
+    if sample.target and not features.has_target[i]:
+        warnings.append(TARGET_NEEDS_TEXT)
     return tuple(warnings)

@@ -12,12 +12,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import TypeAlias, get_args
 
-from ._version import __version__
 from .adapters import Adapter, resolve_adapter
 from .analysis import Answer, compose_analysis
 from .encoders import Encoder, open_encoder
 from .errors import ArtefactError, InputError
-from .inputs import read_row, read_sample
+from .inputs import check_choice, read_row, read_sample
 from .reasoning import Reasoner, ask_about_deferred
 from .routing import Policy
 from .types import (
@@ -25,7 +24,6 @@ from .types import (
     ExplainLevel,
     ImageSource,
     Mode,
-    Provenance,
     RowError,
     Sample,
     TaskArrays,
@@ -164,8 +162,8 @@ class Analyzer:
         return chosen.posteriors(self.encoder.encode([self._read(sample, i) for i, sample in enumerate(samples)]))
 
     def _answer(self, samples: Sequence[Sample], name: str | None, mode: Mode, explain: ExplainLevel) -> list[Analysis]:
-        _check_option("mode", mode, get_args(Mode))
-        _check_option("explain", explain, get_args(ExplainLevel))
+        check_choice("mode", mode, get_args(Mode))
+        check_choice("explain", explain, get_args(ExplainLevel))
         adapter = self._adapter(name)
         started = perf_counter()
         features = self.encoder.encode(samples)
@@ -181,7 +179,7 @@ class Analyzer:
             timings["reason"] = (reasoned - decided) * share
         answer = Answer(samples, features, posteriors, routes, verdicts, warnings, timings)
         reasoner = self.reasoner.id if self.reasoner is not None else None
-        provenance = self._provenance(adapter)
+        provenance = adapter.provenance()
         return [
             compose_analysis(answer, i, adapter, provenance, explain=explain, reasoner=reasoner)
             for i in range(len(samples))
@@ -197,20 +195,6 @@ class Analyzer:
             return read_sample(sample)
         except InputError as error:
             raise error if index is None else error.at(index) from None
-
-    def _provenance(self, adapter: Adapter) -> Provenance:
-        return Provenance(
-            package=__version__,
-            model=adapter.name,
-            model_hash=adapter.hash,
-            encoder=self.encoder.name,
-            encoder_hash=self.encoder.hash,
-        )
-
-
-def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise InputError(f"found {value!r}; wanted one of {', '.join(known)}", field=name)
 
 
 @cache

@@ -31,9 +31,12 @@ class TemperatureScaling:
     temperature_: float
 
     def fit(self, logits: NDArray[Any], labels: NDArray[Any]) -> TemperatureScaling:
-        """Fit on logits `[n, classes]` and class indices `[n]` that the model was not trained on."""
-        if len(logits) == 0 or len(logits) != len(labels):
-            raise ValueError(f"need as many labels as logits and at least one, got {len(labels)} and {len(logits)}")
+        """Fit on logits `[n, classes]` and class indices `[n]` that the model was not trained on.
+
+        Raises:
+            ValueError: There are no logits, they are not all finite, or the labels are not one index for each.
+        """
+        _check(logits, labels)
         grid = _SEARCH
         for _ in range(_REFINEMENTS):
             losses = [_log_loss(logits / np.exp(t), labels) for t in grid]
@@ -48,6 +51,17 @@ class TemperatureScaling:
         if not hasattr(self, "temperature_"):
             raise NotFittedError("TemperatureScaling: call fit first")
         return softmax(logits / self.temperature_)
+
+
+def _check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
+        raise ValueError(
+            f"TemperatureScaling: found logits {logits.shape} and labels {labels.shape}; wanted [n, classes] and [n]"
+        )
+    if not np.isfinite(logits).all():
+        raise ValueError("TemperatureScaling: found logits that are no finite numbers; leave those posts out")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(f"TemperatureScaling: labels must be class indices from 0 to {logits.shape[1] - 1}")
 
 
 def _log_loss(logits: NDArray[Any], labels: NDArray[Any]) -> float:

@@ -108,7 +108,8 @@ def test_the_committed_schema_is_this_version_s():
 
 def test_schema_names_every_field_and_no_other():
     schema = json.loads(schema_text())
-    assert set(schema["required"]) == set(schema["properties"]) == set(Analysis.model_fields)
+    assert list(schema["properties"]) == list(Analysis.model_fields)
+    assert {"sentiment", "route", "provenance"} <= set(schema["required"])
     parts = [schema, *schema["$defs"].values()]
     assert all(part["additionalProperties"] is False for part in parts if part["type"] == "object")
     assert schema["properties"]["schema_version"]["default"] == SCHEMA_VERSION
@@ -147,15 +148,12 @@ def test_equality_ignores_timings(answer, timings):
         assert answer.model_copy(update={"verdict": verdict}) == answer
 
 
-@given(ANALYSES, ANALYSES)
-def test_equality_sees_all_else(one, other):
-    differs = one.model_copy(update={"warnings": (*one.warnings, "changed")})
-    assert differs != one
-    assert (one == other) == (
-        one.model_copy(update={"timings": {}}).model_dump_json()
-        == other.model_copy(update={"timings": {}}).model_dump_json()
-        or one._without_timings() == other._without_timings()
-    )
+@given(ANALYSES)
+def test_equality_sees_all_else(answer):
+    changes = {"id": "another" if answer.id != "another" else None, "warnings": (*answer.warnings, "changed")}
+    changes["needs_review"] = not answer.needs_review
+    assert all(answer.model_copy(update={name: value}) != answer for name, value in changes.items())
+    assert answer != answer.model_dump()
 
 
 @pytest.mark.parametrize("damage", [{"mood": "fine"}, {"sarcasm": 1.5}, {"prediction_set": ["mixed"]}, {"route": None}])

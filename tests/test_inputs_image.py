@@ -17,7 +17,6 @@ from PIL import Image
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.inputs import DEFAULT_LIMITS, DRAFT_PIXELS, Limits, read_image, to_pixels
 
-
 # Four corners of different colours, so that turning and mirroring show.
 CORNERS = np.zeros((24, 32, 3), np.uint8)
 CORNERS[:12, :16] = 255, 0, 0

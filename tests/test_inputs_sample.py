@@ -13,9 +13,8 @@ from PIL import Image
 
 import hybrid_mmsa
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.inputs import Limits, read_image, read_sample, row_id, sample_from_row
+from hybrid_mmsa.inputs import Limits, read_image, read_row, read_sample, row_id, sample_from_row
 from hybrid_mmsa.types import RowError, Sample
-
 
 SAMPLES = Path(hybrid_mmsa.__file__).parent / "samples"
 PICTURE = Image.new("RGB", (20, 10), "teal")
@@ -227,6 +226,38 @@ def test_every_row_has_an_id_that_an_error_can_carry(value):
 def test_the_id_of_a_failing_row(value, id):
     assert row_id({"id": value}) == id
     assert row_id({"id": 10**5000}) == "int"
+
+
+def test_a_row_is_read_or_its_error_is_told():
+    assert read_row(1, {"text": " hi ", "id": 5}).text == "hi"
+    assert read_row(1, Sample(text=" hi ")).text == "hi"
+    earlier = RowError(line=9, error="not JSON")
+    assert read_row(1, earlier) is earlier
+    error = read_row(4, {"id": "a", "text": "fine", "image": "none.jpg"})
+    assert (error.line, error.id, error.field) == (4, "a", "image")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        None,
+        ["text"],
+        {},
+        {"id": []},
+        {"id": "\ud800", "text": 5},
+        Sample(),
+        Sample(text="fine", id=7),
+        Sample(text="fine", id=[]),
+        Sample(id="\ud800"),
+        Sample(text="fine", image="\ud800"),
+        Sample(text="\ud800"),
+    ],
+    ids=range(11),
+)
+def test_no_row_is_an_exception(row):
+    error = read_row(3, row)
+    assert isinstance(error, RowError)
+    assert RowError.model_validate_json(error.model_dump_json()) == error
 
 
 def test_only_mappings_are_rows():

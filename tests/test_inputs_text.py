@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from hybrid_mmsa.inputs import clean, looks_foreign, normalise
 
-
 # Pieces that posts are made of, and that attacks are made of.
 MARKUP = (
     "&amp; &lt; & amp; &#64; &#x40; lt; # ; @ @@ bob _ #Tag #a@b http:// https://t.co/x www. pic.twitter.com/ <user>"

@@ -48,7 +48,7 @@ def same(one, other):
 
 def test_labels_stand_in_their_order():
     assert LABELS == ("negative", "neutral", "positive")
-    assert EMOTIONS == tuple(sorted(EMOTIONS))
+    assert tuple(sorted(EMOTIONS)) == EMOTIONS
     assert len(set(TASKS)) == len(TASKS)
 
 

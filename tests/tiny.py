@@ -4,6 +4,7 @@ them. Torch and onnx are imported only by what needs them.
 
 import hashlib
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,11 +26,12 @@ MAX_TOKENS = 32
 SIDE = 32
 TEXT_WIDTH = 64
 IMAGE_WIDTH = 1280
-WORDS = (
+WORDS = re.findall(
+    r"\w+",
     "the a i we you it is was are so very not and but with in on of to my your this that day train sun rain sea city "
     "food queue match team happy sad angry great awful wonderful terrible fine grey love hate lost won late user http "
-    "march madness good bad never always monday red heart"
-).split()
+    "march madness good bad never always monday red heart",
+)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
@@ -123,7 +125,7 @@ def write_towers(folder):
     text = text_tower(folder.parent / "start")
     weights = {name: value.detach().numpy() for name, value in text.encoder.state_dict().items()}
     export_text(weights, text.encoder.config.num_attention_heads, folder / "text.onnx")
-    export_image(image_tower(), pictures(24, seed=9), folder / "image.onnx")
+    export_image(image_tower(), SIDE, folder / "image.onnx")
     write_manifest(folder)
     return folder
 
@@ -144,7 +146,7 @@ def fusion_arrays(text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH, seed=3):
     arrays["fusion.image"][:, 3:] += np.eye(3)
     for side, width, heads in (("text", text_width, TEXT_HEADS), ("image", image_width, IMAGE_HEADS)):
         for task, classes in heads.items():
-            arrays[f"{side}.{task}.weight"] = 4 * rng.normal(size=(classes, width)) / width**0.5
+            arrays[f"{side}.{task}.weight"] = rng.normal(size=(classes, width)) / width**0.5
             arrays[f"{side}.{task}.bias"] = 0.2 * rng.normal(size=classes)
     return {name: value.astype(np.float32) for name, value in arrays.items()}
 

@@ -13,6 +13,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
+
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.training.export import ExactEncoder
@@ -20,8 +23,6 @@ from hybrid_mmsa.training.image_tower import load_tower
 from hybrid_mmsa.training.rows import general_rows, post_records
 from hybrid_mmsa.training.text_tower import TextTower, start_folder
 from hybrid_mmsa.types import Features
-from rich.console import Console
-from rich.table import Table
 
 BATCH = 64
 RESULTS = Path(__file__).parent.parent / "results"

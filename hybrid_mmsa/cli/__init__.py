@@ -15,11 +15,7 @@ import typer
 
 from .._version import __version__
 from ..errors import HybridError
-from .analyze import analyze
-from .batch import batch
-from .console import PROGRAM, ReaderGone, Stopped, say
-from .demo import demo
-from .doctor import doctor
+from . import analyze, batch, console, demo, doctor
 from .evaluate import eval_app
 from .models import models_app
 from .train import train_app
@@ -34,12 +30,13 @@ app = typer.Typer(
     help="What does a post of text and picture feel, how sure is that, and why?",
     epilog="Begin with: hybrid-mmsa demo",
     context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(analyze)
-app.command()(demo)
-app.command()(batch)
-app.command()(doctor)
+app.command()(analyze.analyze)
+app.command()(demo.demo)
+app.command()(batch.batch)
+app.command()(doctor.doctor)
 app.add_typer(eval_app, name="eval")
 app.add_typer(models_app, name="models")
 app.add_typer(train_app, name="train")
@@ -63,25 +60,25 @@ def run(arguments: Sequence[str]) -> int:
         The exit code. Bad input and bad usage are told in one line on standard error and never raise.
     """
     try:
-        code = app(args=list(arguments) or ["--help"], prog_name=PROGRAM, standalone_mode=False)
+        code = app(args=list(arguments) or ["--help"], prog_name=console.PROGRAM, standalone_mode=False)
         sys.stdout.flush()
-    except (ReaderGone, BrokenPipeError):
+    except (console.ReaderGone, BrokenPipeError):
         # What is still buffered has no reader; without this, Python would complain when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except Stopped as stop:
-        say(f"stopped: {stop}")
+    except console.Stopped as stop:
+        console.say(f"stopped: {stop}")
         return INTERRUPTED
     except (HybridError, OSError) as error:
-        say(f"error: {error}")
+        console.say(f"error: {error}")
         return 2
     except _UsageError as error:
         _say_usage(error)
         return 2
     if code == INTERRUPTED:
-        say("stopped")
+        console.say("stopped")
     return int(code or 0)
 
 
@@ -89,12 +86,12 @@ def _say_usage(error: Exception) -> None:
     message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     if message.strip():  # empty when the help was shown instead
-        say(f"error: {message}" + (f" (see {context.command_path} --help)" if context else ""))
+        console.say(f"error: {message}" + (f" (see {context.command_path} --help)" if context else ""))
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"{PROGRAM} {__version__}")
+        typer.echo(f"{console.PROGRAM} {__version__}")
         raise typer.Exit
 
 

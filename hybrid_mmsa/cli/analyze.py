@@ -12,7 +12,7 @@ import typer
 from ..analyzer import Analyzer
 from ..errors import InputError
 from .console import emit, page, say
-from .options import AsJson, Explain, Model, ModeChoice
+from .options import AsJson, Explain, ModeChoice, Model
 
 __all__ = ["analyze"]
 
@@ -37,7 +37,8 @@ def analyze(
     For example:
         hybrid-mmsa analyze "Best concert of my life!" --image crowd.jpg
         hybrid-mmsa analyze "Great show, awful sound" --target sound
-        echo "So tired of waiting" | hybrid-mmsa analyze - --json
+        hybrid-mmsa analyze -- "-_- so tired of waiting"
+        cat post.txt | hybrid-mmsa analyze - --json
     """
     words = _standard_input() if text == STDIN else text
     if words is not None and image is None:

@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..types import Analysis, ExplainLevel, Mode, RowError, Sample
 from .console import Stopped, say
 from .journal import Done, Journal, beside
-from .options import Explain, Model, ModeChoice
+from .options import Explain, ModeChoice, Model
 from .progress import progress
 
 __all__ = ["answers", "batch"]
@@ -55,16 +55,21 @@ def batch(
 ) -> None:
     """Answer a whole file of posts.
 
-    The columns are id, text, image, target; all optional but one of text and image; picture paths are relative to
-    the file. Posts without an id are named by their line. Answers keep the order of the rows. A row that cannot
-    be read goes to the errors file, and the others go on; then the exit code is 1.
+    The columns are id, text, image and target, all optional but one of text
+    and image; picture paths are relative to the file. Posts without an id are
+    named by their line. Answers keep the order of the rows.
+
+    A row that cannot be used goes to the errors file, with its line and the
+    cause, and the others go on; the exit code is then 1.
+
+    Until all rows are done, the answers stand in FILE.partial. A run that was
+    interrupted or killed goes on with --resume; rows that failed stay failed.
 
     For example:
         hybrid-mmsa batch posts.jsonl -o answers.jsonl
         hybrid-mmsa batch posts.csv -o answers.jsonl --resume
     """
-    failures = errors or beside(out)
-    _check_paths(posts, out, failures)
+    failures = _check_paths(posts, out, errors)
     rows = read_posts(posts)
     journal = Journal(out, failures, resume=resume)
     analyzer = Analyzer.from_pretrained(model)
@@ -74,14 +79,15 @@ def batch(
     try:
         with journal, progress("posts", lambda: sum(1 for _ in read_posts(posts)), len(journal.done)) as advance:
             for answer in answers(
-                analyzer, _named(journal.done.remaining(rows)), workers or os.cpu_count() or 1, mode, explain
+                analyzer, journal.done.remaining(_named(rows)), workers or os.cpu_count() or 1, mode, explain
             ):
                 journal.write(answer)
                 count += 1
                 advance()
             journal.finish()
     except KeyboardInterrupt:
-        raise Stopped(f"{len(journal.done) + count:,} rows are done; go on with --resume") from None
+        done = _counted(len(journal.done) + count, "row")
+        raise Stopped(f"{done} done; go on with --resume") from None
     _sum_up(journal, count, monotonic() - started)
 
 
@@ -113,14 +119,17 @@ def _named(rows: Iterable[Row]) -> Iterator[Row]:
         yield line, replace(row, id=str(line)) if isinstance(row, Sample) and row.id is None else row
 
 
-def _check_paths(posts: Path, out: Path, errors: Path) -> None:
-    if len({path.resolve() for path in (posts, out, errors)}) < 3:
+def _check_paths(posts: Path, out: Path, errors: Path | None) -> Path:
+    """Where the failures go, when all three paths make sense."""
+    for option, path in (("-o", out), ("--errors", errors)):
+        if path is not None and path.exists() and not path.is_file():
+            raise InputError(f"{path} is a folder or a device; a file is wanted", field=option)
+        if path is not None and not path.parent.is_dir():
+            raise InputError(f"there is no folder {path.parent}", field=option)
+    failures = errors or beside(out)
+    if len({path.resolve() for path in (posts, out, failures)}) < 3:
         raise InputError("posts, answers and errors must be three different files", field="-o")
-    for path in (out, errors):
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; a file is wanted", field="-o")
-        if not path.parent.is_dir():
-            raise InputError(f"there is no folder {path.parent}", field="-o")
+    return failures
 
 
 def _check_model(done: Done, analyzer: Analyzer) -> None:
@@ -136,11 +145,15 @@ def _check_model(done: Done, analyzer: Analyzer) -> None:
 def _sum_up(journal: Journal, count: int, seconds: float) -> None:
     failed = len(journal.done.failed) + len(journal.failures)
     total = len(journal.done) + count
-    rate = f"{count:,} rows in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
-    say(f"{total - failed:,} answers in {journal.out} ({rate})")
+    rate = f"{_counted(count, 'row')} in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
+    say(f"{_counted(total - failed, 'answer')} in {journal.out} ({rate})")
     if not failed:
         return
-    say(f"{failed:,} rows failed, all listed in {journal.errors}")
+    say(f"{_counted(failed, 'row')} failed, listed in {journal.errors}")
     for row in journal.failures[:LISTED]:
-        say(f"  line {row.line}: " + (f"{row.field}: " if row.field else "") + row.error)
+        say(f"line {row.line}: " + (f"{row.field}: " if row.field else "") + row.error)
     raise typer.Exit(1)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("s" if number != 1 else "")

@@ -56,7 +56,7 @@ def invocation() -> str:
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{Path(sys.executable).name} -m hybrid_mmsa"
-    if called.stem != PROGRAM or shutil.which(PROGRAM):
+    found = shutil.which(PROGRAM)
+    if called.stem != PROGRAM or (found and Path(found).resolve() == called.resolve()):
         return PROGRAM
-    inside = called.is_absolute() and called.is_relative_to(Path.cwd())
-    return str(called.relative_to(Path.cwd()) if inside else called)
+    return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)

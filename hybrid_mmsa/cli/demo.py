@@ -52,11 +52,8 @@ def demo(as_json: AsJson = False) -> None:
         if not isinstance(sample, Sample) or not isinstance(answer, Analysis):
             raise ArtefactError(f"a bundled sample post cannot be read: {answer.model_dump_json()}")
         shown.append((sample, answer))
-    program = invocation()
     console = page()
     console.print(PostTable(shown, PICTURES))
     if any(answer.route.decision == "defer" for _, answer in shown):
-        console.print(
-            "Deferred posts are for a reasoner, a larger model; none is configured, so the fast answer stands."
-        )
-    console.print(f'Your turn: {program} analyze "What a day!" --image photo.jpg   (more: {program} --help)')
+        console.print("Deferred posts are for a reasoner, a larger model; none is configured: the fast answer stands.")
+    console.print(f'Your turn: {invocation()} analyze "What a day!" --image photo.jpg', soft_wrap=True)

@@ -25,6 +25,7 @@ from ..evaluation import (
     save_result,
     summary,
 )
+from ..reasoning import RecordedReasoner
 from ..types import Sample
 from .console import emit, notes, page, say
 from .options import AsJson, Model
@@ -33,6 +34,14 @@ __all__ = ["eval_app"]
 
 eval_app = typer.Typer(help="Measure: on a benchmark, or on your own labelled posts.", no_args_is_help=True)
 AdapterName = Annotated[str | None, typer.Option("--adapter", help="An adapter that answers in the model's place.")]
+Verdicts = Annotated[
+    Path | None,
+    typer.Option(
+        "--reasoner",
+        metavar="VERDICTS",
+        help="A reasoner's recorded verdicts, JSON lines with the post's id; they answer the deferred posts.",
+    ),
+]
 Pattern = Annotated[
     str, typer.Option("--model", metavar="NAME_OR_PATH", help="A model; {fold} and {seed} in it are filled in.")
 ]
@@ -44,6 +53,7 @@ def run(
     data: Annotated[Path, typer.Option(help="The corpus's folder, in its official layout.")],
     model: Pattern = "default",
     adapter: AdapterName = None,
+    reasoner: Verdicts = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")] = Path("eval-results"),
     floors_only: Annotated[bool, typer.Option(help="Measure no model, only the floors.")] = False,
     as_json: AsJson = False,
@@ -61,7 +71,7 @@ def run(
         floors_only = True
     for seed in chosen.seeds if "{seed}" in pattern and not floors_only else (None,):
         name = pattern if seed is None else pattern.replace("{seed}", str(seed))
-        asked = None if floors_only else _models(name)
+        asked = None if floors_only else _models(name, reasoner)
         label = "floors" if asked is None else Path(name).name.replace("{fold}", "folds")
         stem = f"{chosen.name}_{label}" + ("" if seed is None else f"_seed{seed}")
         partial = out / f"{stem}.partial.jsonl"
@@ -79,6 +89,7 @@ def posts(
     file: Annotated[Path, typer.Argument(help="Labelled posts: .jsonl, .csv or .parquet.")],
     model: Model = "default",
     adapter: AdapterName = None,
+    reasoner: Verdicts = None,
     sarcasm: Annotated[bool, typer.Option("--sarcasm", help="Score sarcasm instead of sentiment.")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result to this file.")] = None,
     as_json: AsJson = False,
@@ -89,7 +100,7 @@ def posts(
 
         hybrid-mmsa eval posts labelled.jsonl
     """
-    analyzer = Analyzer.from_pretrained(adapter or model)
+    analyzer = _models(adapter or model, reasoner)(None)
     with _progress() as advance:
         result = evaluate_posts(file, analyzer, "sarcasm" if sarcasm else "sentiment", lambda done: advance(done, None))
     if out is not None:
@@ -126,8 +137,11 @@ def results_page(
     say(f"wrote {out}")
 
 
-def _models(name: str) -> Callable[[int | None], Analyzer]:
-    return lambda fold: Analyzer.from_pretrained(name if fold is None else name.replace("{fold}", str(fold)))
+def _models(name: str, reasoner: Path | None) -> Callable[[int | None], Analyzer]:
+    recorded = None if reasoner is None else RecordedReasoner.load(reasoner)
+    return lambda fold: Analyzer.from_pretrained(
+        name if fold is None else name.replace("{fold}", str(fold)), reasoner=recorded
+    )
 
 
 def _keep(result: Result, partial: Path, path: Path) -> None:

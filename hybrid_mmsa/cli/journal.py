@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 from ..errors import InputError
 from ..types import Analysis, Provenance, RowError, Sample
@@ -89,15 +89,21 @@ class Journal:
                 f"{interrupted[0]} is left of an interrupted run: go on with --resume, or delete it", field="-o"
             )
         self._fresh = not interrupted
-        for finished in (out, errors):
-            if resume and self._fresh and finished.exists():
-                shutil.copyfile(finished, _partial(finished))
-        self.done = _read_done(*self._partials) if resume else Done()
+        self._resume = resume
+        # A run may be killed between giving one file its name and giving the other.
+        left = [path if path.exists() else path.with_suffix("") for path in self._partials]
+        self.done = _read_done(*left) if resume else Done()
 
     def __enter__(self) -> Journal:
-        how = "ab" if len(self.done) else "wb"
-        self._answers: BinaryIO = self._partials[0].open(how)
-        self._failures: BinaryIO = self._partials[1].open(how)
+        for finished, partial in zip((self.out, self.errors), self._partials, strict=True):
+            if self._resume and finished.exists() and not partial.exists():
+                shutil.copyfile(finished, partial)
+        opened = []
+        for path in self._partials:
+            file = path.open("ab")
+            file.truncate(sum(len(line) for line in _whole_lines(path)))
+            opened.append(file)
+        self._answers, self._failures = opened
         return self
 
     def __exit__(
@@ -126,8 +132,8 @@ class Journal:
         if self.done.failed or self.failures:
             self._partials[1].replace(self.errors)
         else:
-            self._partials[1].unlink()
             self.errors.unlink(missing_ok=True)
+            self._partials[1].unlink()
         self._partials[0].replace(self.out)
 
 
@@ -156,13 +162,7 @@ def _read_done(answers: Path, failures: Path) -> Done:
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
-    """The complete lines of a file; a line that was cut off when its run was killed is removed."""
-    if not path.exists():
-        return
-    end = 0
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                end += len(line)
-                yield line
-    os.truncate(path, end)
+    """The lines of a file but for one that was cut off when its run was killed."""
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))

@@ -35,7 +35,7 @@ def list_models(as_json: AsJson = False) -> None:
             emit(json.dumps(facts, ensure_ascii=False))
         else:
             console.print(f"{adapter.name}  (encoder {adapter.encoder}, {adapter.hash[:12]})")
-            console.print(card_opening(adapter.card), "\n")
+            console.print(card_opening(adapter.card) or "It has no card.")
 
 
 def bundled_models() -> list[Adapter]:

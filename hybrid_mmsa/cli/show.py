@@ -19,7 +19,7 @@ from ..types import Analysis, Label, Prediction, Reason, Sample
 
 __all__ = ["COLOURS", "REASONS", "AnswerPanel", "PostTable", "bar"]
 
-COLOURS: Mapping[Label, str] = MappingProxyType({"negative": "red", "neutral": "blue", "positive": "green"})
+COLOURS: Mapping[Label, str] = MappingProxyType({"negative": "red", "neutral": "cyan", "positive": "green"})
 REASONS: Mapping[Reason, str] = MappingProxyType(
     {
         "low_confidence": "unsure",
@@ -83,11 +83,12 @@ class PostTable:
         bar_width, picture = 5 + min(spare // 6, 15), 12 + min(spare // 4, 10)
         lines = box.ASCII_DOUBLE_HEAD if options.ascii_only else box.HORIZONTALS
         table = Table(box=lines, show_lines=True, pad_edge=False, expand=True, border_style="dim", padding=(0, 1, 0, 0))
-        table.add_column("post", ratio=1)
-        table.add_column("picture", width=picture)
+        # The default overflow may cut the last word of a line that holds emoji.
+        table.add_column("post", ratio=1, overflow="fold")
+        table.add_column("picture", width=picture, overflow="fold")
         table.add_column("sentiment", width=16 + bar_width)
         table.add_column("sarcasm", width=7, justify="right")
-        table.add_column("fast answer", width=11 + min(spare // 4, 16))
+        table.add_column("fast answer", width=11 + min(spare // 4, 16), overflow="fold")
         for sample, answer in self.posts:
             table.add_row(
                 Text(sample.text) if sample.text else Text("no words", style="dim"),

@@ -20,9 +20,7 @@ __all__ = ["train_app", "with_settings"]
 
 Config = TypeVar("Config")
 
-train_app = typer.Typer(
-    help="Train the fast tier. A killed run goes on where it stopped. Needs the extra `train`."
-)
+train_app = typer.Typer(help="Train the fast tier. A killed run goes on where it stopped. Needs the extra `train`.")
 
 Corpora = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="The folder that holds the corpora.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where stages, checkpoints and records are kept.")]
@@ -39,10 +37,11 @@ def train_text(data: Corpora, runs: Runs, settings: Settings = None) -> None:
     For example:
         hybrid-mmsa train text --data corpora --runs runs/text --set mvsa.seed=1 --set batch_size=32
     """
+    _check_folder(data)
     with _training_room():
         from ..training import text
 
-        text.train_text(_folder(data), runs, with_settings(text.TextConfig(), settings or ()))
+        text.train_text(data, runs, with_settings(text.TextConfig(), settings or ()))
 
 
 @train_app.command("image")
@@ -59,12 +58,45 @@ def train_image(
     For example:
         hybrid-mmsa train image --data corpora --start mobilenet_v2.onnx --runs runs/image
     """
+    _check_folder(data)
     if not start.is_file():
         raise InputError(f"there is no file {start}", field="--start")
     with _training_room():
         from ..training import image
 
-        image.train_image(_folder(data), start, runs, with_settings(image.ImageConfig(), settings or ()))
+        image.train_image(data, start, runs, with_settings(image.ImageConfig(), settings or ()))
+
+
+@train_app.command("fusion")
+def train_fusion(
+    data: Corpora,
+    text_runs: Annotated[Path, typer.Option("--text-runs", metavar="FOLDER", help="The --runs of `train text`.")],
+    image_runs: Annotated[Path, typer.Option("--image-runs", metavar="FOLDER", help="The --runs of `train image`.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="The model's folder; its name is the model's.")
+    ],
+    towers: Annotated[
+        Path | None,
+        typer.Option("--towers", metavar="FOLDER", help="Where the int8 towers go, if not into the model's folder."),
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Export the trained towers to int8 and fit head, calibration and router on them.
+
+    What comes out is a model: name its folder to the --model of other commands.
+
+    For example:
+        hybrid-mmsa train fusion --data corpora --text-runs runs/text --image-runs runs/image -o my-model
+    """
+    _check_folder(data)
+    for field, runs in (("--text-runs", text_runs), ("--image-runs", image_runs)):
+        if not (runs / "oof.json").is_file():
+            raise InputError(f"{runs} is no finished run: it has no oof.json", field=field)
+    with _training_room():
+        from ..training import fusion
+
+        config = with_settings(fusion.FusionConfig(), settings or ())
+        fusion.train_fusion(data, text_runs, image_runs, out, towers=towers, config=config)
 
 
 def with_settings(config: Config, settings: Sequence[str]) -> Config:
@@ -107,13 +139,12 @@ def _value(name: str, written: str, default: object) -> object:
         return float(value)
     if type(value) is not type(default):
         raise InputError(f"{name}: found {written!r}; wanted a value like {default!r}", field="--set")
-    return cast(object, value)
+    return value
 
 
-def _folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise InputError(f"there is no folder {path}", field="--data")
-    return path
+def _check_folder(data: Path) -> None:
+    if not data.is_dir():
+        raise InputError(f"there is no folder {data}", field="--data")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import InputError, MissingExtraError
-from ..inputs import sample_from_row
+from ..inputs import row_id, sample_from_row
 from ..types import RowError, Sample
 
 __all__ = ["read_posts"]
@@ -35,7 +35,7 @@ def read_posts(path: Path) -> Iterator[tuple[int, Sample | RowError]]:
     path = Path(path)
     readers = {".jsonl": _json_lines, ".ndjson": _json_lines, ".csv": _csv, ".parquet": _parquet}
     if path.suffix.lower() not in readers:
-        raise InputError(f"{path.name} is none of .jsonl, .csv and .parquet", field="file")
+        raise InputError(f"{path} is none of .jsonl, .csv and .parquet", field="file")
     if not path.is_file():
         raise InputError(f"there is no file {path}", field="file")
     return _samples(readers[path.suffix.lower()](path), path.parent)
@@ -49,11 +49,7 @@ def _samples(rows: Iterator[_Parsed], root: Path) -> Iterator[tuple[int, Sample 
         try:
             yield line, sample_from_row(row, root)
         except InputError as error:
-            id_ = row.get("id")
-            yield (
-                line,
-                RowError(line=line, id=None if id_ is None else str(id_), field=error.field, error=error.message),
-            )
+            yield line, RowError(line=line, id=row_id(row), field=error.field, error=error.message)
 
 
 def _json_lines(path: Path) -> Iterator[_Parsed]:

@@ -125,12 +125,12 @@ class CompactEncoder:
     def _read_texts(self, tokens: TokenBatch, rows: np.ndarray[Any, Any]) -> FloatArray:
         length = int(tokens.mask[rows].sum(1).max())
         inputs = {"ids": tokens.ids, "mask": tokens.mask, "segments": tokens.segments}
-        (features,) = self._text.run(["features"], {k: v[rows, :length] for k, v in inputs.items()})
+        features: FloatArray = self._text.run(["features"], {k: v[rows, :length] for k, v in inputs.items()})[0]
         return features
 
     def _read_pictures(self, pictures: Sequence[object]) -> FloatArray:
         pixels = np.stack([to_pixels(p, self.manifest.image_size) for p in pictures if isinstance(p, Image)])
-        (features,) = self._image.run(["features"], {"pixels": pixels})
+        features: FloatArray = self._image.run(["features"], {"pixels": pixels})[0]
         return features
 
 

@@ -60,8 +60,9 @@ class WordPieces:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.max_tokens = max_tokens
-        special = [self._tokenizer.token_to_id(t) for t in ("[CLS]", "[SEP]", "[PAD]", "[UNK]")]
-        if None in special:
+        known = [self._tokenizer.token_to_id(t) for t in ("[CLS]", "[SEP]", "[PAD]", "[UNK]")]
+        special = [number for number in known if number is not None]
+        if len(special) < len(known):
             raise ArtefactError(f"the tokenizer {path} lacks one of [CLS], [SEP], [PAD], [UNK]")
         self._cls, self._sep, self._pad, self._unk = special
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import InputError
-from ..inputs import read_sample
+from ..inputs import read_row
 from ..types import LABELS, Analysis, BoolArray, IntArray, Provenance, RowError, Sample, TaskArrays
 
 __all__ = [
@@ -130,7 +130,7 @@ def collect(analyzer: Answering, rows: Iterable[Row], task: EvaluatedTask = "sen
         task: Which gold label is asked for.
     """
     rows = iter(rows)
-    while batch := [_readable(line, row) for line, row in islice(rows, BATCH)]:
+    while batch := [(line, read_row(line, row)) for line, row in islice(rows, BATCH)]:
         good = [(line, row) for line, row in batch if isinstance(row, Sample)]
         arrays = analyzer.posteriors([row for _, row in good]) if good and task == "sentiment" else {}
         answered = enumerate(analyzer.stream(good))
@@ -140,15 +140,6 @@ def collect(analyzer: Answering, rows: Iterable[Row], task: EvaluatedTask = "sen
                 continue
             place, analysis = next(answered)
             yield analysis if isinstance(analysis, RowError) else _answer(row, analysis, arrays, place, task)
-
-
-def _readable(line: int, row: Sample | RowError) -> tuple[int, Sample | RowError]:
-    if isinstance(row, RowError):
-        return line, row
-    try:
-        return line, read_sample(row)
-    except InputError as error:
-        return line, RowError(line=line, id=row.id, field=error.field, error=error.message)
 
 
 def unanswered(sample: Sample, task: EvaluatedTask) -> Answer:

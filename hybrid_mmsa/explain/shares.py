@@ -23,7 +23,8 @@ def modality_shares(values: Mapping[frozenset[Modality], float]) -> dict[Modalit
     Returns:
         One value per side; they sum to `values[all sides] - values[no side]`.
     """
-    sides = sorted(max(values, key=len))
+    everything: frozenset[Modality] = max(values, key=len)
+    sides = sorted(everything)
     n = len(sides)
     shares: dict[Modality, float] = {}
     for side in sides:

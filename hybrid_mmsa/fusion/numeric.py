@@ -19,7 +19,8 @@ def log_softmax(logits: NDArray[Any]) -> NDArray[Any]:
 
 def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     """Probabilities over the last axis; NaN rows stay NaN."""
-    return np.exp(log_softmax(logits))
+    result: NDArray[Any] = np.exp(log_softmax(logits))
+    return result
 
 
 def sigmoid(x: NDArray[Any]) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .image import DRAFT_PIXELS, FORMATS, read_image, to_pixels
 from .limits import DEFAULT_LIMITS, Limits
+from .refusal import check_choice
 from .rows import read_row, row_id, sample_from_row
 from .sample import read_sample
 from .text import clean, looks_foreign, normalise, writable
@@ -13,6 +14,7 @@ __all__ = [
     "DRAFT_PIXELS",
     "FORMATS",
     "Limits",
+    "check_choice",
     "clean",
     "looks_foreign",
     "normalise",

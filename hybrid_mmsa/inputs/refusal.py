@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import InputError
 
-__all__ = ["refusal", "shown"]
+__all__ = ["check_choice", "refusal", "shown"]
 
 _LONGEST = 60
 
@@ -12,6 +14,12 @@ _LONGEST = 60
 def refusal(field: str, found: str, wanted: str) -> InputError:
     """The error for one field: what was found, what is wanted."""
     return InputError(f"found {found}; wanted {wanted}", field=field)
+
+
+def check_choice(field: str, value: str, choices: Sequence[str]) -> None:
+    """Raise `InputError` unless an option has one of its values."""
+    if value not in choices:
+        raise refusal(field, shown(value), f"{', '.join(choices[:-1])} or {choices[-1]}")
 
 
 def shown(value: object) -> str:

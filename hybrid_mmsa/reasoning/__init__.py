@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .base import Reasoner
 from .deferred import ask_about_deferred
+from .recorded import RecordedReasoner
 
-__all__ = ["Reasoner", "ask_about_deferred"]
+__all__ = ["Reasoner", "RecordedReasoner", "ask_about_deferred"]

@@ -21,7 +21,8 @@ def conflict(probabilities: TaskArrays) -> FloatArray:
 
 
 def _doubt(probabilities: TaskArrays) -> NDArray[Any]:
-    return 1 - probabilities["sentiment"].max(1)
+    doubt: NDArray[Any] = 1 - probabilities["sentiment"].max(1)
+    return doubt
 
 
 def _narrowness(probabilities: TaskArrays) -> NDArray[Any]:
@@ -33,7 +34,8 @@ def _narrowness(probabilities: TaskArrays) -> NDArray[Any]:
 def _entropy(probabilities: TaskArrays) -> NDArray[Any]:
     """Shannon entropy as a share of its maximum."""
     p = np.clip(probabilities["sentiment"], 1e-9, 1)
-    return -(p * np.log(p)).sum(1) / np.log(p.shape[1])
+    share: NDArray[Any] = -(p * np.log(p)).sum(1) / np.log(p.shape[1])
+    return share
 
 
 def _conflict(probabilities: TaskArrays) -> NDArray[Any]:

@@ -43,7 +43,11 @@ def export_image(tower: ImageTower, side: int, path: Path) -> None:
         kernel = weight.shape[-1]
         before, after = same_padding(size, kernel, spec.stride)
         inputs = [x, _int8(graph, weight.detach().numpy()), graph.constant(bias.detach().numpy())]
-        sizes = {"pads": [before, before, after, after], "strides": [spec.stride] * 2, "kernel_shape": [kernel] * 2}
+        sizes: dict[str, Any] = {
+            "pads": [before, before, after, after],
+            "strides": [spec.stride] * 2,
+            "kernel_shape": [kernel] * 2,
+        }
         x = graph.node("Conv", inputs, group=weight.shape[0] if spec.depthwise else 1, **sizes)
         x = graph.node("Clip", [x, low, high]) if spec.clipped else x
         x = graph.node("Add", [x, residual]) if spec.adds_residual else x

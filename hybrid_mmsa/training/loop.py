@@ -1,8 +1,8 @@
 """One training loop for every tower: seeded batches, warm-up and cosine decay, resumable checkpoints, a JSON record.
 
 Knows nothing of texts, pictures or labels. Checkpoints are safetensors with the optimiser's moments beside the
-weights, so a killed run goes on at its last checkpoint with the same batches in the same order, and chance depends on the seed
-and the step alone: it ends with the weights of a run that was never killed.
+weights, so a killed run goes on at its last checkpoint with the same batches in the same order, and chance depends on
+the seed and the step alone: it ends with the weights of a run that was never killed.
 """
 
 from __future__ import annotations

@@ -128,9 +128,11 @@ def _own_post(line: int, row: Sample | RowError) -> Record:
         raise InputError(f"{OWN_POSTS}, line {line}: {row.error}", field=row.field)
     if row.label is None:
         raise InputError(f"{OWN_POSTS}, line {line}: a post to train on needs a label", field="label")
-    sides = {"text_label": row.text_label or row.label, "image_label": row.image_label or row.label}
-    split: Split = {0: "test", 1: "dev"}.get(fold_of(f"own/{text_key(row.text or str(line))}", 10), "train")  # type: ignore[assignment]
-    return Record(replace(row, id=f"{OWN_POSTS}:{row.id or line}", **sides), split)
+    tenth = fold_of(f"own/{text_key(row.text or str(line))}", 10)
+    split: Split = "test" if tenth == 0 else "dev" if tenth == 1 else "train"
+    text_label, image_label = row.text_label or row.label, row.image_label or row.label
+    id_ = f"{OWN_POSTS}:{row.id or line}"
+    return Record(replace(row, id=id_, text_label=text_label, image_label=image_label), split)
 
 
 def post_rows(records: Iterable[Record]) -> list[TextRow]:

@@ -128,7 +128,7 @@ class _Stage:
 
     def _accuracy(self, tower: TextTower, rows: list[TextRow]) -> dict[str, float]:
         logits = head_logits(tower, self.pieces, rows)
-        scores = {}
+        scores: dict[str, float] = {}
         for head, values in logits.items():
             gold = np.array([r.labels.get(head, -1) for r in rows])
             if (gold >= 0).any():

@@ -45,7 +45,8 @@ class TextTower(nn.Module):
         """Mean of the last hidden states over real tokens, `[n, width]`."""
         hidden = self.encoder(input_ids=ids, attention_mask=mask, token_type_ids=segments).last_hidden_state
         weights = mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weights).sum(1) / weights.sum(1)
+        mean: Tensor = (hidden * weights).sum(1) / weights.sum(1)
+        return mean
 
     def forward(self, batch: TokenBatch) -> dict[str, Tensor]:
         """Logits `[n, classes]` per head."""

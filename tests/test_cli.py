@@ -1,0 +1,271 @@
+"""The command line as its users meet it: answers on standard output, errors in one line, exit codes with a meaning."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+import hybrid_mmsa
+from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.bundled import bundled_path
+from hybrid_mmsa.cli import run
+from hybrid_mmsa.cli.demo import PICTURES, SAMPLES
+from hybrid_mmsa.cli.models import card_opening
+from hybrid_mmsa.cli.show import PostTable
+from hybrid_mmsa.data import read_posts
+from hybrid_mmsa.types import Analysis
+
+COMMANDS = [
+    ["analyze"],
+    ["batch"],
+    ["demo"],
+    ["doctor"],
+    ["eval"],
+    ["eval", "posts"],
+    ["eval", "run"],
+    ["models"],
+    ["models", "list"],
+    ["train"],
+    ["train", "fusion"],
+    ["train", "image"],
+    ["train", "text"],
+]
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """A terminal without colours, wide enough that no message is cut."""
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+def refused(capsys, *arguments):
+    """The single line that a refused command line leaves on standard error."""
+    assert run(arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert len(error.splitlines()) == 1, error
+    assert error.startswith("error: ")
+    return error
+
+
+def program(*arguments, **options):
+    """A whole process, as a shell starts it."""
+    command = [sys.executable, "-m", "hybrid_mmsa", *arguments]
+    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, **options)
+
+
+def test_version(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"hybrid-mmsa {hybrid_mmsa.__version__}\n"
+
+
+@pytest.mark.usefixtures("wide")
+def test_without_arguments_it_helps(capsys):
+    assert run([]) == 0
+    out = capsys.readouterr().out
+    assert all(command[0] in out for command in COMMANDS)
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_helps(capsys, command):
+    assert run([*command, "--help"]) == 0
+    out, error = capsys.readouterr()
+    assert "Usage: hybrid-mmsa " + " ".join(command) in out
+    assert error == ""
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in (["eval"], ["models"], ["train"])], ids=" ".join)
+def test_unknown_options_are_refused(capsys, command):
+    assert "--no-such-option" in refused(capsys, *command, "--no-such-option")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["anayze"], "anayze"),
+        (["analyze"], "neither text nor image"),
+        (["analyze", "  \n"], "neither text nor image"),
+        (["analyze", "fine", "--mode", "slow"], "slow"),
+        (["analyze", "fine", "--explain", "lots"], "lots"),
+        (["analyze", "fine", "extra"], "extra"),
+        (["analyze", "--image", "no-such.jpg"], "no-such.jpg"),
+        (["analyze", "--image", "https://example.org/cat.jpg"], "nothing is ever fetched"),
+        (["analyze", "fine", "--model", "no-such-model"], "no-such-model"),
+        (["models"], "command"),
+        (["train", "text", "--data", "no-such", "--runs", "runs"], "no-such"),
+        (["train", "image", "--data", ".", "--start", "no-such.onnx", "--runs", "runs"], "no-such.onnx"),
+        (["train", "fusion", "--data", ".", "--text-runs", "a", "--image-runs", "b", "-o", "c"], "oof.json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_line_and_code_2(capsys, tmp_path, monkeypatch, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    assert told in refused(capsys, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_analyze_answers_in_json_as_the_library_does(capsys, analyzer):
+    picture = str(SAMPLES / "cat.jpg")
+    assert run(["analyze", "My cat is the best!", "--image", picture, "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert Analysis.model_validate_json(line) == analyzer.analyze("My cat is the best!", picture)
+
+
+def test_options_reach_the_analyzer(capsys, analyzer):
+    assert (
+        run(
+            [
+                "analyze",
+                "Great food, rude waiter",
+                "--target",
+                "waiter",
+                "--mode",
+                "deep",
+                "--explain",
+                "none",
+                "--json",
+            ]
+        )
+        == 0
+    )
+    answer = Analysis.model_validate_json(capsys.readouterr().out)
+    assert answer == analyzer.analyze("Great food, rude waiter", target="waiter", mode="deep", explain="none")
+    assert answer.route.decision == "defer"
+    assert answer.explanation is None
+
+
+def test_a_model_may_be_a_folder(capsys, tmp_path):
+    adapter = Adapter.load(bundled_path("adapters", "default"))
+    adapter.save(tmp_path / "mine")
+    assert run(["analyze", "fine", "--json", "--model", str(tmp_path / "mine")]) == 0
+    assert Analysis.model_validate_json(capsys.readouterr().out).provenance.model == adapter.name
+
+
+def test_text_from_standard_input(capsys, monkeypatch, analyzer):
+    text = "Worst day ever 😡"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert run(["analyze", "-", "--json"]) == 0
+    assert Analysis.model_validate_json(capsys.readouterr().out) == analyzer.analyze(text)
+
+
+def test_standard_input_that_is_no_text(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\x00 no text")))
+    assert "UTF-8" in refused(capsys, "analyze", "-")
+
+
+def test_a_picture_given_as_words_gets_a_hint(capsys):
+    assert run(["analyze", str(SAMPLES / "cat.jpg")]) == 0
+    assert "--image" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("wide")
+def test_the_panel_tells_the_answer_and_its_reasons(capsys, analyzer):
+    text = "Oh great, another delay. Just what I needed 🙄"
+    assert run(["analyze", text, "--mode", "deep"]) == 0
+    out = capsys.readouterr().out
+    answer = analyzer.analyze(text, mode="deep")
+    assert f"▸ {answer.sentiment.label}" in out
+    assert f"{answer.sentiment.confidence:.0%}" in out
+    assert "asked for" in out
+    assert " ".join(answer.explanation.text.split()[:5]) in out
+    assert "\x1b" not in out
+
+
+@pytest.mark.usefixtures("wide")
+def test_demo_shows_every_post(capsys, analyzer):
+    assert run(["demo"]) == 0
+    out = capsys.readouterr().out
+    posts = [json.loads(line) for line in (SAMPLES / "posts.jsonl").read_text(encoding="utf-8").splitlines()]
+    for post in posts:
+        assert " ".join(post.get("text", "no words").split()[:4]) in out
+        assert post.get("image", "no picture") in out
+        assert PICTURES.get(post.get("image"), "") in out
+    assert out.count("▸") == len(posts)
+    assert out.splitlines()[-1].count("analyze") == 1
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("width", [30, 60, 79, *range(80, 161, 5)])
+def test_no_word_is_lost_in_any_terminal(analyzer, width):
+    posts = [(sample, analyzer.analyze(sample.text, sample.image)) for _, sample in read_posts(SAMPLES / "posts.jsonl")]
+    console = Console(width=width, file=io.StringIO(), markup=False, highlight=False)
+    console.print(PostTable(posts, PICTURES))
+    out = console.file.getvalue()
+    assert max(cell_len(line) for line in out.splitlines()) <= width
+    assert "…" not in out
+    words = " ".join(
+        f"{sample.text or ''} {PICTURES.get(Path(sample.image or '').name, '')}" for sample, _ in posts
+    ).split()
+    assert not [word for word in words if len(word) <= 12 and word not in out]
+
+
+def test_every_sample_picture_is_described():
+    assert set(PICTURES) == {file.name for file in SAMPLES.glob("*.jpg")}
+
+
+def test_demo_in_json(capsys):
+    assert run(["demo", "--json"]) == 0
+    answers = [Analysis.model_validate_json(line) for line in capsys.readouterr().out.splitlines()]
+    ids = [json.loads(line)["id"] for line in (SAMPLES / "posts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [answer.id for answer in answers] == ids
+
+
+@pytest.mark.usefixtures("wide")
+def test_models_are_listed(capsys):
+    assert run(["models", "list"]) == 0
+    assert "default" in capsys.readouterr().out
+    assert run(["models", "list", "--json"]) == 0
+    facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (default,) = [fact for fact in facts if fact["name"] == "default"]
+    assert default["hash"] == Adapter.load(bundled_path("adapters", "default")).hash
+
+
+@pytest.mark.parametrize(
+    ("card", "opening"),
+    [
+        ("# Name\n\nWhat it\nis.\n\nMore.", "What it is."),
+        ("---\nlicense: x\n---\n\n# Name\n\nWhat it is.", "What it is."),
+        ("# Name", ""),
+        ("", ""),
+    ],
+)
+def test_card_opening(card, opening):
+    assert card_opening(card) == opening
+
+
+def test_a_full_process_answers():
+    done = program("analyze", "What a wonderful evening, thank you all!", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sentiment"]["label"] == "positive"
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    command = [sys.executable, "-m", "hybrid_mmsa", "demo", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        error = process.stderr.read()
+    assert (process.returncode, error) == (0, b"")
+
+
+def test_a_terminal_without_unicode_gets_ascii():
+    done = program("demo", env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert b"> " in done.stdout
+
+
+def test_an_interrupt_is_one_line(capsys, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hybrid_mmsa.Analyzer, "from_pretrained", interrupt)
+    assert run(["demo"]) == 130
+    assert capsys.readouterr().err == "stopped\n"

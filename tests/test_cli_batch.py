@@ -1,0 +1,313 @@
+"""`batch`: every row leaves one line, whatever happens; an interrupted run goes on as if nothing had been."""
+
+import json
+import os
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybrid_mmsa.cli import batch as batch_command
+from hybrid_mmsa.cli import run
+from hybrid_mmsa.cli.demo import SAMPLES
+from hybrid_mmsa.cli.journal import Done, Journal, beside
+from hybrid_mmsa.data import read_posts
+from hybrid_mmsa.errors import InputError
+from hybrid_mmsa.types import Analysis, Provenance, RouteDecision, RowError, Sample, prediction
+
+GOOD = '{"id": "a", "text": "What a day!"}'
+ROWS = [
+    GOOD,
+    '{"text": "no id of its own"}',
+    "no JSON",
+    '{"id": "c", "image": "cat.jpg"}',
+    '{"id": "d", "image": "missing.jpg"}',
+    "",
+    '{"id": "e", "text": "   "}',
+    '{"id": "f", "text": "So sad", "image": "cat.jpg", "target": "cat"}',
+    '{"id": "g", "text": "fine", "label": "mixed"}',
+]
+ANSWERED = ["a", "2", "c", "f"]
+FAILED = [3, 5, 7, 9]
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A folder with `posts.jsonl`, good rows and bad ones, and a picture."""
+    shutil.copy(SAMPLES / "cat.jpg", tmp_path)
+    (tmp_path / "posts.jsonl").write_text("\n".join(ROWS) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def answers(file):
+    return [Analysis.model_validate_json(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def same(one, other):
+    """Equal answers, up to the rounding that other neighbours in a batch may bring."""
+    return len(one) == len(other) and all(
+        (a.id, a.sentiment.label, a.route.decision) == (b.id, b.sentiment.label, b.route.decision)
+        and a.sentiment.probabilities == pytest.approx(b.sentiment.probabilities, abs=1e-4)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def failures(file):
+    return [RowError.model_validate_json(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def refused(capsys, *arguments):
+    assert run(["batch", *arguments]) == 2
+    out, error = capsys.readouterr()
+    assert (out, len(error.splitlines())) == ("", 1), error
+    return error
+
+
+def stop_after(monkeypatch, rows):
+    """Let `batch` be interrupted when it has written some rows."""
+    work = batch_command.answers
+
+    def interrupted(*arguments):
+        for number, answer in enumerate(work(*arguments)):
+            if number == rows:
+                raise KeyboardInterrupt
+            yield answer
+
+    monkeypatch.setattr(batch_command, "answers", interrupted)
+    return lambda: monkeypatch.setattr(batch_command, "answers", work)
+
+
+def test_nothing_is_lost(desk, capsys):
+    assert run(["batch", "posts.jsonl", "-o", "out.jsonl"]) == 1
+    assert [answer.id for answer in answers(desk / "out.jsonl")] == ANSWERED
+    bad = failures(desk / "out.errors.jsonl")
+    assert [failure.line for failure in bad] == FAILED
+    assert [failure.id for failure in bad] == [None, "d", "e", "g"]
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert "4 answers in out.jsonl" in error
+    assert "4 rows failed, listed in out.errors.jsonl" in error
+    assert "line 5: image: found no file" in error
+    assert {file.name for file in desk.iterdir()} == {"posts.jsonl", "cat.jpg", "out.jsonl", "out.errors.jsonl"}
+
+
+def test_answers_are_those_of_the_library(desk, analyzer):
+    run(["batch", "posts.jsonl", "-o", "out.jsonl", "--mode", "deep", "--explain", "none", "--workers", "3"])
+    expected = list(analyzer.stream(read_posts(desk / "posts.jsonl"), mode="deep", explain="none"))
+    named = [row.model_copy(update={"id": row.id or "2"}) for row in expected if isinstance(row, Analysis)]
+    found = answers(desk / "out.jsonl")
+    assert same(found, named)
+    assert all(answer.explanation is None and "requested" in answer.route.reasons for answer in found)
+
+
+def test_all_well_leaves_no_errors_file(desk, capsys):
+    (desk / "posts.jsonl").write_text(GOOD)
+    (desk / "out.errors.jsonl").write_text("of an earlier run")
+    assert run(["batch", "posts.jsonl", "-o", "out.jsonl"]) == 0
+    assert not (desk / "out.errors.jsonl").exists()
+    assert "failed" not in capsys.readouterr().err
+
+
+def test_no_rows_is_no_error(desk):
+    (desk / "posts.jsonl").write_text("\n")
+    assert run(["batch", "posts.jsonl", "-o", "out.jsonl"]) == 0
+    assert (desk / "out.jsonl").read_bytes() == b""
+
+
+def test_csv_with_an_errors_file_of_its_own(desk):
+    (desk / "posts.csv").write_text('id,text\n1,"Two\nlines"\n2\n3,fine\n')
+    assert run(["batch", "posts.csv", "-o", "out.jsonl", "--errors", "bad.jsonl"]) == 1
+    assert [answer.id for answer in answers(desk / "out.jsonl")] == ["1", "3"]
+    assert [failure.line for failure in failures(desk / "bad.jsonl")] == [4]
+
+
+@pytest.mark.parametrize("rows", range(9))
+def test_an_interrupted_run_goes_on(desk, capsys, monkeypatch, rows):
+    run(["batch", "posts.jsonl", "-o", "whole.jsonl"])
+    go_on = stop_after(monkeypatch, rows)
+    code = run(["batch", "posts.jsonl", "-o", "out.jsonl"])
+    if rows < len(ROWS) - 1:  # one line is blank
+        assert code == 130
+        assert not (desk / "out.jsonl").exists()
+        capsys.readouterr()
+    go_on()
+    assert run(["batch", "posts.jsonl", "-o", "out.jsonl", "--resume"]) == 1
+    assert same(answers(desk / "out.jsonl"), answers(desk / "whole.jsonl"))
+    assert failures(desk / "out.errors.jsonl") == failures(desk / "whole.errors.jsonl")
+    assert not list(desk.glob("*.partial"))
+
+
+def test_an_interrupt_tells_how_to_go_on_in_one_line(desk, capsys, monkeypatch):
+    stop_after(monkeypatch, 3)
+    assert run(["batch", "posts.jsonl", "-o", "out.jsonl"]) == 130
+    assert capsys.readouterr().err == "stopped: 3 rows done; go on with --resume\n"
+
+
+def test_an_interrupted_run_is_not_forgotten(desk, capsys, monkeypatch):
+    go_on = stop_after(monkeypatch, 3)
+    run(["batch", "posts.jsonl", "-o", "out.jsonl"])
+    go_on()
+    capsys.readouterr()
+    before = (desk / "out.jsonl.partial").read_bytes()
+    assert "--resume" in refused(capsys, "posts.jsonl", "-o", "out.jsonl")
+    assert (desk / "out.jsonl.partial").read_bytes() == before
+
+
+def test_a_line_cut_off_by_a_kill_is_done_again(desk, monkeypatch):
+    run(["batch", "posts.jsonl", "-o", "whole.jsonl"])
+    go_on = stop_after(monkeypatch, 4)
+    run(["batch", "posts.jsonl", "-o", "out.jsonl"])
+    go_on()
+    partial = desk / "out.jsonl.partial"
+    partial.write_bytes(partial.read_bytes()[:-20])
+    assert run(["batch", "posts.jsonl", "-o", "out.jsonl", "--resume"]) == 1
+    assert same(answers(desk / "out.jsonl"), answers(desk / "whole.jsonl"))
+
+
+def test_a_kill_between_the_two_namings_is_no_harm(desk):
+    run(["batch", "posts.jsonl", "-o", "out.jsonl"])
+    whole = (desk / "out.jsonl").read_bytes()
+    (desk / "out.jsonl").rename(desk / "out.jsonl.partial")
+    assert run(["batch", "posts.jsonl", "-o", "out.jsonl", "--resume"]) == 1
+    assert (desk / "out.jsonl").read_bytes() == whole
+    assert [failure.line for failure in failures(desk / "out.errors.jsonl")] == FAILED
+
+
+def test_resume_answers_the_rows_added_since(desk):
+    run(["batch", "posts.jsonl", "-o", "out.jsonl"])
+    first = (desk / "out.jsonl").read_bytes()
+    with (desk / "posts.jsonl").open("a") as file:
+        file.write('{"id": "new", "text": "later"}\n')
+    assert run(["batch", "posts.jsonl", "-o", "out.jsonl", "--resume"]) == 1
+    assert (desk / "out.jsonl").read_bytes().startswith(first)
+    assert [answer.id for answer in answers(desk / "out.jsonl")] == [*ANSWERED, "new"]
+    assert [failure.line for failure in failures(desk / "out.errors.jsonl")] == FAILED
+
+
+@pytest.mark.parametrize("change", [["{}"], ['{"id": "other", "text": "x"}', *ROWS], ROWS[:2]])
+def test_resume_over_other_rows_is_refused(desk, capsys, change):
+    run(["batch", "posts.jsonl", "-o", "out.jsonl"])
+    capsys.readouterr()
+    before = (desk / "out.jsonl").read_bytes()
+    (desk / "posts.jsonl").write_text("\n".join(change))
+    assert "start anew" in refused(capsys, "posts.jsonl", "-o", "out.jsonl", "--resume")
+    assert (desk / "out.jsonl").read_bytes() == before
+    assert not list(desk.glob("*.partial"))
+
+
+def test_resume_with_another_model_is_refused(desk, capsys):
+    run(["batch", "posts.jsonl", "-o", "out.jsonl"])
+    lines = [json.loads(line) for line in (desk / "out.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["provenance"]["model_hash"] = "0" * 64
+    (desk / "out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    capsys.readouterr()
+    assert "model" in refused(capsys, "posts.jsonl", "-o", "out.jsonl", "--resume")
+    assert not list(desk.glob("*.partial"))
+
+
+def test_resume_over_what_is_no_list_of_answers_is_refused(desk, capsys):
+    (desk / "out.jsonl").write_text("a text of mine\n")
+    assert "earlier run" in refused(capsys, "posts.jsonl", "-o", "out.jsonl", "--resume")
+    assert (desk / "out.jsonl").read_text() == "a text of mine\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["no-such.jsonl", "-o", "out.jsonl"], "no-such.jsonl"),
+        (["cat.jpg", "-o", "out.jsonl"], ".jsonl, .csv and .parquet"),
+        (["posts.jsonl", "-o", "posts.jsonl"], "different files"),
+        (["posts.jsonl", "-o", "out.jsonl", "--errors", "out.jsonl"], "different files"),
+        (["posts.jsonl", "-o", "no-such/out.jsonl"], "no-such"),
+        (["posts.jsonl", "-o", "."], "folder"),
+        (["posts.jsonl", "-o", os.devnull], "device"),
+        (["posts.jsonl"], "--out"),
+        (["posts.jsonl", "-o", "out.jsonl", "--workers", "0"], "--workers"),
+        (["posts.jsonl", "-o", "out.jsonl", "--model", "no-such-model"], "no-such-model"),
+        (["no-text.csv", "-o", "out.jsonl"], "no column text or image"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_one_line_and_leaves_nothing(desk, capsys, arguments, told):
+    (desk / "no-text.csv").write_text("id,words\n1,fine\n")
+    before = {file.name: file.read_bytes() for file in desk.iterdir()}
+    assert told in refused(capsys, *arguments)
+    assert {file.name: file.read_bytes() for file in desk.iterdir()} == before
+
+
+def test_workers_keep_the_order(analyzer):
+    rows = [(line, Sample(text=f"post number {line}", id=str(line))) for line in range(1, 200)]
+    given_ = batch_command.answers(analyzer, iter(rows), 4, "auto", "none")
+    assert [answer.id for answer in given_] == [sample.id for _, sample in rows]
+
+
+def test_rows_are_read_only_a_little_ahead(analyzer):
+    """A file of any length is answered in bounded memory."""
+    ahead = []
+
+    def rows():
+        for line in range(1, 1000):
+            ahead.append(line)
+            yield line, Sample(text="x", id=str(line))
+
+    stream = batch_command.answers(analyzer, rows(), 2, "fast", "none")
+    seen = [next(stream) for _ in range(10)]
+    stream.close()
+    assert len(seen) == 10
+    assert len(ahead) <= 4 * batch_command.CHUNK
+
+
+PROVENANCE = Provenance(package="0", model="m", model_hash="0", encoder="e", encoder_hash="1")
+
+
+def answer(id_):
+    third = prediction(np.full(3, 1 / 3, np.float32))
+    return Analysis(
+        id=id_, sentiment=third, route=RouteDecision(decision="keep", answered_by="fast"), provenance=PROVENANCE
+    )
+
+
+def result(line, good):
+    return answer(str(line)) if good else RowError(line=line, error="bad")
+
+
+@given(good=st.lists(st.booleans(), max_size=12), data=st.data())
+def test_any_cut_can_be_resumed(tmp_path_factory, good, data):
+    """However much of its answers a killed run leaves on disk, no row is lost and none is answered twice."""
+    folder = tmp_path_factory.mktemp("journal")
+    out = folder / "out.jsonl"
+    rows = [(line, Sample(text="x", id=str(line))) for line in range(1, len(good) + 1)]
+    kept = data.draw(st.integers(0, len(good)))
+    journal = Journal(out, beside(out), resume=False)
+    with journal:
+        for (line, _), fine in list(zip(rows, good, strict=True))[:kept]:
+            journal.write(result(line, fine))
+    partial = folder / "out.jsonl.partial"
+    if partial.exists():
+        partial.write_bytes(partial.read_bytes()[: data.draw(st.integers(0, partial.stat().st_size))])
+    again = Journal(out, beside(out), resume=True)
+    with again:
+        for line, _ in again.done.remaining(rows):
+            again.write(result(line, good[line - 1]))
+        again.finish()
+    assert [a.id for a in answers(out)] == [str(line) for (line, _), fine in zip(rows, good, strict=True) if fine]
+    bad = failures(beside(out)) if beside(out).exists() else []
+    assert [f.line for f in bad] == [line for (line, _), fine in zip(rows, good, strict=True) if not fine]
+    assert all(one.line < next_.line for one, next_ in pairwise(bad))
+
+
+def test_done_refuses_rows_it_cannot_have_seen():
+    rows = [(1, Sample(text="x", id="1")), (2, RowError(line=2, error="bad"))]
+    assert list(Done(answers=1, last_id="1").remaining(rows)) == rows[1:]
+    for done in (Done(answers=1, last_id="2"), Done(answers=2, last_id="2"), Done(answers=3, last_id="3")):
+        with pytest.raises(InputError):
+            list(done.remaining(rows))
+
+
+def test_errors_stand_beside_the_answers(tmp_path):
+    assert beside(tmp_path / "answers.jsonl") == tmp_path / "answers.errors.jsonl"

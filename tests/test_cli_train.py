@@ -1,0 +1,83 @@
+"""`train`: settings of a recipe by name, a missing extra named, and what reaches the training room."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hybrid_mmsa.cli.train import with_settings
+from hybrid_mmsa.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    epochs: int = 1
+    rate: float = 0.5
+    frozen: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    first: Stage = Stage()
+    second: Stage = Stage(epochs=3)
+    name: str = "plain"
+
+
+@given(st.integers(-(10**6), 10**6), st.floats(allow_nan=False, allow_infinity=False), st.booleans())
+def test_settings_change_what_they_name_and_no_more(epochs, rate, frozen):
+    settings = [f"second.epochs={epochs}", f"first.rate={rate!r}", f"first.frozen={str(frozen).lower()}", "name=odd"]
+    changed = with_settings(Recipe(), settings)
+    assert changed == Recipe(Stage(rate=rate, frozen=frozen), Stage(epochs=epochs), "odd")
+
+
+def test_no_settings_change_nothing():
+    assert with_settings(Recipe(), []) == Recipe()
+
+
+def test_a_whole_number_may_stand_for_a_float():
+    rate = with_settings(Recipe(), ["first.rate=2"]).first.rate
+    assert (rate, type(rate)) == (2.0, float)
+
+
+@pytest.mark.parametrize("name", ["epoch", "first", "first.epochs.x", "third.epochs", "", "__class__"])
+def test_an_unknown_name_lists_the_known_ones(name):
+    with pytest.raises(InputError, match=r"first\.epochs, first\.rate, first\.frozen, second\.epochs"):
+        with_settings(Recipe(), [f"{name}=1"])
+
+
+@pytest.mark.parametrize(
+    "setting", ["first.epochs=1.5", "first.epochs=true", "first.epochs=many", "first.frozen=1", "first.rate=", "name=3"]
+)
+def test_a_value_of_another_kind_is_refused(setting):
+    with pytest.raises(InputError, match="wanted a value like"):
+        with_settings(Recipe(), [setting])
+
+
+def test_a_setting_needs_a_value():
+    with pytest.raises(InputError, match="NAME=VALUE"):
+        with_settings(Recipe(), ["first.epochs"])
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+from hybrid_mmsa.cli import run
+(here,) = sys.argv[1:]
+commands = (
+    ["text", "--runs", here],
+    ["image", "--runs", here, "--start", here + "/oof.json"],
+    ["fusion", "--text-runs", here, "--image-runs", here, "-o", here],
+)
+sys.exit({run(["train", *command, "--data", here]) for command in commands} != {2})
+"""
+
+
+def test_a_missing_extra_is_named(tmp_path):
+    """Where torch is not installed, training says in one line what to install."""
+    (tmp_path / "oof.json").write_text("{}")
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, str(tmp_path)], capture_output=True, text=True)
+    line = "error: training needs the extra 'train': pip install 'hybrid-mmsa[train]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", 3 * line)

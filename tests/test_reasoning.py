@@ -1,0 +1,68 @@
+"""Recorded verdicts answer deferred posts; what is not recorded is said, never invented."""
+
+import json
+
+import pytest
+
+from hybrid_mmsa import InputError, ReasonerError, Sample, Verdict
+from hybrid_mmsa.reasoning import RecordedReasoner, ask_about_deferred
+from hybrid_mmsa.types import RouteDecision
+
+SURE = Verdict(label="negative", probabilities={"negative": 0.8, "neutral": 0.1, "positive": 0.1}, reasoner="vlm")
+KEEP, DEFER = (RouteDecision(decision=d, answered_by="fast", p_error=0.5) for d in ("keep", "defer"))
+
+
+def written(folder, *rows):
+    path = folder / "verdicts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def row(id_):
+    return {"id": id_, **SURE.model_dump(mode="json")}
+
+
+def test_verdicts_come_back_by_post(tmp_path):
+    reasoner = RecordedReasoner.load(written(tmp_path, row("a"), row("b")))
+    assert reasoner.id == "verdicts"
+    assert reasoner.reason([Sample(text="x", id="b"), Sample(text="y", id="a")]) == [SURE, SURE]
+
+
+@pytest.mark.parametrize("post", [Sample(text="x", id="z"), Sample(text="x")])
+def test_a_post_without_a_verdict_is_an_error(post):
+    with pytest.raises(ReasonerError, match="no verdict is recorded for 1 posts"):
+        RecordedReasoner({"a": SURE}).reason([Sample(text="x", id="a"), post])
+
+
+@pytest.mark.parametrize(
+    ("rows", "cause"),
+    [
+        ([row("a"), row("a")], "line 2: a second verdict on post 'a'"),
+        ([row("a"), SURE.model_dump(mode="json")], "line 2 holds no verdict: it has no id"),
+        ([{"id": "a", "label": "angry"}], "line 1 holds no verdict"),
+        ([["a"]], "line 1 holds no verdict"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path, rows, cause):
+    with pytest.raises(InputError, match=cause):
+        RecordedReasoner.load(written(tmp_path, *rows))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"cannot read .*nowhere\.jsonl"):
+        RecordedReasoner.load(tmp_path / "nowhere.jsonl")
+
+
+def test_only_deferred_posts_are_asked_about():
+    posts = [Sample(text="x", id=i) for i in "abc"]
+    verdicts, warnings = ask_about_deferred(RecordedReasoner({"b": SURE}), posts, [KEEP, DEFER, KEEP])
+    assert verdicts == {1: SURE}
+    assert warnings == {}
+
+
+def test_a_failure_is_a_warning_on_every_deferred_post():
+    posts = [Sample(text="x", id=i) for i in "abc"]
+    verdicts, warnings = ask_about_deferred(RecordedReasoner({"b": SURE}), posts, [DEFER, DEFER, KEEP])
+    assert verdicts == {}
+    assert sorted(warnings) == [0, 1]
+    assert "the fast answer stands: no verdict is recorded for 1 posts, such as id 'a'" in warnings[0][0]

@@ -1,0 +1,335 @@
+"""Making the towers: runs that survive a kill, pictures that vary by their seed, and rows that leak nothing."""
+
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+from hybrid_mmsa.errors import InputError
+from hybrid_mmsa.inputs import clean, normalise
+from hybrid_mmsa.training.image_tower import ImageTower, conv_specs, load_tower, read_start, same_padding
+from hybrid_mmsa.training.loop import LoopConfig, train
+from hybrid_mmsa.training.pictures import augment, read_pictures
+from hybrid_mmsa.training.rows import fold_of, general_rows, post_records, post_rows, text_key
+from hybrid_mmsa.training.text_tower import TEXT_HEADS, TextTower
+
+CONFIG = LoopConfig(epochs=2, learning_rate=1e-2, checkpoint_every=3, averaging=0.9, seed=5)
+
+
+class Net(nn.Module):
+    """A small network with dropout, and a head that no batch has labels for."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Dropout(0.3), nn.Linear(8, 2))
+        self.unused = nn.Linear(4, 2)
+
+
+def batches():
+    """Two epochs of five batches whose label is the sign of the first number."""
+    chance = torch.Generator().manual_seed(1)
+    drawn = [torch.randn(16, 4, generator=chance) for _ in range(5)]
+    return [[(x, (x[:, 0] > 0).long()) for x in drawn]] * 2
+
+
+def loss(model, batch):
+    return nn.functional.cross_entropy(model.body(batch[0]), batch[1])
+
+
+def run(folder, fails_after=math.inf, config=CONFIG):
+    """Train a fresh net; after `fails_after` steps the loss raises, as a killed run would stop."""
+    net, steps = Net(), []
+
+    def counted(model, batch):
+        if len(steps) >= fails_after:
+            raise KeyboardInterrupt
+        steps.append(1)
+        return loss(model, batch)
+
+    train(net, batches(), counted, config, folder, record={"corpus": "drawn"})
+    return net, len(steps)
+
+
+@pytest.mark.parametrize("fails_after", [1, 4, 8, 9])
+def test_a_killed_run_ends_as_one_that_was_never_killed(tmp_path, fails_after):
+    whole, _ = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", fails_after)
+    checkpoint = fails_after // CONFIG.checkpoint_every * CONFIG.checkpoint_every
+    resumed, steps = run(tmp_path / "killed")
+    assert steps == 10 - checkpoint, "it goes on at its last checkpoint"
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    record = json.loads((tmp_path / "killed" / "record.json").read_text())
+    assert (record["resumed_at"], record["steps"], record["corpus"]) == (checkpoint, 10, "drawn")
+    assert record["loop"]["seed"] == CONFIG.seed
+    assert not (tmp_path / "killed" / "checkpoint.safetensors").exists()
+
+
+def test_a_parameter_without_a_gradient_stays_and_does_not_break_checkpoints(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, fails_after=7)
+    net, _ = run(tmp_path)
+    assert torch.equal(net.unused.weight, Net().unused.weight)
+
+
+def test_training_learns_and_repeats_itself(tmp_path):
+    held = torch.randn(200, 4, generator=torch.Generator().manual_seed(2))
+    right = (held[:, 0] > 0).long()
+    config = LoopConfig(epochs=2, learning_rate=5e-2)
+    one, other = (run(tmp_path / name, config=config)[0] for name in ("one", "other"))
+    assert not one.training
+    assert loss(one, (held, right)) < loss(Net().eval(), (held, right)) - 0.1
+    assert torch.equal(one.body[0].weight, other.body[0].weight)
+
+
+def test_frozen_weights_stay(tmp_path):
+    net = Net()
+    net.body[0].weight.requires_grad_(False)
+    before = net.body[0].weight.clone()
+    train(net, batches(), loss, CONFIG, tmp_path, record={})
+    assert torch.equal(net.body[0].weight, before)
+    assert not torch.equal(net.body[3].weight, Net().body[3].weight)
+
+
+def test_the_average_of_the_weights_is_kept(tmp_path):
+    last, _ = run(tmp_path / "last", config=LoopConfig(epochs=2, learning_rate=1e-2))
+    mean, _ = run(tmp_path / "mean", config=LoopConfig(epochs=2, learning_rate=1e-2, averaging=0.9))
+    start = Net().body[0].weight
+    assert (mean.body[0].weight - start).norm() < (last.body[0].weight - start).norm()
+
+
+@pytest.fixture(scope="module")
+def tower():
+    return tiny.image_tower()
+
+
+def test_an_image_tower_survives_its_file(tower, tmp_path):
+    pixels = torch.from_numpy(tiny.pictures(2)).permute(0, 3, 1, 2)
+    tower.save(tmp_path / "tower.safetensors")
+    loaded = load_tower(tmp_path / "tower.safetensors")
+    with torch.inference_mode():
+        before, after = tower(pixels), loaded(pixels)
+    for head, logits in before.items():
+        assert torch.allclose(after[head], logits, atol=0.05), head
+    again = ImageTower(tiny.start_weights()).load(tmp_path / "tower.safetensors")
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), loaded.parameters(), strict=True))
+
+
+def test_start_weights_are_read_and_checked(tmp_path):
+    from safetensors.torch import save_file
+
+    weights = tiny.start_weights()
+    save_file(weights, tmp_path / "start.safetensors")
+    assert read_start(tmp_path / "start.safetensors").keys() == weights.keys()
+    del weights["l.7.c.weight"]
+    save_file(weights, tmp_path / "lacking.safetensors")
+    with pytest.raises(InputError, match=r"lacks 1 layers .* l\.7\.c\.weight"):
+        read_start(tmp_path / "lacking.safetensors")
+    with pytest.raises(InputError, match="safetensors or"):
+        read_start(tmp_path / "start.bin")
+
+
+def test_the_tower_is_mobilenet_v2():
+    specs = conv_specs()
+    assert len(specs) == 52
+    assert sum(s.adds_residual for s in specs) == sum(s.opens_residual for s in specs) == 10
+    assert sum(s.depthwise for s in specs) == 17
+    assert math.prod(s.stride for s in specs) == 32
+
+
+@given(st.integers(1, 300), st.sampled_from([1, 3, 5]), st.sampled_from([1, 2]))
+def test_same_padding_gives_tensorflows_size(size, kernel, stride):
+    before, after = same_padding(size, kernel, stride)
+    assert 0 <= after - before <= 1
+    if kernel >= stride:
+        assert (size + before + after - kernel) // stride + 1 == -(-size // stride)
+
+
+def test_a_text_tower_survives_its_file(tmp_path):
+    made = tiny.text_tower(tmp_path / "start")
+    made.save(tmp_path / "tower.safetensors")
+    loaded = TextTower(tmp_path / "start").load(tmp_path / "tower.safetensors").eval()
+    ids = torch.tensor([[2, 9, 11, 3, 0, 0]])
+    mask, segments = (ids > 0).long(), torch.zeros_like(ids)
+    with torch.inference_mode():
+        assert torch.allclose(loaded.features(ids, mask, segments), made.features(ids, mask, segments), atol=0.02)
+        shorter = made.features(ids[:, :4], mask[:, :4], segments[:, :4])
+        assert torch.allclose(made.features(ids, mask, segments), shorter, atol=1e-5)
+    assert set(made.heads) == set(TEXT_HEADS)
+    tensors = dict.fromkeys(["heads.sentiment.weight"], torch.zeros(3, tiny.TEXT_WIDTH))
+    from safetensors.torch import save_file
+
+    save_file(tensors, tmp_path / "half.safetensors")
+    with pytest.raises(ValueError, match="does not fit the text tower"):
+        TextTower(tmp_path / "start").load(tmp_path / "half.safetensors")
+
+
+def test_a_picture_varies_by_its_seed_alone():
+    pixels = torch.from_numpy(tiny.pictures(3, side=40))
+    one, again, other = augment(pixels, 32, 1), augment(pixels, 32, 1), augment(pixels, 32, 2)
+    assert one.shape == (3, 3, 32, 32)
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other)
+    assert 0 <= one.min() <= one.max() <= 255
+
+
+def test_pictures_that_cannot_be_read_are_told_apart(tmp_path):
+    Image.fromarray(tiny.pictures(1)[0]).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    rows = [
+        ("a", tmp_path / "good.png", {"joint": 1}),
+        ("b", tmp_path / "bad.png", {}),
+        ("c", tmp_path / "none.png", {}),
+    ]
+    good, bad = read_pictures(rows, 24)
+    assert [(r.id, r.pixels.shape, r.labels) for r in good] == [("a", (24, 24, 3), {"joint": 1})]
+    assert [line[:2] for line in bad] == ["b:", "c:"]
+
+
+@given(st.text(max_size=40))
+@example("@Bob LOVES #MarchMadness!!! http://t.co/x ❤")
+@example("#a@b")
+def test_the_key_of_a_text_is_that_of_its_cleaned_form(text):
+    assert text_key(clean(normalise(text))) == text_key(text)
+
+
+def test_equal_posts_share_a_key_and_a_fold():
+    same = ["@ann So happy!!! http://t.co/1", "so HAPPY @bob", "So happy. www.example.org/x", "&quot;so happy&quot;"]
+    assert {text_key(t) for t in same} == {"so happy"}
+    assert text_key("so sad") != text_key("so happy")
+    assert len({fold_of(text_key(t), 4) for t in same}) == 1
+
+
+def test_folds_are_of_like_size_and_stay_what_they_are():
+    folds = Counter(fold_of(f"post {i}", 4) for i in range(2000))
+    assert sorted(folds) == [0, 1, 2, 3]
+    assert max(folds.values()) < 1.2 * min(folds.values())
+    assert [fold_of("so happy", n) for n in (1, 4, 10)] == [0, 0, 8]
+
+
+# Ids of MVSA-Single in the parts of its split.
+TRAIN, DEV, TEST = "1", "16", "17"
+
+
+def lines(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def corpora(tmp_path):
+    """A data folder with small corpora, some of whose training texts stand in another corpus's dev or test split."""
+    tweets = [
+        ("t1", "train", "plain good day"),
+        ("t2", "train", "SEEN in mvsa test @x"),
+        ("t3", "train", "seen in irony dev"),
+    ]
+    tweets += [("t4", "dev", "a dev tweet"), ("t5", "test", "a test tweet")]
+    lines(
+        tmp_path / "text" / "semeval2017_4a.jsonl",
+        [{"id": i, "split": s, "text": t, "label": "positive"} for i, s, t in tweets],
+    )
+    lines(
+        tmp_path / "text" / "tweeteval_irony.jsonl",
+        [
+            {"id": "i1", "split": "train", "text": "oh great, rain", "sarcastic": 1},
+            {"id": "i2", "split": "dev", "text": "Seen in irony dev!", "sarcastic": 0},
+            {"id": "i3", "split": "train", "text": "a test tweet http://t.co/z", "sarcastic": 0},
+        ],
+    )
+    lines(
+        tmp_path / "text" / "tweeteval_emotion.jsonl",
+        [{"id": "e1", "split": "train", "text": "so angry", "emotion": "anger", "label": "negative"}],
+    )
+    heading = "index\t#1 Label\t#2 ImageID\t#3 String\t#3 String\n"
+    folder = tmp_path / "Twitter2015"
+    folder.mkdir()
+    for split in ("train", "dev"):
+        (folder / f"{split}.tsv").write_text(heading + f"1\t2\t10.jpg\t$T$ wins in {split}\tChuck Bass\n")
+    (folder / "test.tsv").write_text("index\t#1 ImageID\t#2 String\t#2 String\n1\t0\t11.jpg\tpoor $T$ !\tLydia\n")
+    mvsa = tmp_path / "MVSA_Single"
+    (mvsa / "data").mkdir(parents=True)
+    texts = {TRAIN: "my happy post", DEV: "seen in mvsa dev", TEST: "Seen in MVSA test", "999999": "in no part"}
+    for id_, text in texts.items():
+        (mvsa / "data" / f"{id_}.txt").write_text(text)
+        Image.new("RGB", (8, 8)).save(mvsa / "data" / f"{id_}.jpg")
+    rows = "".join(f"{id_}\tpositive,neutral\n" for id_ in texts)
+    (mvsa / "labelResultAll.txt").write_text("ID\ttext,image\n" + rows)
+    return tmp_path
+
+
+def test_no_training_text_stands_in_a_dev_or_test_split(corpora):
+    train_rows, dev = general_rows(corpora)
+    texts = Counter(r.text for r in train_rows)
+    assert "plain good day" in texts
+    leaking = {"SEEN in mvsa test @user", "seen in irony dev", "a test tweet http"}
+    assert not leaking & set(texts)
+    assert all(r.split == "train" for r in train_rows)
+    assert texts["oh great, rain"] == 3 * texts["plain good day"], "small corpora are seen more often"
+    assert [r.text for r in dev["semeval2017"]] == ["a dev tweet"]
+    assert "mmsd2" not in dev, "a corpus that is not there is left out"
+
+
+def test_rows_carry_the_labels_their_corpus_gives(corpora):
+    rows = {r.text: r for r in general_rows(corpora)[0]}
+    assert rows["plain good day"].labels == {"sentiment": 2}
+    assert rows["oh great, rain"].labels == {"sarcasm": 1}
+    assert rows["so angry"].labels == {"emotion": 0}, "a sentiment derived from the emotion is no label"
+    about = rows["Chuck Bass wins in train"]
+    assert (about.labels, about.target) == ({"target": 2}, "Chuck Bass")
+
+
+def test_posts_come_with_the_split_and_two_labels(corpora):
+    records = post_records(corpora)
+    assert {r.sample.id: r.split for r in records} == {TRAIN: "train", DEV: "dev", TEST: "test"}
+    (row,) = post_rows(r for r in records if r.split == "train")
+    assert row.labels == {"sentiment": 2, "joint": 2}
+    assert row.text == "my happy post"
+
+
+def test_ones_own_posts_are_split_by_their_text(corpora):
+    own = [{"id": f"o{i}", "text": f"own post {i // 2}", "label": "negative"} for i in range(80)]
+    lines(corpora / "posts.jsonl", own)
+    mine = {r.sample.id: r for r in post_records(corpora) if r.sample.id.startswith("posts.jsonl")}
+    assert len(mine) == 80
+    assert {r.split for r in mine.values()} == {"train", "dev", "test"}
+    for i in range(0, 80, 2):
+        twins = [mine[f"posts.jsonl:o{k}"].split for k in (i, i + 1)]
+        assert twins[0] == twins[1], "equal texts stand in one part"
+    held = next(r.sample.text for r in mine.values() if r.split != "train")
+    lines(corpora / "text" / "semeval2017_4a.jsonl", [{"id": "x", "split": "train", "text": held, "label": "positive"}])
+    assert held not in {r.text for r in general_rows(corpora)[0]}
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [({"text": "no label"}, "needs a label"), ({"text": "x", "label": "cross"}, "label"), ({}, "line 1")],
+)
+def test_a_post_that_cannot_be_trained_on_is_named(tmp_path, row, what):
+    lines(tmp_path / "posts.jsonl", [row])
+    with pytest.raises(InputError, match=what):
+        post_records(tmp_path)
+
+
+def test_a_data_folder_without_posts_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no posts to train on"):
+        post_records(tmp_path)
+
+
+def test_evidence_rows_stay_together():
+    from hybrid_mmsa.training.gated import Evidence
+
+    numbers = np.arange(12, dtype=np.float32).reshape(4, 3)
+    taken = Evidence(numbers, numbers + 1, numbers + 2, numbers + 3, np.arange(4)).take(np.array([2, 0]))
+    assert taken.labels.tolist() == [2, 0]
+    assert (taken.image_joint - taken.text == 3).all()
