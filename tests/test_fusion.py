@@ -169,10 +169,10 @@ def evidence():
     return Evidence(*sides, labels)
 
 
-def fitted(evidence):
-    from hybrid_mmsa.training.gated import fit_gated
+def fitted(evidence, **config):
+    from hybrid_mmsa.training.gated import GatedConfig, fit_gated
 
-    return head(**fit_gated(evidence))
+    return head(**fit_gated(evidence, GatedConfig(**config)))
 
 
 def views(gated, part):
@@ -202,7 +202,16 @@ def test_a_side_that_knows_nothing_does_little_harm(evidence):
     deaf = Evidence(evidence.text, evidence.text_joint, *noise, evidence.labels)
     seen, unseen = deaf.take(np.arange(800)), deaf.take(np.arange(800, 1200))
     losses = {name: log_loss(logits, unseen.labels) for name, logits in views(fitted(seen), unseen).items()}
-    assert losses["both"] < losses["text"] + 0.02
+    unfitted = log_loss(log_softmax(unseen.text_joint) + log_softmax(unseen.image_joint), unseen.labels)
+    assert losses["both"] < losses["text"] + 0.05
+    assert losses["both"] < unfitted - 0.1, "a product of experts would believe the noise"
+
+
+def test_hidden_sides_teach_the_head_to_do_with_one(evidence):
+    spoilt, taught = (views(fitted(evidence, penalty=1e-4, hidden=weight), evidence) for weight in (0, 0.25))
+    for side in ("text", "image"):
+        assert log_loss(taught[side], evidence.labels) < log_loss(spoilt[side], evidence.labels) - 0.01
+    assert log_loss(taught["both"], evidence.labels) < log_loss(spoilt["both"], evidence.labels) + 0.02
 
 
 def test_fitting_twice_gives_the_same_head(evidence):

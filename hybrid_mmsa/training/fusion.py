@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from ..adapters import Adapter
 from ..calibration import Calibration, TemperatureScaling
 from ..data import Record
 from ..encoders import CompactEncoder, Encoder
+from ..encoders.compact import WEIGHTS
 from ..fusion import FusionHead
 from ..fusion.head import IMAGE_HEADS, TEXT_HEADS
 from ..inputs import read_sample
@@ -79,17 +81,19 @@ def train_fusion(
         text_runs: The run folder of `train text`.
         image_runs: The run folder of `train image`.
         out: The adapter folder to write; its name becomes the model's.
-        towers: Where the int8 towers stand or go; `out / "towers"` by default. Towers that are there are kept.
+        towers: Where the int8 towers stand or go; `out / "towers"` by default. Towers that are there are kept, and
+            the adapter finds them by their path relative to `out`.
         config: The recipe.
     """
-    inside = towers is None
     towers = towers or out / TOWERS
     if not (towers / "compact.json").exists():
         text = TextTower(start_folder()).load(text_runs / "final" / "tower.safetensors")
         image = load_tower(image_runs / "final" / "tower.safetensors")
         sizes = {"max_tokens": TextConfig().max_tokens, "side": ImageConfig().side}
         export_compact(text, image, towers, **sizes)
-    encoder = CompactEncoder(towers, threads=2, name=f"compact:{TOWERS}" if inside else "compact")
+    place = Path(os.path.relpath(towers, out)).as_posix()
+    name = "compact" if towers.resolve() == WEIGHTS.resolve() else f"compact:{place}"
+    encoder = CompactEncoder(towers, threads=2, name=name)
     adapter = fit_adapter(data, (text_runs, image_runs), encoder, name=out.name, config=config)
     adapter.save(out)
     return adapter
@@ -280,11 +284,15 @@ def _fit_thresholds(
         "p_error": "logistic on signals, out-of-fold training predictions",
         "thresholds": f"fixed half of {MVSA_SPLIT} dev; sarcasm: halves of MMSD2.0 and TweetEval irony dev",
         "posts": len(posts),
-        "deferral_rate": float(deferred.mean()),
-        "error_rate": float(wrong.mean()),
-        "error_rate_kept": float(wrong[~deferred].mean()),
-        "error_rate_deferred": float(wrong[deferred].mean()) if deferred.any() else None,
-        "conflict_precision": float(differ[distance > thresholds.conflict].mean()),
+        "deferral_rate": _share(deferred),
+        "error_rate": _share(wrong),
+        "error_rate_kept": _share(wrong[~deferred]),
+        "error_rate_deferred": _share(wrong[deferred]),
+        "conflict_precision": _share(differ[distance > thresholds.conflict]),
         "encoder_hash": encoder.hash,
     }
     return Router(router.error_model, thresholds, facts)
+
+
+def _share(found: NDArray[Any]) -> float | None:
+    return float(found.mean()) if len(found) else None

@@ -45,7 +45,7 @@ class Evidence:
 class GatedConfig:
     """How the gated head is fitted."""
 
-    penalty: float = 0.01
+    penalty: float = 0.003
     """L2 towards the product of experts, per post."""
     hidden: float = 0.25
     """Weight of each one-sided copy of the data: modality dropout, in expectation rather than by chance."""

@@ -1,0 +1,118 @@
+"""`train fusion` from trained towers to a model that answers, on small towers and drawn posts."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from hybrid_mmsa import Analyzer
+from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.training.fusion import FusionConfig, train_fusion
+from hybrid_mmsa.types import LABELS, TASKS
+
+POSTS = 220
+HEADS = {
+    "text": {"sentiment": 3, "joint": 3, "sarcasm": 2, "emotion": 4, "target": 3},
+    "image": {"sentiment": 3, "joint": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """`data` with one's own posts, and the run folders `text` and `image` with drawn out-of-fold logits."""
+    from hybrid_mmsa.training.rows import post_records
+
+    root = tmp_path_factory.mktemp("runs")
+    data = root / "data"
+    data.mkdir()
+    rng = np.random.default_rng(0)
+    posts = []
+    for number, picture in enumerate(tiny.pictures(POSTS, seed=12)):
+        name = f"{number}.png"
+        Image.fromarray(picture).save(data / name)
+        text = " ".join(rng.choice(tiny.WORDS, 5))
+        label, words = (LABELS[i] for i in rng.integers(0, 3, 2))
+        posts.append({"id": str(number), "text": text, "image": name, "label": label, "text_label": words})
+    (data / "posts.jsonl").write_text("\n".join(json.dumps(p) for p in posts))
+    tiny.text_tower(root / "start").save(root / "text" / "final" / "tower.safetensors")
+    tiny.image_tower().save(root / "image" / "final" / "tower.safetensors")
+    records = [r for r in post_records(data) if r.split == "train"]
+    gold = np.array([LABELS.index(r.sample.label) for r in records])
+    for side, heads in HEADS.items():
+        logits = {h: rng.normal(size=(len(gold), n)).astype(np.float32) for h, n in heads.items()}
+        for head in ("sentiment", "joint"):
+            logits[head] += np.eye(3, dtype=np.float32)[gold]
+        save_runs(root / side, [r.sample.id for r in records], logits)
+    return root
+
+
+def save_runs(folder, ids, logits):
+    save_file(logits, folder / "oof.safetensors")
+    (folder / "oof.json").write_text(json.dumps({"ids": ids}))
+
+
+@pytest.fixture(scope="module")
+def fitted(drawn, tiny_model, tmp_path_factory):
+    out = tmp_path_factory.mktemp("fitted") / "mine"
+    shutil.copytree(tiny_model / "towers", out / "towers")
+    return train_fusion(drawn / "data", drawn / "text", drawn / "image", out), out
+
+
+def test_the_fitted_folder_answers(fitted, drawn):
+    adapter, out = fitted
+    assert (adapter.name, adapter.encoder) == ("mine", "compact:towers")
+    analyzer = Analyzer.from_pretrained(out)
+    answer = analyzer.analyze("we love the sun", drawn / "data" / "0.png")
+    assert answer.provenance.model == "mine"
+    assert sum(answer.sentiment.probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_what_was_fitted_says_on_what_and_what_it_reached(fitted):
+    adapter, out = fitted
+    facts = Adapter.load(out).router.fitted_on
+    # No post has a sarcasm label here, so that no threshold for it can be proved.
+    assert adapter.router.thresholds.sarcasm == math.inf
+    budget = FusionConfig().budget + FusionConfig().conflict_budget
+    assert 0 <= facts["deferral_rate"] <= budget + 1e-9
+    assert 0 <= facts["error_rate"] <= 1
+    assert facts["encoder_hash"] == adapter.encoder_hash
+    assert adapter.made_with["n_train"] > POSTS / 2
+    json.dumps(adapter.router.to_dict(), allow_nan=False)
+
+
+def test_each_task_is_calibrated_and_one_without_labels_left_as_it_is(fitted):
+    temperatures = fitted[0].calibration.temperatures
+    assert set(temperatures) == set(TASKS)
+    assert [temperatures[t] for t in ("sarcasm", "emotion", "target_sentiment")] == [1, 1, 1]
+    # The drawn logits state one unit of evidence too little for noise of one: near 1, and surely no bound.
+    assert 0.5 < temperatures["sentiment"] < 3
+
+
+def test_posts_are_matched_by_id_and_not_by_place(fitted, drawn, tmp_path):
+    """The two towers may have read their posts in different orders, and either may lack some."""
+    ids = json.loads((drawn / "image" / "oof.json").read_text())["ids"]
+    order = np.random.default_rng(1).permutation(len(ids))
+    logits = load_file(drawn / "image" / "oof.safetensors")
+    shutil.copytree(drawn / "image", tmp_path / "image")
+    save_runs(tmp_path / "image", [ids[i] for i in order], {k: v[order] for k, v in logits.items()})
+    towers = fitted[1] / "towers"
+    again = train_fusion(drawn / "data", drawn / "text", tmp_path / "image", tmp_path / "again", towers=towers)
+    for name, values in fitted[0].head.arrays.items():
+        assert np.allclose(values, again.head.arrays[name], atol=1e-5), name
+    assert again.calibration.temperatures == pytest.approx(fitted[0].calibration.temperatures, rel=1e-3)
+    fewer = order[: len(ids) - 20]
+    save_runs(tmp_path / "image", [ids[i] for i in fewer], {k: v[fewer] for k, v in logits.items()})
+    part = train_fusion(drawn / "data", drawn / "text", tmp_path / "image", tmp_path / "part", towers=towers)
+    assert part.made_with["n_train"] == len(ids) - 20
+
+
+def test_towers_kept_elsewhere_are_found_again(fitted, drawn, tmp_path):
+    shutil.copytree(fitted[1] / "towers", tmp_path / "shared" / "towers")
+    out = tmp_path / "models" / "mine"
+    train_fusion(drawn / "data", drawn / "text", drawn / "image", out, towers=tmp_path / "shared" / "towers")
+    assert Analyzer.from_pretrained(out).analyze("great sun").provenance.model == "mine"
