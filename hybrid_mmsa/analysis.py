@@ -31,9 +31,7 @@ from .types import (
 
 __all__ = ["Answer", "compose_analysis"]
 
-NOT_POOLED = (
-    "a verdict is attached and does not count: this model has no fitted pooling (fit it with `hybrid-mmsa route fit`)"
-)
+NOT_POOLED = "a verdict is attached and does not count: no pooling of fast answers and verdicts is fitted"
 TARGET_READS_TEXT = "sentiment towards a target is judged from the words alone"
 TARGET_NEEDS_TEXT = "the target was not asked about: there are no words that could speak of it"
 

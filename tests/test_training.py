@@ -280,6 +280,18 @@ def test_no_training_text_stands_in_a_dev_or_test_split(corpora):
     assert "mmsd2" not in dev, "a corpus that is not there is left out"
 
 
+def test_a_post_without_words_is_no_row_to_train_on(corpora):
+    picture = corpora / "MMSD2.0" / "dataset_image" / "5.jpg"
+    picture.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(picture)
+    rows = [{"image_id": 5, "text": "", "label": 1}, {"image_id": 6, "text": "words", "label": 0}]
+    for name in ("train", "valid", "test"):
+        (corpora / "MMSD2.0" / f"{name}.json").write_text(json.dumps(rows if name == "train" else []))
+    texts = [r.text for r in general_rows(corpora)[0]]
+    assert "words" in texts
+    assert all(texts)
+
+
 def test_rows_carry_the_labels_their_corpus_gives(corpora):
     rows = {r.text: r for r in general_rows(corpora)[0]}
     assert rows["plain good day"].labels == {"sentiment": 2}

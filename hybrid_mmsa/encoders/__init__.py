@@ -6,9 +6,10 @@ from pathlib import Path
 
 from ..errors import ArtefactError
 from .base import Encoder
+from .cached import CachedEncoder
 from .compact import CompactEncoder
 
-__all__ = ["CompactEncoder", "Encoder", "open_encoder"]
+__all__ = ["CachedEncoder", "CompactEncoder", "Encoder", "open_encoder"]
 
 
 def open_encoder(name: str, root: Path, *, threads: int = 1) -> Encoder:

@@ -40,7 +40,9 @@ def compose(
         target: Whose sentiment was asked for, if anyone's.
     """
     about = f" about {target}" if target else ""
-    sentences = [f"{sentiment.label.capitalize()}{about} ({sentiment.confidence:.0%})."]
+    # Where a reasoner speaks too, the reader must know whose answer this is.
+    speaker = "The fast tier says " if has_reasoner and route.decision == "defer" else ""
+    sentences = [_sentence(f"{speaker}{sentiment.label}{about} ({sentiment.confidence:.0%}).")]
     sentences.append(_sides(sides, shares))
     if sarcasm is not None and "sarcasm" in route.reasons:
         sentences.append(f"The words may be sarcastic ({sarcasm:.0%}).")

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,8 @@ from ..routing import (
 from ..types import LABELS, TASKS, Features, FloatArray, IntArray, Task, TaskArrays
 from .export import export_compact
 from .gated import Evidence, GatedConfig, fit_gated
-from .image import ImageConfig
 from .image_tower import load_tower
-from .rows import MVSA_SPLIT, TextRow, fold_of, general_rows, post_records, text_key
-from .text import TextConfig
+from .rows import MVSA_SPLIT, OWN_POSTS, TextRow, fold_of, general_rows, post_records, text_key
 from .text_tower import TextTower, start_folder
 
 __all__ = ["FusionConfig", "fit_adapter", "half", "train_fusion"]
@@ -81,15 +79,15 @@ def train_fusion(
         text_runs: The run folder of `train text`.
         image_runs: The run folder of `train image`.
         out: The adapter folder to write; its name becomes the model's.
-        towers: Where the int8 towers stand or go; `out / "towers"` by default. Towers that are there are kept, and
-            the adapter finds them by their path relative to `out`.
+        towers: Where the int8 towers stand or go; `out / "towers"` by default. Towers that are there are kept: give
+            newly trained ones an empty folder. The adapter finds them by their path relative to `out`.
         config: The recipe.
     """
     towers = towers or out / TOWERS
     if not (towers / "compact.json").exists():
         text = TextTower(start_folder()).load(text_runs / "final" / "tower.safetensors")
         image = load_tower(image_runs / "final" / "tower.safetensors")
-        sizes = {"max_tokens": TextConfig().max_tokens, "side": ImageConfig().side}
+        sizes = {"max_tokens": _recipe(text_runs)["max_tokens"], "side": _recipe(image_runs)["side"]}
         export_compact(text, image, towers, **sizes)
     place = Path(os.path.relpath(towers, out)).as_posix()
     name = "compact" if towers.resolve() == WEIGHTS.resolve() else f"compact:{place}"
@@ -97,6 +95,16 @@ def train_fusion(
     adapter = fit_adapter(data, (text_runs, image_runs), encoder, name=out.name, config=config)
     adapter.save(out)
     return adapter
+
+
+def _is_own(record: Record) -> bool:
+    return (record.sample.id or "").startswith(f"{OWN_POSTS}:")
+
+
+def _recipe(runs: Path) -> dict[str, Any]:
+    """The settings a tower was trained with."""
+    recipe: dict[str, Any] = json.loads((runs / "final" / "record.json").read_text(encoding="utf-8"))["recipe"]
+    return recipe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,16 +168,8 @@ def fit_adapter(
         "package": __version__,
         "python": platform.python_version(),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "corpora": [
-            "MVSA-Single",
-            "SemEval-2017 4A",
-            "MMSD2.0",
-            "TweetEval irony and emotion",
-            "Twitter-2015/2017",
-            "Memotion",
-            "Twitter1269",
-        ],
-        "split": MVSA_SPLIT,
+        "posts": sorted({OWN_POSTS if _is_own(r) else MVSA_SPLIT for r in posts}),
+        "texts": sorted(corpus for corpus, rows in dev.items() if rows),
         "n_train": len(posts),
         "recipe": asdict(config),
     }
@@ -259,7 +259,8 @@ def _calibrate(
 
 
 def _read(encoder: Encoder, rows: Sequence[TextRow]) -> Features:
-    return encoder.encode([read_sample(r.sample) for r in rows])
+    """Features of the words; these rows are judged on tasks that read no picture."""
+    return encoder.encode([read_sample(replace(r.sample, image=None)) for r in rows])
 
 
 def _fit_thresholds(
@@ -282,7 +283,7 @@ def _fit_thresholds(
     wrong = posteriors["sentiment"].argmax(1) != _gold(posts, "label")
     facts = {
         "p_error": "logistic on signals, out-of-fold training predictions",
-        "thresholds": f"fixed half of {MVSA_SPLIT} dev; sarcasm: halves of MMSD2.0 and TweetEval irony dev",
+        "thresholds": "a fixed half of the posts' dev part; sarcasm: half of MMSD2.0's and TweetEval irony's dev part",
         "posts": len(posts),
         "deferral_rate": _share(deferred),
         "error_rate": _share(wrong),

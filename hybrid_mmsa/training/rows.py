@@ -91,7 +91,7 @@ def general_rows(root: Path) -> tuple[list[TextRow], dict[str, list[TextRow]]]:
     train: list[TextRow] = []
     dev: dict[str, list[TextRow]] = {}
     for name, times in here:
-        rows = [_row(r) for r in records[name] if _task_labels(r)]
+        rows = [row for row in map(_row, records[name]) if row.labels and row.text]
         keys = [text_key(r.text) for r in rows]
         train += [r for r, k in zip(rows, keys, strict=True) if r.split == "train" and k not in held_out] * times
         dev[name] = [r for r in rows if r.split == "dev"]
