@@ -336,7 +336,7 @@ def test_auto_attaches_the_verdict_and_keeps_the_fast_label(tiny_model, samples)
         assert (answer.route.decision, answer.route.answered_by) == ("defer", "fast")
         assert answer.verdict.tokens == i, "each post has its own verdict"
         assert answer.rationale == "It reads bitter."
-        assert "hybrid-mmsa" in answer.warnings[-1]
+        assert "no pooling" in answer.warnings[-1]
         assert "bitter" not in answer.explanation.text, "an explanation holds no word that a model wrote"
         assert "reason" in answer.timings
 

@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=100, help="single posts timed per round and side")
     parser.add_argument("--rounds", type=int, default=3, help="turns each side takes")
     parser.add_argument("--json", action="store_true", help="print the record instead of the table")
-    parser.add_argument("--save", action="store_true", help="keep the record as eval/results/bench-DATE.json")
+    parser.add_argument("--save", action="store_true", help="keep the record as eval/bench/results/bench-DATE.json")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     console = Console(stderr=options.json)
@@ -286,7 +286,7 @@ def main() -> None:
     else:
         console.print(table(result))
     if options.save:
-        path = ROOT / "eval" / "results" / f"bench-{result['date']}.json"
+        path = ROOT / "eval" / "bench" / "results" / f"bench-{result['date']}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
         console.print(f"kept as {path.relative_to(ROOT)}")

@@ -25,7 +25,7 @@ from hybrid_mmsa.training.text_tower import TextTower, start_folder
 from hybrid_mmsa.types import Features
 
 BATCH = 64
-RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     for name in ("data", "text-runs", "image-runs"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--model", default="default")
-    parser.add_argument("--save", action="store_true", help="write eval/results/int8-agreement-DATE.json")
+    parser.add_argument("--save", action="store_true", help="write eval/bench/results/int8-agreement-DATE.json")
     options = parser.parse_args()
     analyzer = Analyzer.from_pretrained(options.model, threads=2)
     adapter = analyzer.adapters[analyzer.default]
