@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench format map lock clean
+.PHONY: help demo test bench format map picture lock clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -36,6 +36,9 @@ format: $(TESTS)  ## rewrite the sources in house style
 
 map: $(CORE)  ## write the file map of CONTRIBUTING.md again
 	@$(BIN)/python .ci/filemap
+
+picture: $(CORE)  ## draw the README's picture again from the sample posts
+	@$(BIN)/python .ci/picture
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build dist .ruff_cache

@@ -111,7 +111,7 @@ class Analyzer:
             target: Ask for the sentiment towards this person or thing, named in the text.
             adapter: Name of a loaded adapter to answer instead of the default.
             mode: `fast` never defers, `deep` always does, `auto` follows the policy.
-            explain: `none`, `modality`, or `full`.
+            explain: `none` or `modality`; `full` gives no more than `modality` yet.
 
         Raises:
             InputError: Neither text nor picture, one that cannot be used, or an unknown option.

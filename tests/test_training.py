@@ -16,7 +16,7 @@ from torch import nn
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.inputs import clean, normalise
 from hybrid_mmsa.training.image_tower import ImageTower, conv_specs, load_tower, read_start, same_padding
-from hybrid_mmsa.training.loop import LoopConfig, train
+from hybrid_mmsa.training.loop import LoopConfig, claim, train
 from hybrid_mmsa.training.pictures import augment, read_pictures
 from hybrid_mmsa.training.rows import fold_of, general_rows, post_records, post_rows, text_key
 from hybrid_mmsa.training.text_tower import TEXT_HEADS, TextTower
@@ -345,3 +345,11 @@ def test_evidence_rows_stay_together():
     taken = Evidence(numbers, numbers + 1, numbers + 2, numbers + 3, np.arange(4)).take(np.array([2, 0]))
     assert taken.labels.tolist() == [2, 0]
     assert (taken.image_joint - taken.text == 3).all()
+
+
+def test_a_run_of_another_recipe_is_not_gone_on_with(tmp_path):
+    facts = {"stage": "final", "recipe": {"rate": 0.1, "sizes": (1, 2)}, "rows": 10}
+    claim(tmp_path / "run", facts)
+    claim(tmp_path / "run", facts)
+    with pytest.raises(InputError, match="another recipe and rows; name another folder"):
+        claim(tmp_path / "run", {**facts, "recipe": {"rate": 0.2, "sizes": (1, 2)}, "rows": 11})

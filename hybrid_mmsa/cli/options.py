@@ -21,6 +21,7 @@ ModeChoice = Annotated[
     ),
 ]
 Explain = Annotated[
-    ExplainLevel, typer.Option("--explain", help="How much evidence to compute: none, per modality, or all there is.")
+    ExplainLevel,
+    typer.Option("--explain", help="How much evidence to compute: none, or per modality; full gives no more yet."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of text for people.")]

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from ..data import Record, load_corpus, load_manifest
 from ..types import LABELS
 from .image_tower import IMAGE_TRAINING_HEADS, ImageTower, read_start
-from .loop import LoopConfig, train
+from .loop import LoopConfig, claim, train
 from .pictures import PictureRow, augment, read_pictures
 from .rows import CORPUS_FOLDERS, fold_of, post_records, text_key
 
@@ -137,15 +137,17 @@ class _Stage:
     def run(self, name: str, start: str | None, rows: list[PictureRow], loop: LoopConfig) -> ImageTower:
         """The trained tower of one stage, from disk if it is there."""
         folder = self.runs / name
+        facts = {"stage": name, "start": start or "mobilenet_v2_1.0 ImageNet", "recipe": asdict(self.config)}
+        facts |= {"rows": len(rows)}
+        claim(folder, facts)
         torch.manual_seed(loop.seed)  # new heads start from chance
         tower = ImageTower(self.start, self.config.frozen)
         if (folder / "tower.safetensors").exists():
             return tower.load(folder / "tower.safetensors")
         if start is not None:
             tower.load(self.runs / start / "tower.safetensors")
-        facts = {"stage": name, "start": start or "mobilenet_v2_1.0 ImageNet", "recipe": asdict(self.config)}
         epochs = [_batches(rows, self.config.batch_size, e) for e in range(loop.epochs)]
-        train(tower, epochs, self._loss, loop, folder, record={**facts, "rows": len(rows)})
+        train(tower, epochs, self._loss, loop, folder, record=facts)
         tower.save(folder / "tower.safetensors")
         return tower
 

@@ -21,10 +21,13 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn, TimeRemaining
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-__all__ = ["LoopConfig", "train"]
+from ..errors import InputError
+
+__all__ = ["LoopConfig", "claim", "train"]
 
 Batch = TypeVar("Batch")
 CHECKPOINT = "checkpoint.safetensors"
+RECIPE = "recipe.json"
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 LOG_EVERY = 50
 """Steps between lines of progress where there is no terminal to draw a bar on."""
@@ -43,6 +46,27 @@ class LoopConfig:
     checkpoint_every: int = 250
     averaging: float = 0.0
     """Decay of the exponential moving average of the weights that is kept in the end; 0 keeps the last weights."""
+
+
+def claim(folder: Path, facts: dict[str, Any]) -> None:
+    """Write down in `folder` what its run is, or check that the run standing there is the same.
+
+    Args:
+        folder: The stage's folder; made if need be.
+        facts: Everything that decides the result: recipe, start, number of rows. JSON values.
+
+    Raises:
+        InputError: Another run stands there: going on with it would mix two recipes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path, wanted = folder / RECIPE, json.loads(json.dumps(facts))
+    if not path.exists():
+        path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    changed = [key for key in wanted if found.get(key) != wanted[key]]
+    if changed:
+        raise InputError(f"{folder} holds a run of another {' and '.join(changed)}; name another folder or remove it")
 
 
 def train(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ..encoders.wordpieces import WordPieces
-from .loop import LoopConfig, train
+from .loop import LoopConfig, claim, train
 from .rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
 from .text_tower import TEXT_HEADS, TextTower, start_folder
 
@@ -101,14 +101,16 @@ class _Stage:
     def run(self, name: str, start: str | None, epochs: list[list[list[TextRow]]], loop: LoopConfig) -> TextTower:
         """The trained tower of one stage, from disk if it is there."""
         folder = self.runs / name
+        facts = {"stage": name, "start": start or "all-MiniLM-L6-v2", "recipe": asdict(self.config)}
+        facts |= {"rows": sum(len(b) for b in epochs[0])}
+        claim(folder, facts)
         torch.manual_seed(loop.seed)  # new heads start from chance
         tower = TextTower(start_folder())
         if (folder / "tower.safetensors").exists():
             return tower.load(folder / "tower.safetensors")
         if start is not None:
             tower.load(self.runs / start / "tower.safetensors")
-        facts = {"stage": name, "start": start or "all-MiniLM-L6-v2", "recipe": asdict(self.config)}
-        train(tower, epochs, self._loss, loop, folder, record={**facts, "rows": sum(len(b) for b in epochs[0])})
+        train(tower, epochs, self._loss, loop, folder, record=facts)
         tower.save(folder / "tower.safetensors")
         accuracy = {corpus: self._accuracy(tower, rows) for corpus, rows in self.dev.items()}
         (folder / "dev.json").write_text(json.dumps(accuracy, indent=1) + "\n", encoding="utf-8")
