@@ -48,12 +48,11 @@ def compose(
         sentences.append(f"The words may be sarcastic ({sarcasm:.0%}).")
     if route.decision == "defer":
         why = " and ".join(_WHY[reason] for reason in route.reasons)
-        end = (
-            "was deferred to a reasoner"
-            if has_reasoner
-            else "should be read again: no reasoner is configured, so the fast answer stands"
-        )
-        sentences.append(f"This post {end}, because {why}.")
+        if has_reasoner:
+            sentences.append(f"This post was deferred to a reasoner, because {why}.")
+        else:
+            stands = "no reasoner is configured, so the fast answer stands"
+            sentences.append(f"This post should be read again, because {why}; {stands}.")
     return " ".join(sentences)
 
 
