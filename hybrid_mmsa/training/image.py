@@ -137,8 +137,8 @@ class _Stage:
     def run(self, name: str, start: str | None, rows: list[PictureRow], loop: LoopConfig) -> ImageTower:
         """The trained tower of one stage, from disk if it is there."""
         folder = self.runs / name
-        facts = {"stage": name, "start": start or "mobilenet_v2_1.0 ImageNet", "recipe": asdict(self.config)}
-        facts |= {"rows": len(rows)}
+        source = start or "mobilenet_v2_1.0 ImageNet"
+        facts = {"stage": name, "start": source, "recipe": asdict(self.config), "rows": len(rows)}
         claim(folder, facts)
         torch.manual_seed(loop.seed)  # new heads start from chance
         tower = ImageTower(self.start, self.config.frozen)

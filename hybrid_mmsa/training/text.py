@@ -101,8 +101,8 @@ class _Stage:
     def run(self, name: str, start: str | None, epochs: list[list[list[TextRow]]], loop: LoopConfig) -> TextTower:
         """The trained tower of one stage, from disk if it is there."""
         folder = self.runs / name
-        facts = {"stage": name, "start": start or "all-MiniLM-L6-v2", "recipe": asdict(self.config)}
-        facts |= {"rows": sum(len(b) for b in epochs[0])}
+        rows = sum(len(batch) for batch in epochs[0])
+        facts = {"stage": name, "start": start or "all-MiniLM-L6-v2", "recipe": asdict(self.config), "rows": rows}
         claim(folder, facts)
         torch.manual_seed(loop.seed)  # new heads start from chance
         tower = TextTower(start_folder())
