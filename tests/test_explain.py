@@ -98,6 +98,6 @@ def test_an_account_reads_as_english():
     )
     assert text == (
         "Positive (55%). The words say positive (70%), but the picture says negative (60%); the words weigh most "
-        "(+0.31). This post should be read again: no reasoner is configured, so the fast answer stands, because the "
-        "answer is unsure and words and picture say different things."
+        "(+0.31). This post should be read again, because the answer is unsure and words and picture say different "
+        "things; no reasoner is configured, so the fast answer stands."
     )
