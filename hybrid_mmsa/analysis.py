@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .adapters import Adapter
 from .explain import compose, modality_shares
 from .routing import conflict
 from .types import (
@@ -47,17 +46,18 @@ class Answer:
     verdicts: Mapping[int, Verdict]
     warnings: Mapping[int, tuple[str, ...]]
     timings: Mapping[str, float]
+    prior: FloatArray
+    """Class probabilities `[3]` with neither side seen, the same for all."""
 
 
 def compose_analysis(
-    answer: Answer, i: int, adapter: Adapter, provenance: Provenance, *, explain: ExplainLevel, reasoner: str | None
+    answer: Answer, i: int, provenance: Provenance, *, explain: ExplainLevel, reasoner: str | None
 ) -> Analysis:
     """The `Analysis` of post `i`.
 
     Args:
         answer: What was found out about its batch.
         i: The post's row.
-        adapter: The fitted parts that answered.
         provenance: Goes into the result.
         explain: `none` leaves the explanation out.
         reasoner: Id of the configured reasoner, if any.
@@ -83,7 +83,9 @@ def compose_analysis(
         route=route.model_copy(update={"answered_by": reasoner}) if decided else route,
         verdict=verdict,
         rationale=verdict.rationale if verdict is not None else None,
-        explanation=None if explain == "none" else _explanation(fast, sides, rows, adapter, target, route, reasoner),
+        explanation=None
+        if explain == "none"
+        else _explanation(fast, sides, rows, answer.prior, target, route, reasoner),
         timings=dict(answer.timings),
         provenance=provenance,
         warnings=warnings,
@@ -100,13 +102,13 @@ def _explanation(
     fast: Prediction,
     sides: Mapping[Modality, Prediction],
     rows: Mapping[Task, FloatArray],
-    adapter: Adapter,
+    prior: FloatArray,
     target: str | None,
     route: RouteDecision,
     reasoner: str | None,
 ) -> Explanation:
     k = LABELS.index(fast.label)
-    baseline = float(adapter.prior()[k])
+    baseline = float(prior[k])
     values: dict[frozenset[Modality], float] = {frozenset(): baseline, frozenset(sides): fast.probabilities[fast.label]}
     if len(sides) == 2:
         values[frozenset({"text"})] = float(rows["text_alone"][k])

@@ -177,12 +177,11 @@ class Analyzer:
         timings = {"encode": (encoded - started) * share, "decide": (decided - encoded) * share}
         if verdicts or warnings:
             timings["reason"] = (reasoned - decided) * share
-        answer = Answer(samples, features, posteriors, routes, verdicts, warnings, timings)
+        answer = Answer(samples, features, posteriors, routes, verdicts, warnings, timings, adapter.prior())
         reasoner = self.reasoner.id if self.reasoner is not None else None
         provenance = adapter.provenance()
         return [
-            compose_analysis(answer, i, adapter, provenance, explain=explain, reasoner=reasoner)
-            for i in range(len(samples))
+            compose_analysis(answer, i, provenance, explain=explain, reasoner=reasoner) for i in range(len(samples))
         ]
 
     def _adapter(self, name: str | None) -> Adapter:

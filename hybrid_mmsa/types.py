@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,16 +43,7 @@ sentiment from that side only."""
 
 LABELS: tuple[Label, ...] = ("negative", "neutral", "positive")
 EMOTIONS: tuple[EmotionLabel, ...] = ("anger", "joy", "optimism", "sadness")
-TASKS: tuple[Task, ...] = (
-    "sentiment",
-    "text_sentiment",
-    "image_sentiment",
-    "target_sentiment",
-    "text_alone",
-    "image_alone",
-    "sarcasm",
-    "emotion",
-)
+TASKS: tuple[Task, ...] = get_args(Task)
 
 FloatArray: TypeAlias = NDArray[np.float32]
 BoolArray: TypeAlias = NDArray[np.bool_]

@@ -14,12 +14,13 @@ from PIL import Image
 from torch import nn
 
 from hybrid_mmsa.errors import InputError
+from hybrid_mmsa.fusion.head import TEXT_HEADS
 from hybrid_mmsa.inputs import clean, normalise
 from hybrid_mmsa.training.image_tower import ImageTower, conv_specs, load_tower, read_start, same_padding
 from hybrid_mmsa.training.loop import LoopConfig, claim, train
 from hybrid_mmsa.training.pictures import augment, read_pictures
 from hybrid_mmsa.training.rows import fold_of, general_rows, post_records, post_rows, text_key
-from hybrid_mmsa.training.text_tower import TEXT_HEADS, TextTower
+from hybrid_mmsa.training.text_tower import TextTower
 
 CONFIG = LoopConfig(epochs=2, learning_rate=1e-2, checkpoint_every=3, averaging=0.9, seed=5)
 

@@ -30,7 +30,8 @@ TEXT_HEADS: Mapping[str, int] = {
     "emotion": len(EMOTIONS),
     "target": len(LABELS),
 }
-"""Classes per linear head on the text features; `target` reads a text with its target."""
+"""Classes per linear head on the text features. `joint` guesses the whole post's label; `target` reads a text with its
+target."""
 IMAGE_HEADS: Mapping[str, int] = {"sentiment": len(LABELS), "joint": len(LABELS)}
 
 SIDE = 2 * len(LABELS)

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from ..data import Record, load_corpus, load_manifest
 from ..types import LABELS
 from .image_tower import IMAGE_TRAINING_HEADS, ImageTower, read_start
 from .loop import LoopConfig, claim, train
+from .multitask import multitask_loss
 from .pictures import PictureRow, augment, read_pictures
 from .rows import CORPUS_FOLDERS, fold_of, post_records, text_key
 
@@ -156,14 +156,7 @@ class _Stage:
         pixels = augment(torch.from_numpy(np.stack([r.pixels for r in rows])), self.config.side, seed)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(pixels)
-        terms = []
-        for head, values in logits.items():
-            known = [i for i, r in enumerate(rows) if head in r.labels]
-            if known:
-                gold = torch.tensor([rows[i].labels[head] for i in known])
-                smoothing = self.config.label_smoothing
-                terms.append(cross_entropy(values[known].float(), gold, reduction="sum", label_smoothing=smoothing))
-        return torch.stack(terms).sum() / len(rows)
+        return multitask_loss(logits, [r.labels for r in rows], self.config.label_smoothing)
 
 
 def _batches(rows: list[PictureRow], size: int, epoch: int) -> list[Batch]:

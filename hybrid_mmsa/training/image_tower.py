@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from ..errors import InputError
+from ..fusion.head import IMAGE_HEADS
+from ..types import LABELS
 
 __all__ = [
     "BLOCKS",
@@ -30,7 +32,7 @@ __all__ = [
     "same_padding",
 ]
 
-IMAGE_TRAINING_HEADS: Mapping[str, int] = MappingProxyType({"sentiment": 3, "joint": 3, "meme": 3})
+IMAGE_TRAINING_HEADS: Mapping[str, int] = MappingProxyType({**IMAGE_HEADS, "meme": len(LABELS)})
 """Classes per head. `meme` holds Memotion's noisy labels apart; it does not go into the product."""
 
 # Expansion, output channels, repeats, stride of the first: table 2 of the paper.

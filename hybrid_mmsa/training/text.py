@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from ..encoders.wordpieces import WordPieces
+from ..fusion.head import TEXT_HEADS
 from .loop import LoopConfig, claim, train
+from .multitask import multitask_loss
 from .rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
-from .text_tower import TEXT_HEADS, TextTower, start_folder
+from .text_tower import TextTower, start_folder
 
 __all__ = ["TextConfig", "head_logits", "train_text"]
 
@@ -119,14 +120,7 @@ class _Stage:
     def _loss(self, model: nn.Module, batch: list[TextRow]) -> Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(self.pieces.encode([r.text for r in batch], [r.target for r in batch]))
-        terms = []
-        for head, values in logits.items():
-            rows = [i for i, r in enumerate(batch) if head in r.labels]
-            if rows:
-                gold = torch.tensor([batch[i].labels[head] for i in rows])
-                smoothing = self.config.label_smoothing
-                terms.append(cross_entropy(values[rows].float(), gold, reduction="sum", label_smoothing=smoothing))
-        return torch.stack(terms).sum() / len(batch)
+        return multitask_loss(logits, [r.labels for r in batch], self.config.label_smoothing)
 
     def _accuracy(self, tower: TextTower, rows: list[TextRow]) -> dict[str, float]:
         logits = head_logits(tower, self.pieces, rows)

@@ -6,9 +6,7 @@ MiniLM: Wang et al. 2020, arXiv 2002.10957; start weights sentence-transformers/
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,11 +14,9 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from ..encoders.wordpieces import TokenBatch
+from ..fusion.head import TEXT_HEADS
 
-__all__ = ["TEXT_HEADS", "TextTower", "start_folder"]
-
-TEXT_HEADS: Mapping[str, int] = MappingProxyType({"sentiment": 3, "joint": 3, "sarcasm": 2, "emotion": 4, "target": 3})
-"""Classes per head. `joint` guesses the whole post's label from the words; `target` reads a text-target pair."""
+__all__ = ["TextTower", "start_folder"]
 
 
 def start_folder() -> Path:
