@@ -124,7 +124,15 @@ def _explanation(
         has_reasoner=reasoner is not None,
         target=target,
     )
-    return Explanation(text=text, label=fast.label, baseline=baseline, shares=shares)
+    ranked = sorted(fast.probabilities, key=lambda label: fast.probabilities[label])
+    return Explanation(
+        text=text,
+        label=fast.label,
+        baseline=baseline,
+        shares=shares,
+        runner_up=next(label for label in reversed(ranked) if label != fast.label),
+        agree=len({p.label for p in sides.values()}) == 1 if len(sides) == 2 else None,
+    )
 
 
 def _from_verdict(verdict: Verdict) -> Prediction:

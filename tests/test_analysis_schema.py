@@ -18,11 +18,15 @@ from hybrid_mmsa.types import (
     LABELS,
     SCHEMA_VERSION,
     Analysis,
+    Change,
+    Cue,
     Explanation,
     Provenance,
+    Region,
     RouteDecision,
     RowError,
     Verdict,
+    WordEffect,
     emotion_prediction,
     prediction,
 )
@@ -65,18 +69,32 @@ VERDICTS = st.builds(
     label=st.sampled_from(LABELS),
     probabilities=PREDICTIONS.map(lambda p: p.probabilities),
     sarcasm=st.none() | SHARES,
-    cues=st.lists(WORDS, max_size=3).map(tuple),
+    text_says=st.none() | st.sampled_from(LABELS),
+    picture_says=st.none() | st.sampled_from(LABELS),
+    cues=st.lists(st.builds(Cue, side=st.sampled_from(["text", "image"]), text=WORDS), max_size=3).map(tuple),
     rationale=st.none() | WORDS,
     reasoner=WORDS,
     tokens=st.none() | st.integers(0, 10_000),
     timings=TIMINGS,
 )
+WORD_EFFECTS = st.builds(
+    WordEffect, word=WORDS, start=st.integers(0, 99), end=st.integers(0, 99), effect=st.floats(-1, 1)
+)
+REGIONS = st.builds(Region, left=SHARES, top=SHARES, right=SHARES, bottom=SHARES, effect=st.floats(-1, 1))
+CHANGES = st.builds(Change, side=st.sampled_from(["text", "image"]), what=WORDS, label=st.sampled_from(LABELS))
 EXPLANATIONS = st.builds(
     Explanation,
     text=WORDS,
     label=st.sampled_from(LABELS),
     baseline=SHARES,
     shares=st.dictionaries(st.sampled_from(["text", "image"]), st.floats(-1, 1)),
+    runner_up=st.sampled_from(LABELS),
+    agree=st.none() | st.booleans(),
+    words=st.none() | st.lists(WORD_EFFECTS, max_size=3).map(tuple),
+    sarcasm_words=st.none() | st.lists(WORD_EFFECTS, max_size=3).map(tuple),
+    heat_map=st.none() | st.lists(st.lists(st.floats(-9, 9), max_size=3).map(tuple), max_size=3).map(tuple),
+    regions=st.none() | st.lists(REGIONS, max_size=2).map(tuple),
+    changes=st.none() | st.lists(CHANGES, max_size=2).map(tuple),
 )
 ANALYSES = st.builds(
     Analysis,

@@ -1,0 +1,45 @@
+"""Names and arrays that every room shares: labels, tasks, modalities, reasons. Knows nothing of posts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Label: TypeAlias = Literal["negative", "neutral", "positive"]
+EmotionLabel: TypeAlias = Literal["anger", "joy", "optimism", "sadness"]
+Mode: TypeAlias = Literal["auto", "fast", "deep"]
+ExplainLevel: TypeAlias = Literal["none", "modality", "full"]
+Reason: TypeAlias = Literal["low_confidence", "sarcasm", "conflict", "novel", "requested"]
+Modality: TypeAlias = Literal["text", "image"]
+Task: TypeAlias = Literal[
+    "sentiment",
+    "text_sentiment",
+    "image_sentiment",
+    "target_sentiment",
+    "text_alone",
+    "image_alone",
+    "sarcasm",
+    "emotion",
+]
+"""What the fast tier judges. `text_sentiment`/`image_sentiment`: what that side says by itself.
+`target_sentiment`: what the words say about the target. `text_alone`/`image_alone`: the guess of the whole post's
+sentiment from that side only."""
+
+LABELS: tuple[Label, ...] = ("negative", "neutral", "positive")
+EMOTIONS: tuple[EmotionLabel, ...] = ("anger", "joy", "optimism", "sadness")
+TASKS: tuple[Task, ...] = get_args(Task)
+
+FloatArray: TypeAlias = NDArray[np.float32]
+BoolArray: TypeAlias = NDArray[np.bool_]
+IntArray: TypeAlias = NDArray[np.int64]
+TaskArrays: TypeAlias = dict[Task, FloatArray]
+"""One `[n, classes]` array per task; rows whose modality is missing are NaN."""
+
+ImageSource: TypeAlias = "str | Path | bytes | bytearray | memoryview | BinaryIO | Image | NDArray[Any]"
+"""A picture as users hold it: path, encoded bytes, file object, PIL image, numpy array, or `data:` URI."""
