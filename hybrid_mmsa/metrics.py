@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import comb
+from math import comb, sqrt
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,6 +44,7 @@ __all__ = [
     "reliability",
     "risk_coverage",
     "weighted_f1",
+    "wilson",
 ]
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -54,11 +55,12 @@ LabelMetric: TypeAlias = Callable[[Array], Floats]
 BINS = 15
 RESAMPLES = 2000
 LEVEL = 0.95
+Z95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure and the percentile bootstrap interval around it (95 % unless asked otherwise)."""
+    """A figure and the interval around it: bootstrap percentiles unless said otherwise, 95 % unless asked otherwise."""
 
     value: float
     low: float
@@ -258,6 +260,15 @@ def mcnemar(gold: Array, first: Array, second: Array) -> McNemar:
     a, b = int((right & ~other).sum()), int((other & ~right).sum())
     tail = sum(comb(a + b, k) for k in range(min(a, b) + 1))
     return McNemar(a, b, min(1.0, 2 * tail / 2 ** (a + b)))
+
+
+def wilson(count: int, n: int) -> Interval:
+    """The share `count / n` with Wilson's 95 % score interval (Wilson 1927), good for small `n` and shares near 0."""
+    if not 0 <= count <= n or n == 0:
+        raise InputError(f"a share needs at least one post and no more than all of them, not {count} of {n}")
+    share, spread = count / n, Z95**2 / n
+    centre, half = share + spread / 2, sqrt(spread * (share * (1 - share) + spread / 4))
+    return Interval(share, max(0.0, (centre - half) / (1 + spread)), min(1.0, (centre + half) / (1 + spread)))
 
 
 def _draw(counts: NDArray[np.int64], resamples: int, seed: int) -> NDArray[np.int64]:

@@ -1,14 +1,15 @@
-"""Shares that add up, and sentences that say nothing but the numbers they were given."""
+"""Shares that add up, and sentences that say nothing but the numbers and words they were given."""
 
 import re
+from itertools import permutations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_mmsa.explain import compose, modality_shares
-from hybrid_mmsa.types import LABELS, RouteDecision, prediction
+from hybrid_mmsa.explain import Evidence, compose, modality_shares, quote
+from hybrid_mmsa.types import LABELS, Change, Region, RouteDecision, WordEffect, prediction
 
 P = st.floats(0, 1)
 BOTH = frozenset({"text", "image"})
@@ -33,6 +34,23 @@ def test_a_side_that_moves_nothing_has_no_share(none, text):
 @given(P, P)
 def test_one_side_alone_has_the_whole_share(none, text):
     assert modality_shares({NONE: none, TEXT: text}) == {"text": pytest.approx(text - none)}
+
+
+@given(st.integers(1, 5).flatmap(lambda n: st.tuples(st.just(n), st.lists(P, min_size=2**n, max_size=2**n))))
+def test_shares_of_any_set_of_sides_sum_and_are_the_mean_over_all_orders(drawn):
+    n, numbers = drawn
+    sides = "abcde"[:n]
+    sets = [frozenset(s for i, s in enumerate(sides) if code >> i & 1) for code in range(2**n)]
+    values = dict(zip(sets, numbers, strict=True))
+    shares = modality_shares(values)
+    assert sum(shares.values()) == pytest.approx(values[frozenset(sides)] - values[frozenset()], abs=1e-6)
+    moved = dict.fromkeys(sides, 0.0)
+    orders = list(permutations(sides))
+    for order in orders:
+        for place, side in enumerate(order):
+            before = frozenset(order[:place])
+            moved[side] += (values[before | {side}] - values[before]) / len(orders)
+    assert shares == {side: pytest.approx(share, abs=1e-9) for side, share in moved.items()}
 
 
 @st.composite
@@ -101,3 +119,76 @@ def test_an_account_reads_as_english():
         "(+0.31). This post should be read again, because the answer is unsure and words and picture say different "
         "things; no reasoner is configured, so the fast answer stands."
     )
+
+
+WORDS = tuple(
+    WordEffect(word=word, start=0, end=len(word), effect=effect)
+    for word, effect in (("great", 0.21), ("it", 0.004), ("love", 0.1), ("late", -0.05), ("great", 0.2), ("sea", 0.02))
+)
+FULL = Evidence(
+    words=WORDS,
+    sarcasm_words=(WordEffect(word="great", start=0, end=5, effect=0.3),),
+    heat_map=((0.1, -0.2),),
+    regions=(
+        Region(left=0, top=0, right=0.4, bottom=0.4, effect=0.12),
+        Region(left=0.8, top=0, right=1, bottom=0.2, effect=0.03),
+    ),
+    changes=(
+        Change(side="text", what="great", label="neutral"),
+        Change(side="text", what="great", label="neutral"),
+        Change(side="image", what="the upper left", label="negative"),
+    ),
+)
+MIXED = {"text": prediction(np.array([0.1, 0.2, 0.7])), "image": prediction(np.array([0.2, 0.6, 0.2]))}
+
+
+def full_account(evidence, sides=MIXED):
+    return compose(
+        prediction(np.array([0.2, 0.25, 0.55])),
+        sides,
+        dict.fromkeys(sides, 0.1),
+        sarcasm=0.9,
+        route=RouteDecision(decision="defer", answered_by="fast", reasons=("sarcasm",)),
+        has_reasoner=False,
+        evidence=evidence,
+    )
+
+
+def test_a_full_account_reads_as_english():
+    assert full_account(FULL) == (
+        "Positive (55%). The words say positive (70%), but the picture says neutral (60%); the words weigh most "
+        '(+0.10). Most for it: "great" (+0.21), "love" (+0.10) and "sea" (+0.02); most against it: "late" (-0.05). '
+        "In the picture, the upper left speaks most for it (+0.12). The words may be sarcastic (90%), by "
+        '"great" (+0.30) above all. Neutral came second (25%); it is what the picture says. Without "great" '
+        "the answer would be neutral; without the upper left of the picture the answer would be negative. This post "
+        "should be read again, because the words may be sarcastic; no reasoner is configured, so the fast answer "
+        "stands."
+    )
+
+
+def test_where_nothing_stands_out_the_account_says_so():
+    weak = Evidence(words=(WORDS[1],), regions=(), changes=())
+    assert "No word makes much of a difference by itself." in full_account(weak)
+    assert "no single word or region decides it." in full_account(weak)
+    assert "In the picture" not in full_account(weak)
+    alone = full_account(Evidence(words=(WORDS[1],)), {"text": MIXED["text"]})
+    assert "no single word decides it." in alone
+    seen = full_account(Evidence(regions=()), {"image": MIXED["image"]})
+    assert "no single region decides it." in seen
+    assert "No word" not in seen
+
+
+@given(st.text(max_size=80))
+def test_a_quotation_ends_where_it_ends(words):
+    quoted = quote(words)
+    inside = quoted[1:-1]
+    assert quoted[0] == quoted[-1] == '"'
+    assert not set(inside) & set('"“”')
+    assert len(inside) <= 34
+    assert inside.count("\u2068") - words.count("\u2068") <= 1
+
+
+def test_words_from_right_to_left_do_not_turn_the_sentence():
+    assert quote("שלום") == '"\u2068שלום\u2069"'
+    assert quote("good") == '"good"'
+    assert quote("a" * 40) == f'"{"a" * 31}…"'

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "safetensors", "tokenizers", "typer"}
-EXTRAS = {"tune", "clip", "vlm", "llama", "train", "eval"}
+EXTRAS = {"tune", "clip", "vlm", "llama", "server", "train", "eval"}
 TOWERS_MB = 40
 
 
@@ -50,7 +50,8 @@ def test_holds_every_module_and_only_the_package(sizes):
 
 def test_holds_what_the_fast_tier_reads(sizes):
     bundled = [f"hybrid_mmsa/_bundled/{name}" for name in ("adapters/default/adapter.json", "adapters/default/card.md")]
-    assert {"hybrid_mmsa/py.typed", *bundled} <= set(sizes)
+    page = [f"hybrid_mmsa/explain/page/{name}" for name in ("page.html", "page.css", "page.js", "draw.js")]
+    assert {"hybrid_mmsa/py.typed", *bundled, *page} <= set(sizes)
     for folder in ("hybrid_mmsa/_bundled/prompts/", "hybrid_mmsa/_bundled/eval/protocols/", "hybrid_mmsa/samples/"):
         assert [name for name in sizes if name.startswith(folder)], folder
 

@@ -46,6 +46,13 @@ def test_a_text_stands_between_its_marks(pieces, words):
     assert not batch.segments.any()
 
 
+def test_a_mark_spelled_out_in_a_post_is_just_its_characters(pieces, words):
+    ids, segments = row(pieces.encode(["the sun [SEP] happy [CLS][PAD]"], [None]), 0)
+    marks = [word for word in words(ids) if word in {"[CLS]", "[SEP]", "[PAD]"}]
+    assert marks == ["[CLS]", "[SEP]"]
+    assert not any(segments)
+
+
 def test_a_target_follows_as_the_second_segment(pieces, words):
     batch = pieces.encode(["the sun is great"], ["sun"])
     ids, segments = row(batch, 0)

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
-from ..errors import ArtefactError
+from ..errors import ArtefactError, InputError
 from ..inputs import clean, to_pixels
 from ..types import Features, FloatArray, Sample
 from .onnx_session import open_session
@@ -122,6 +123,17 @@ class CompactEncoder:
             unknown_share=tokens.unknown_share,
         )
 
+    def image_maps(self, samples: Sequence[Sample]) -> FloatArray:
+        """The last feature map of each picture, float32 `[n, rows, columns, d_image]`; see `MapEncoder`."""
+        pictures = [s.image for s in samples]
+        if not pictures or not all(isinstance(p, Image) for p in pictures):
+            raise InputError("found no picture that was read, or a post without one; wanted one each", field="image")
+        parts = [
+            self._image.run(["map"], {"pixels": self._pixels(pictures[start : start + BATCH])})[0]
+            for start in range(0, len(pictures), BATCH)
+        ]
+        return np.ascontiguousarray(np.concatenate(parts).transpose(0, 2, 3, 1))
+
     def _read_texts(self, tokens: TokenBatch, rows: np.ndarray[Any, Any]) -> FloatArray:
         length = int(tokens.mask[rows].sum(1).max())
         inputs = {"ids": tokens.ids, "mask": tokens.mask, "segments": tokens.segments}
@@ -129,9 +141,11 @@ class CompactEncoder:
         return features
 
     def _read_pictures(self, pictures: Sequence[object]) -> FloatArray:
-        pixels = np.stack([to_pixels(p, self.manifest.image_size) for p in pictures if isinstance(p, Image)])
-        features: FloatArray = self._image.run(["features"], {"pixels": pixels})[0]
+        features: FloatArray = self._image.run(["features"], {"pixels": self._pixels(pictures)})[0]
         return features
+
+    def _pixels(self, pictures: Sequence[object]) -> NDArray[np.uint8]:
+        return np.stack([to_pixels(p, self.manifest.image_size) for p in pictures if isinstance(p, Image)])
 
 
 def _buckets(lengths: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:

@@ -59,6 +59,8 @@ class WordPieces:
             raise ArtefactError(f"cannot read the tokenizer {path}: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        # A post that spells out "[SEP]" has written five characters, not ended its text.
+        self._tokenizer.encode_special_tokens = True
         self.max_tokens = max_tokens
         known = [self._tokenizer.token_to_id(t) for t in ("[CLS]", "[SEP]", "[PAD]", "[UNK]")]
         special = [number for number in known if number is not None]

@@ -1,8 +1,21 @@
-"""Evidence for an answer: modality shares and a sentence composed from them. Never changes how a verdict is reached."""
+"""Evidence for an answer: modality shares, words, regions, and the sentences composed from them. Changes no answer."""
 
 from __future__ import annotations
 
-from .compose import compose
+from .compose import compose, quote
+from .evidence import Evidence, find_all, find_evidence
+from .probe import Opinions, Probe
 from .shares import modality_shares
+from .words import word_spans
 
-__all__ = ["compose", "modality_shares"]
+__all__ = [
+    "Evidence",
+    "Opinions",
+    "Probe",
+    "compose",
+    "find_all",
+    "find_evidence",
+    "modality_shares",
+    "quote",
+    "word_spans",
+]

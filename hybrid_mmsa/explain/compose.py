@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 
-from ..types import Modality, Prediction, Reason, RouteDecision
+from ..types import Label, Modality, Prediction, Reason, RouteDecision, WordEffect
+from .evidence import Evidence
+from .regions import Box, place
 
-__all__ = ["compose"]
+__all__ = ["compose", "quote"]
 
 _NAMES: Mapping[Modality, str] = {"text": "the words", "image": "the picture"}
 _WHY: Mapping[Reason, str] = {
@@ -16,6 +19,11 @@ _WHY: Mapping[Reason, str] = {
     "novel": "the post is unlike those the model learned from",
     "requested": "a deep answer was asked for",
 }
+WORTH_TELLING = 0.01
+"""Effects on a probability below this are not put into words."""
+MOST_TOLD = 3
+LONGEST_QUOTE = 32
+_ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 
 
 def compose(
@@ -27,6 +35,7 @@ def compose(
     route: RouteDecision,
     has_reasoner: bool,
     target: str | None = None,
+    evidence: Evidence | None = None,
 ) -> str:
     """A short account of the fast tier's answer.
 
@@ -38,14 +47,19 @@ def compose(
         route: The decision and its reasons.
         has_reasoner: Whether a reasoner is configured.
         target: Whose sentiment was asked for, if anyone's.
+        evidence: What hiding words and regions showed, where it was looked for.
     """
     about = f" about {target}" if target else ""
     # Where a reasoner speaks too, the reader must know whose answer this is.
     speaker = "The fast tier says " if has_reasoner and route.decision == "defer" else ""
     sentences = [_sentence(f"{speaker}{sentiment.label}{about} ({sentiment.confidence:.0%}).")]
     sentences.append(_sides(sides, shares))
+    if evidence is not None:
+        sentences += [*_words(evidence), *_regions(evidence)]
     if sarcasm is not None and "sarcasm" in route.reasons:
-        sentences.append(f"The words may be sarcastic ({sarcasm:.0%}).")
+        sentences.append(f"The words may be sarcastic ({sarcasm:.0%}){_mocking(evidence)}.")
+    if evidence is not None:
+        sentences += _alternatives(sentiment, sides, evidence)
     if route.decision == "defer":
         why = " and ".join(_WHY[reason] for reason in route.reasons)
         if has_reasoner:
@@ -54,6 +68,18 @@ def compose(
             stands = "no reasoner is configured, so the fast answer stands"
             sentences.append(f"This post should be read again, because {why}; {stands}.")
     return " ".join(sentences)
+
+
+def quote(words: str) -> str:
+    """Words of a post in quotation marks: shortened, with no mark that ends the quotation before its end.
+
+    Words written from right to left are isolated, so that they do not turn the sentence around them.
+    """
+    shown = words if len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1].rstrip() + "…"
+    shown = "".join("'" if c in '"“”„‟«»＂' else c for c in shown)
+    if any(unicodedata.bidirectional(c) in {"R", "AL", "AN"} for c in shown):
+        shown = f"{_ISOLATE}{shown}{_END_ISOLATE}"
+    return f'"{shown}"'
 
 
 def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Modality, float]) -> str:
@@ -69,6 +95,67 @@ def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Modality, float
     strongest = max(shares, key=lambda side: abs(shares[side]))
     moved = f"{_NAMES[strongest]} weigh{'s' if strongest == 'image' else ''} most ({shares[strongest]:+.2f})"
     return f"{_sentence(said[0])}, {join} {said[1]}; {moved}."
+
+
+def _words(evidence: Evidence) -> list[str]:
+    """Which words speak for the answer, and which against it."""
+    told = [word for word in evidence.words or () if abs(word.effect) >= WORTH_TELLING]
+    speaking = sorted((w for w in told if w.effect > 0), key=lambda w: -w.effect)
+    opposed = sorted((w for w in told if w.effect < 0), key=lambda w: w.effect)
+    clauses = [f"most for it: {_listed(speaking)}"] if speaking else []
+    clauses += [f"most against it: {_listed(opposed)}"] if opposed else []
+    if clauses:
+        return [_sentence(f"{'; '.join(clauses)}.")]
+    return ["No word makes much of a difference by itself."] if evidence.words else []
+
+
+def _listed(effects: Iterable[WordEffect]) -> str:
+    """Words with their effects, each word once."""
+    first: dict[str, float] = {}
+    for word in effects:
+        first.setdefault(quote(word.word), word.effect)
+    return _joined([f"{quoted} ({effect:+.2f})" for quoted, effect in list(first.items())[:MOST_TOLD]])
+
+
+def _regions(evidence: Evidence) -> list[str]:
+    told = [region for region in evidence.regions or () if region.effect >= WORTH_TELLING]
+    if not told:
+        return []
+    best = told[0]
+    where = place(Box(best.left, best.top, best.right, best.bottom))
+    return [f"In the picture, {where} speaks most for it ({best.effect:+.2f})."]
+
+
+def _mocking(evidence: Evidence | None) -> str:
+    words = evidence.sarcasm_words if evidence is not None else None
+    return f", by {_listed(words)} above all" if words else ""
+
+
+def _alternatives(sentiment: Prediction, sides: Mapping[Modality, Prediction], evidence: Evidence) -> list[str]:
+    """Why not the runner-up, and what would change the answer."""
+    ranked = sorted(sentiment.probabilities, key=lambda label: -sentiment.probabilities[label])
+    second = next(label for label in ranked if label != sentiment.label)
+    came = f"{_sentence(second)} came second ({sentiment.probabilities[second]:.0%})"
+    agreeing = [f"{_NAMES[side]} say{'s' if side == 'image' else ''}" for side, p in sides.items() if p.label == second]
+    came += f"; it is what {' and '.join(agreeing)}" if agreeing else ""
+    if not evidence.changes:
+        parts = [n for n, found in (("word", evidence.words), ("region", evidence.regions)) if found is not None]
+        return [f"{came}; no single {' or '.join(parts)} decides it."]
+    without: dict[Label, list[str]] = {}
+    for change in evidence.changes:
+        what = quote(change.what) if change.side == "text" else _of_the_picture(change.what)
+        told = without.setdefault(change.label, [])
+        told += [] if what in told else [what]
+    turns = [f"without {_joined(told, 'or')} the answer would be {label}" for label, told in without.items()]
+    return [f"{came}.", _sentence(f"{'; '.join(turns)}.")]
+
+
+def _of_the_picture(where: str) -> str:
+    return where if where.endswith("picture") else f"{where} of the picture"
+
+
+def _joined(parts: Sequence[str], word: str = "and") -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}" if parts else ""
 
 
 def _sentence(clause: str) -> str:

@@ -1,4 +1,4 @@
-"""The trained image tower → one ONNX file with int8 weights: uint8 pixels in, features out. Knows nothing of heads.
+"""The trained image tower → one ONNX file with int8 weights: pixels in, features and map out. Knows nothing of heads.
 
 Each block of up to 16 weights along the input channels has its own scale: MobileNetV2 with folded batch norms loses
 its answers with one scale per output channel (a tenth of the labels change), and none to speak of with these. The
@@ -24,7 +24,10 @@ BLOCKS = (16, 8)
 
 
 def export_image(tower: ImageTower, side: int, path: Path) -> None:
-    """Write `path` with input `pixels` uint8 `[n, side, side, 3]` and output `features` float32 `[n, 1280]`.
+    """Write `path` with input `pixels` uint8 `[n, side, side, 3]` and two float32 outputs.
+
+    `features` `[n, 1280]` is the mean over all cells of `map` `[n, 1280, rows, columns]`, the last feature map. A
+    cell stands for `side / rows` pixels; evidence for regions of the picture is read from it.
 
     Args:
         tower: The trained tower.
@@ -53,7 +56,9 @@ def export_image(tower: ImageTower, side: int, path: Path) -> None:
         x = graph.node("Add", [x, residual]) if spec.adds_residual else x
         size = -(-size // spec.stride)
     graph.node("ReduceMean", [x, graph.ints(2, 3)], output="features", keepdims=0)
-    graph.save(path, {"pixels": ("uint8", ["n", side, side, 3])}, WIDTH)
+    graph.node("Identity", [x], output="map")
+    outputs: dict[str, list[str | int]] = {"features": ["n", WIDTH], "map": ["n", WIDTH, size, size]}
+    graph.save(path, {"pixels": ("uint8", ["n", side, side, 3])}, outputs)
 
 
 def _int8(graph: Graph, weight: NDArray[Any]) -> str:

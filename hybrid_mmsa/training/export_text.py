@@ -40,7 +40,10 @@ def export_text(weights: Mapping[str, NDArray[Any]], heads: int, path: Path) -> 
         hidden = _layer(graph, weights, f"encoder.layer.{number}", hidden, bias, heads)
     _mean_over_tokens(graph, hidden)
     width = len(weights["embeddings.LayerNorm.weight"])
-    graph.save(path, {name: ("int64", ["n", "length"]) for name in ("ids", "mask", "segments")}, width)
+    inputs: dict[str, tuple[str, list[str | int]]] = {
+        name: ("int64", ["n", "length"]) for name in ("ids", "mask", "segments")
+    }
+    graph.save(path, inputs, {"features": ["n", width]})
 
 
 def _linear(graph: Graph, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:

@@ -48,16 +48,18 @@ class Graph:
         self.nodes.append(helper.make_node(op, list(inputs), [output], domain=domain, **attributes))
         return output
 
-    def save(self, path: Path, inputs: Mapping[str, tuple[str, list[str | int]]], width: int) -> None:
-        """Write a model whose output is `features`, float32 `[n, width]`.
+    def save(
+        self, path: Path, inputs: Mapping[str, tuple[str, list[str | int]]], outputs: Mapping[str, list[str | int]]
+    ) -> None:
+        """Write a model whose outputs are float32.
 
         Args:
             path: The `.onnx` file.
             inputs: dtype and shape by name; a string in a shape names a free dimension.
-            width: Feature dimension.
+            outputs: Shape by name, likewise.
         """
         takes = [helper.make_tensor_value_info(n, _kind(kind), shape) for n, (kind, shape) in inputs.items()]
-        gives = [helper.make_tensor_value_info("features", _kind("float32"), ["n", width])]
+        gives = [helper.make_tensor_value_info(n, _kind("float32"), shape) for n, shape in outputs.items()]
         made = helper.make_graph(self.nodes, "tower", takes, gives, self.constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ORT_DOMAIN, 1)]
         model = helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION, producer_name="hybrid_mmsa")

@@ -14,7 +14,7 @@ class Result(BaseModel):
 
 
 class WordEffect(Result):
-    """A word (an emoji and a hashtag are words too) and what hiding it does to a probability."""
+    """A word (an emoji or hashtag too), or neighbours in a long text, and what hiding it does to a probability."""
 
     word: str
     start: int = Field(ge=0, description="First character in the text as it was read.")

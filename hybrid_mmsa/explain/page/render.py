@@ -1,0 +1,136 @@
+"""Entries → the page as one file. Knows nothing of where it goes.
+
+Nothing on the page comes from elsewhere, and a content security policy lets only this style, this script and pictures
+inside the page be used. What posts hold reaches the script as JSON and is shown as text, never as HTML.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import heapq
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from ...inputs import writable
+from ...types import LABELS, Provenance, RowError
+from .entries import Entry
+from .overview import FAILURES_LISTED, failures, summary, trends
+from .record import CSV_COLUMNS, csv_line, queue_key, record
+from .tally import Tally
+
+__all__ = ["PICTURE_BUDGET", "POSTS_SHOWN", "Page", "render_page", "script_json"]
+
+POSTS_SHOWN = 2000
+"""Posts a page lists unless asked otherwise."""
+PICTURE_BUDGET = 24_000_000
+"""Characters of all thumbnails together; posts further down the queue go without, and the page says so."""
+
+_FOLDER = Path(__file__).parent
+_SCRIPTS = ("draw.js", "page.js")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A finished page.
+
+    Attributes:
+        html: All of it.
+        answered: Posts it counts.
+        listed: Posts it lists.
+        failed: Rows that could not be analysed.
+        failures: The first of those.
+    """
+
+    html: str
+    answered: int
+    listed: int
+    failed: int
+    failures: tuple[RowError, ...]
+
+
+def render_page(entries: Iterable[Entry | RowError], title: str, most: int = POSTS_SHOWN) -> Page:
+    """The page. All posts are counted; those listed are the `most` that most need to be read, by P(error).
+
+    Args:
+        entries: Posts and failed rows; taken one by one, so that only the listed ones are held.
+        title: What the posts are, such as the name of their file.
+        most: Posts to list, at least 1.
+    """
+    tally, failed, first_failures = Tally(), 0, []
+    queue: list[tuple[float, int, dict[str, Any]]] = []
+    provenance: Provenance | None = None
+    for number, entry in enumerate(entries):
+        if isinstance(entry, RowError):
+            failed += 1
+            if failed <= FAILURES_LISTED:
+                first_failures.append(entry)
+            continue
+        tally.add(entry)
+        provenance = provenance or entry.analysis.provenance
+        # The unique number keeps earlier posts first among equals and the values out of the comparison.
+        item = (queue_key(entry.analysis), -number, record(entry))
+        (heapq.heappush if len(queue) < most else heapq.heappushpop)(queue, item)
+    listed = [values for _, _, values in sorted(queue, key=lambda item: item[:2], reverse=True)]
+    without = _within_budget(listed)
+    parts = {
+        "title": escape(title),
+        "about": escape(_about(tally.n, listed, without, provenance)),
+        "summary": summary(tally, failed),
+        "trends": trends(tally),
+        "failed": failures(first_failures, failed),
+        "posts": script_json({"labels": LABELS, "csv": csv_line(CSV_COLUMNS), "posts": listed}),
+    }
+    return Page(writable(_filled(parts)), tally.n, len(listed), failed, tuple(first_failures))
+
+
+def script_json(values: object) -> str:
+    """JSON in ASCII that can stand inside a script element: nothing in it can end the element or open a comment."""
+    text = json.dumps(values, separators=(",", ":"), allow_nan=False)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _filled(parts: dict[str, str]) -> str:
+    style = _read("page.css")
+    script = "(() => {\n" + "\n".join(_read(name) for name in _SCRIPTS) + "})();\n"
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return Template(_read("page.html")).substitute(parts, policy=policy, style=style, script=script)
+
+
+def _within_budget(listed: Sequence[dict[str, Any]]) -> int:
+    """Drop the pictures that the page has no room for; returns how many."""
+    size = without = 0
+    for values in listed:
+        size += len(values.get("picture", ""))
+        if size > PICTURE_BUDGET and values.pop("picture", None):
+            values["picture_left_out"] = True
+            without += 1
+    return without
+
+
+def _about(n: int, listed: Sequence[dict[str, Any]], without: int, provenance: Provenance | None) -> str:
+    said = []
+    if len(listed) < n:
+        said.append(f"The list holds the {len(listed):,} of {n:,} posts that are most likely judged wrongly.")
+    if without:
+        said.append(f"{without:,} pictures are left out to keep the page small.")
+    if provenance is not None:
+        model = f"{provenance.model} {provenance.model_hash[:12]}".strip()
+        said.append(f"Answered by hybrid-mmsa {provenance.package}, model {model}.")
+    return " ".join(said)
+
+
+def _hash(source: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode("ascii")
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")

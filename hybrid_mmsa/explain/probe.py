@@ -1,0 +1,93 @@
+"""One post, and what the fast tier would say of it with something hidden. Knows nothing of what is worth hiding.
+
+Only the changed side is encoded again; the other side's features are those of the whole post.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL.Image import Image
+
+from ..encoders import CachedEncoder, Encoder, MapEncoder
+from ..inputs import clean
+from ..types import BoolArray, Features, FloatArray, Sample, TaskArrays
+
+__all__ = ["Opinions", "Probe"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opinions:
+    """What the fast tier says of `n` versions of a post: sentiment `[n, 3]`, P(sarcastic) `[n]`, float32."""
+
+    sentiment: FloatArray
+    sarcasm: FloatArray
+
+
+class Probe:
+    """Judges changed versions of one post.
+
+    Args:
+        encoder: The analyzer's. One that remembers posts is asked behind its memory: no version comes up again.
+        judge: Features → calibrated probabilities per task.
+        prior: Class probabilities `[3]` of a post of which nothing is seen.
+        sample: The post, read.
+        features: Its features, one row.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        judge: Callable[[Features], TaskArrays],
+        prior: FloatArray,
+        sample: Sample,
+        features: Features,
+    ) -> None:
+        self.encoder = encoder.encoder if isinstance(encoder, CachedEncoder) else encoder
+        self.judge, self.prior = judge, prior
+        self.sample, self.features = sample, features
+        self.text = sample.text if features.has_text[0] else None
+        found = judge(features)
+        self._about_target = bool(_of_targets(found)[0])
+        # Sentiment towards a target is judged from the words alone: there is nothing to find in the picture.
+        self.image = sample.image if isinstance(sample.image, Image) and not self._about_target else None
+        self.whole = self._opinions(features, found)
+        """The post with nothing hidden, one row."""
+
+    def with_texts(self, texts: Sequence[str]) -> Opinions:
+        """The post with other words in place of its own; where a text has none, as if it never had any."""
+        changed = [Sample(text=text if clean(text) else None, target=self.sample.target) for text in texts]
+        features, whole = self.encoder.encode(changed), self._rows(len(texts))
+        return self._judge(replace(features, image_features=whole.image_features, has_image=whole.has_image))
+
+    def with_pictures(self, pictures: Sequence[Image]) -> Opinions:
+        """The post with other pictures in place of its own."""
+        return self.with_image_features(self.encoder.encode([Sample(image=p) for p in pictures]).image_features)
+
+    def with_image_features(self, image_features: FloatArray) -> Opinions:
+        """The post with other picture features `[n, d_image]` in place of its own: no encoding."""
+        return self._judge(replace(self._rows(len(image_features)), image_features=image_features))
+
+    def image_map(self) -> FloatArray | None:
+        """The picture's last feature map `[rows, columns, d_image]`; `None` if the encoder has no such thing."""
+        return self.encoder.image_maps([self.sample])[0] if isinstance(self.encoder, MapEncoder) else None
+
+    def _rows(self, n: int) -> Features:
+        return self.features.take([0] * n)
+
+    def _judge(self, features: Features) -> Opinions:
+        return self._opinions(features, self.judge(features))
+
+    def _opinions(self, features: Features, found: TaskArrays) -> Opinions:
+        # Without words a post says nothing of a target.
+        seen = _of_targets(found) if self._about_target else features.has_text | features.has_image
+        sentiment = np.where(seen[:, None], found["sentiment"], self.prior)
+        return Opinions(sentiment.astype(np.float32), np.nan_to_num(found["sarcasm"][:, 1]))
+
+
+def _of_targets(found: TaskArrays) -> BoolArray:
+    """Which answers are about a target, bool `[n]`."""
+    known: BoolArray = ~np.isnan(found["target_sentiment"][:, 0])
+    return known

@@ -1,0 +1,113 @@
+"""Where in a picture: a heat map's strongest boxes, their names, and the picture with one hidden. Knows no models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageStat
+
+__all__ = ["BOX_SHARE", "Box", "grid_boxes", "hide_box", "place", "shrunk", "strongest_boxes"]
+
+BOX_SHARE = 0.1
+"""Of the picture's area; a box is as wide and high, in shares, as its root."""
+PLACES = 7
+"""Rows and columns of places where a box may stand."""
+APART = 3
+"""So many places between two boxes, and they do not overlap."""
+MOST_BOXES = 6
+WIDE = 0.75
+"""A box at least this wide has no left or right; at least this high, no top or bottom."""
+SIDE = 1024
+"""Pictures are looked at again at this size at most: more than the towers read, and quick to copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Edges in shares of the picture's width and height, from its upper left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def strongest_boxes(heat: NDArray[Any], most: int = MOST_BOXES) -> list[Box]:
+    """Boxes of a tenth of the picture that speak for the label by a heat map `[rows, columns]`, the hottest first.
+
+    None overlaps another. A box counts by its mean heat; there is none where no mean is above 0.
+    """
+    side = BOX_SHARE**0.5
+    starts = np.linspace(0, 1 - side, PLACES)
+    down, across = (_overlaps(starts, side, cells) for cells in heat.shape)
+    warmth = down @ heat @ across.T
+    taken: list[tuple[int, int]] = []
+    for number in np.argsort(-warmth, axis=None, kind="stable"):
+        row, column = divmod(int(number), PLACES)
+        if warmth[row, column] <= 0 or len(taken) == most:
+            break
+        if all(max(abs(row - r), abs(column - c)) >= APART for r, c in taken):
+            taken.append((row, column))
+    corners = [(float(starts[column]), float(starts[row])) for row, column in taken]
+    # The sum of a share and its rest may be a hair above 1.
+    return [Box(left, top, min(left + side, 1.0), min(top + side, 1.0)) for left, top in corners]
+
+
+def grid_boxes(rows: int, columns: int) -> list[Box]:
+    """The boxes of an even grid, row by row."""
+    return [
+        Box(left=x / columns, top=y / rows, right=(x + 1) / columns, bottom=(y + 1) / rows)
+        for y in range(rows)
+        for x in range(columns)
+    ]
+
+
+def place(box: Box) -> str:
+    """Where a box is, as a person would point at it: `the upper left`, `the centre`, `the whole picture`."""
+    wide, high = box.right - box.left >= WIDE, box.bottom - box.top >= WIDE
+    across = "" if wide else _third(box.left + box.right, "left", "right")
+    down = "" if high else _third(box.top + box.bottom, "upper", "lower")
+    if wide and high:
+        return "the whole picture"
+    if down and across:
+        return f"the {down} {across}"
+    if across:
+        return f"the {across} side"
+    if down:
+        return f"the {down} part"
+    return "the middle" if wide or high else "the centre"
+
+
+def hide_box(picture: Image.Image, box: Box) -> Image.Image:
+    """A copy of an RGB picture with a box in the picture's mean colour."""
+    hidden = picture.copy()
+    red, green, blue = (round(value) for value in ImageStat.Stat(picture).mean)
+    width, height = picture.size
+    edges = (box.left * width, box.top * height, box.right * width, box.bottom * height)
+    left, top, right, bottom = map(round, edges)
+    hidden.paste((red, green, blue), (left, top, max(right, left + 1), max(bottom, top + 1)))
+    return hidden
+
+
+def shrunk(picture: Image.Image) -> Image.Image:
+    """The picture, or a copy of at most `SIDE` pixels a side."""
+    if max(picture.size) <= SIDE:
+        return picture
+    small = picture.copy()
+    small.thumbnail((SIDE, SIDE))
+    return small
+
+
+def _third(twice_the_middle: float, first: str, last: str) -> str:
+    """The name of the third in which a middle lies; the second has none."""
+    return first if twice_the_middle < 2 / 3 else last if twice_the_middle > 4 / 3 else ""
+
+
+def _overlaps(starts: NDArray[Any], side: float, cells: int) -> NDArray[Any]:
+    """How much of each of `cells` equal cells lies under a span of length `side` at each start, `[starts, cells]`."""
+    edges = np.arange(cells + 1) / cells
+    shared = np.minimum(edges[1:], starts[:, None] + side) - np.maximum(edges[:-1], starts[:, None])
+    overlaps: NDArray[Any] = np.clip(shared, 0, None)
+    return overlaps
