@@ -1,10 +1,17 @@
-"""An adapter folder as a value: the fast tier's head, calibration and router, checked by hash. Knows no training.
+"""An adapter folder as a value: what is fitted for the fast tier and a reasoner, checked by hash. Knows no training.
 
     adapter.json         what it is, the encoder it was fitted to, SHA-256 of what was fitted
     card.md              for people: data and terms, splits, figures, limits
     fast.safetensors     the fusion head
     calibration.json     a temperature per task
     router.json          P(error), thresholds
+    router.safetensors   scores of the posts it was calibrated on, for budgets and risks
+    pooling.json         how a reasoner's verdicts are pooled with fast answers
+    lora/                a LoRA adapter for a reasoner
+    prompt.toml          the prompt it was trained with
+
+A folder may hold the fast tier's three parts, a LoRA adapter, or both; with a LoRA adapter alone, another adapter gives
+the fast parts. Every part that is there stands in `adapter.json` with its hash.
 
 The bundled default model is such a folder (`adapters/default`).
 """
@@ -13,8 +20,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +35,11 @@ from .bundled import bundled_path
 from .calibration import Calibration
 from .errors import ArtefactError
 from .fusion import FusionHead
+from .pooling import Pooling
 from .routing import Router
-from .types import Features, FloatArray, Provenance, TaskArrays
+from .types import Features, FloatArray, LoraRef, Provenance, TaskArrays
 
-__all__ = ["ADAPTER_FORMAT", "Adapter", "resolve_adapter"]
+__all__ = ["ADAPTER_FORMAT", "Adapter", "describe_adapter", "resolve_adapter"]
 
 ADAPTER_FORMAT = 1
 HEAD, CALIBRATION, ROUTER, CARD, MANIFEST = (
@@ -41,11 +50,13 @@ HEAD, CALIBRATION, ROUTER, CARD, MANIFEST = (
     "adapter.json",
 )
 FITTED = (HEAD, CALIBRATION, ROUTER)
+ROUTER_ARRAYS, POOLING = "router.safetensors", "pooling.json"
+LORA, PROMPT = "lora", "prompt.toml"
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """Everything of the fast tier that is fitted on top of an encoder.
+    """Everything that is fitted on top of an encoder, and perhaps on top of a reasoner's model.
 
     Attributes:
         name: Its name, shown in provenance.
@@ -55,6 +66,8 @@ class Adapter:
         made_with: Data, splits, seed and code version, for `adapter.json`.
         card: The model card, Markdown.
         hash: SHA-256 (hex) of its manifest, and so of its fitted parts; empty until loaded.
+        lora: The LoRA adapter that a reasoner answers with, where there is one.
+        pooling: How the verdicts of one reasoner are pooled with fast answers, where that was fitted.
     """
 
     name: str
@@ -66,6 +79,8 @@ class Adapter:
     made_with: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
     hash: str = ""
+    lora: LoraRef | None = None
+    pooling: Pooling | None = None
 
     def posteriors(self, features: Features) -> TaskArrays:
         """Calibrated probabilities per task, float32 `[n, classes]`, NaN where a side is missing."""
@@ -74,6 +89,10 @@ class Adapter:
     def prior(self) -> FloatArray:
         """Class probabilities `[3]` with neither side seen."""
         return self.calibration.prior(self.head.prior_logits())
+
+    def gain_from(self, reasoner: str | None) -> float:
+        """P(error) from which asking this reasoner is known to help; 0 where that was not measured."""
+        return self.pooling.gain_from if self.pooling is not None and self.pooling.reasoner == reasoner else 0.0
 
     def provenance(self) -> Provenance:
         """Which weights answer with this adapter."""
@@ -99,22 +118,32 @@ class Adapter:
         save_file({k: np.ascontiguousarray(v) for k, v in self.head.arrays.items()}, folder / HEAD)
         _write_json(folder / CALIBRATION, {"temperatures": self.calibration.temperatures})
         _write_json(folder / ROUTER, self.router.to_dict())
+        _save_or_remove(folder / ROUTER_ARRAYS, self.router.arrays())
+        (folder / POOLING).unlink(missing_ok=True)
+        if self.pooling is not None:
+            _write_json(folder / POOLING, self.pooling.to_dict())
         if self.card:
             (folder / CARD).write_text(self.card, encoding="utf-8")
-        files = {name: _sha256(folder / name) for name in FITTED}
-        manifest = {
-            "format": ADAPTER_FORMAT,
-            "name": self.name,
-            "encoder": self.encoder,
-            "encoder_hash": self.encoder_hash,
-            "made_with": dict(self.made_with),
-            "files": files,
-        }
-        _write_json(folder / MANIFEST, manifest)
+        if self.lora is not None:
+            _copy_lora(self.lora, folder)
+        describe_adapter(
+            folder,
+            name=self.name,
+            made_with=self.made_with,
+            fitted_to={
+                "encoder": self.encoder,
+                "encoder_hash": self.encoder_hash,
+                "strategy": self.head.strategy,
+            },
+        )
 
     @classmethod
-    def load(cls, folder: Path) -> Adapter:
+    def load(cls, folder: Path, base: Adapter | None = None) -> Adapter:
         """Read a folder, checking every file against its hash.
+
+        Args:
+            folder: The adapter's folder.
+            base: Gives the fast tier's parts where the folder holds a LoRA adapter alone; default the bundled adapter.
 
         Raises:
             ArtefactError: A part is missing, damaged, or of another format version.
@@ -125,19 +154,26 @@ class Adapter:
                 raise ArtefactError(
                     f"{folder}: adapter format {manifest['format']}, this version reads {ADAPTER_FORMAT}"
                 )
-            for name in FITTED:
-                if not (folder / name).is_file() or _sha256(folder / name) != manifest["files"].get(name):
-                    raise ArtefactError(f"{folder / name} is missing or not the file that {MANIFEST} describes")
+            _check_parts(folder, manifest["files"])
+            described = json.dumps(manifest, sort_keys=True)
+            own: dict[str, Any] = {
+                "name": manifest["name"],
+                "made_with": manifest["made_with"],
+                "card": (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else "",
+                "lora": _lora(folder, manifest["name"]),
+                "pooling": _pooling(folder),
+            }
+            if HEAD not in manifest["files"]:
+                base = base or cls.load(resolve_adapter("default"))
+                return replace(base, **own, hash=_sha256_of(described + base.hash))
             return cls(
-                name=manifest["name"],
                 encoder=manifest["encoder"],
                 encoder_hash=manifest["encoder_hash"],
-                head=FusionHead(load_file(folder / HEAD)),
+                head=FusionHead(load_file(folder / HEAD), manifest.get("strategy", "gated")),
                 calibration=Calibration(_read_json(folder / CALIBRATION)["temperatures"]),
-                router=Router.from_dict(_read_json(folder / ROUTER)),
-                made_with=manifest["made_with"],
-                card=(folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else "",
-                hash=hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest(),
+                router=_router(folder, manifest["encoder_hash"]),
+                hash=_sha256_of(described),
+                **own,
             )
         except (AttributeError, KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
             if isinstance(error, ArtefactError):
@@ -162,6 +198,84 @@ def resolve_adapter(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, str) and len(path.parts) == 1:
         raise ArtefactError(f"no adapter {name_or_path!r}; bundled are {', '.join(bundled) or 'none'}")
     raise ArtefactError(f"{path} is no adapter folder: it has no {MANIFEST}")
+
+
+def describe_adapter(
+    folder: Path, *, name: str, made_with: Mapping[str, Any], fitted_to: Mapping[str, str] | None = None
+) -> None:
+    """Write `adapter.json` for the parts that stand in a folder.
+
+    Args:
+        folder: The adapter's folder.
+        name: The adapter's name.
+        made_with: Data, splits, seed and code version.
+        fitted_to: `encoder` and `encoder_hash` of the fast parts; not for a LoRA adapter alone.
+    """
+    manifest = {
+        "format": ADAPTER_FORMAT,
+        "name": name,
+        **(fitted_to or {}),
+        "made_with": dict(made_with),
+        "files": {part: _sha256(folder / part) for part in _parts(folder)},
+    }
+    _write_json(folder / MANIFEST, manifest)
+
+
+def _parts(folder: Path) -> list[str]:
+    """Every part of an adapter that stands in a folder, by its path inside."""
+    single = [name for name in (*FITTED, ROUTER_ARRAYS, POOLING, PROMPT) if (folder / name).is_file()]
+    return single + sorted(p.relative_to(folder).as_posix() for p in (folder / LORA).rglob("*") if p.is_file())
+
+
+def _check_parts(folder: Path, described: Mapping[str, str]) -> None:
+    """Every part is there and the one described, none stands there undescribed, and they make an adapter."""
+    for name in dict.fromkeys((*described, *_parts(folder))):
+        if not (folder / name).is_file() or _sha256(folder / name) != described.get(name):
+            raise ArtefactError(f"{folder / name} is missing or not the file that {MANIFEST} describes")
+    fast = sum(name in described for name in FITTED)
+    if fast not in (0, len(FITTED)) or not (fast or _lora(folder, "")):
+        raise ArtefactError(f"{folder} is no adapter: it needs {', '.join(FITTED)}, or {LORA}/, or both")
+
+
+def _router(folder: Path, encoder_hash: str) -> Router:
+    arrays = load_file(folder / ROUTER_ARRAYS) if (folder / ROUTER_ARRAYS).is_file() else {}
+    router = Router.from_dict(_read_json(folder / ROUTER), arrays)
+    fitted_to = router.fitted_on.get("encoder_hash", encoder_hash)
+    if fitted_to != encoder_hash:
+        raise ArtefactError(
+            f"{folder / ROUTER} was fitted with encoder {fitted_to[:12]}…, this adapter has {encoder_hash[:12]}…: "
+            "its P(error) and thresholds mean nothing here; fit it again with `hybrid-mmsa route fit POSTS`"
+        )
+    return router
+
+
+def _pooling(folder: Path) -> Pooling | None:
+    return Pooling.from_dict(_read_json(folder / POOLING)) if (folder / POOLING).is_file() else None
+
+
+def _save_or_remove(path: Path, arrays: Mapping[str, Any]) -> None:
+    if arrays:
+        save_file(dict(arrays), path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _lora(folder: Path, name: str) -> LoraRef | None:
+    if not any((folder / LORA).rglob("*")):
+        return None
+    prompt = folder / PROMPT
+    return LoraRef(name=name, path=folder / LORA, prompt=prompt if prompt.is_file() else None)
+
+
+def _copy_lora(lora: LoraRef, folder: Path) -> None:
+    if lora.path.resolve() != (folder / LORA).resolve():
+        shutil.copytree(lora.path, folder / LORA, dirs_exist_ok=True)
+    if lora.prompt is not None and lora.prompt.resolve() != (folder / PROMPT).resolve():
+        shutil.copyfile(lora.prompt, folder / PROMPT)
+
+
+def _sha256_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

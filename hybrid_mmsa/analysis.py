@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .explain import compose, modality_shares
-from .routing import conflict
+from .explain import Evidence, compose, modality_shares
+from .pooling import Pooling
+from .routing import FAST, Router, conflict
 from .types import (
     LABELS,
     Analysis,
@@ -16,6 +17,7 @@ from .types import (
     Explanation,
     Features,
     FloatArray,
+    Label,
     Modality,
     Prediction,
     Provenance,
@@ -30,8 +32,16 @@ from .types import (
 
 __all__ = ["Answer", "compose_analysis"]
 
-NOT_POOLED = "a verdict is attached and does not count: no pooling of fast answers and verdicts is fitted"
+NOT_POOLED = (
+    "a verdict is attached and does not count: no pooling of fast answers and verdicts is fitted; "
+    "fit one with `hybrid-mmsa route fit POSTS --verdicts FILE`"
+)
+OTHER_POOLED = (
+    "a verdict is attached and does not count: the pooling was fitted to another reasoner, adapter or prompt; "
+    "fit it again with `hybrid-mmsa route fit POSTS --verdicts FILE`"
+)
 TARGET_READS_TEXT = "sentiment towards a target is judged from the words alone"
+TARGET_NOT_KNOWN = "the target was not asked about: this model has no head for targets"
 TARGET_NEEDS_TEXT = "the target was not asked about: there are no words that could speak of it"
 
 
@@ -48,6 +58,12 @@ class Answer:
     timings: Mapping[str, float]
     prior: FloatArray
     """Class probabilities `[3]` with neither side seen, the same for all."""
+    evidence: Sequence[Evidence] = ()
+    """What hiding words and regions showed; empty where it was not asked for."""
+    router: Router | None = None
+    """Gives prediction sets."""
+    pooling: Pooling | None = None
+    """Joins fast answers and the verdicts it was fitted to."""
 
 
 def compose_analysis(
@@ -66,26 +82,27 @@ def compose_analysis(
     fast = prediction(rows["sentiment"])
     sample, route, verdict = answer.samples[i], answer.routes[i], answer.verdicts.get(i)
     sides = _sides(rows)
-    decided = verdict is not None and "requested" in route.reasons
-    target = sample.target if answer.features.has_target[i] else None
-    warnings = (*sample.warnings, *_reading_warnings(sample, answer.features, i), *answer.warnings.get(i, ()))
-    if verdict is not None and not decided:
-        warnings = (*warnings, NOT_POOLED)
+    heard = _heard(rows["sentiment"], route, verdict, answer.pooling)
+    answered_by = reasoner if heard is not None and reasoner is not None else FAST
+    target = None if np.isnan(rows["target_sentiment"][0]) else sample.target
+    warnings = (*sample.warnings, *_reading_warnings(sample, target, answer.features, i), *answer.warnings.get(i, ()))
+    if verdict is not None and heard is None:
+        warnings = (*warnings, NOT_POOLED if answer.pooling is None else OTHER_POOLED)
     distance = float(conflict({t: v[i : i + 1] for t, v in answer.posteriors.items()})[0])
     return Analysis(
         id=sample.id,
-        sentiment=_from_verdict(verdict) if decided and verdict is not None else fast,
-        sarcasm=float(rows["sarcasm"][1]) if "text" in sides else None,
-        emotion=emotion_prediction(rows["emotion"]) if "text" in sides else None,
+        sentiment=heard or fast,
+        sarcasm=_sarcasm(rows),
+        emotion=None if np.isnan(rows["emotion"][0]) else emotion_prediction(rows["emotion"]),
         text_sentiment=sides.get("text"),
         image_sentiment=sides.get("image"),
         conflict=distance if len(sides) == 2 else None,
-        route=route.model_copy(update={"answered_by": reasoner}) if decided else route,
+        route=route.model_copy(update={"answered_by": answered_by}),
         verdict=verdict,
         rationale=verdict.rationale if verdict is not None else None,
-        explanation=None
-        if explain == "none"
-        else _explanation(fast, sides, rows, answer.prior, target, route, reasoner),
+        explanation=None if explain == "none" else _explanation(fast, sides, rows, answer, i, target, reasoner),
+        prediction_set=_prediction_set(rows, answer.router) if answered_by == FAST else None,
+        needs_review=route.decision == "defer" and answered_by == FAST,
         timings=dict(answer.timings),
         provenance=provenance,
         warnings=warnings,
@@ -98,17 +115,24 @@ def _sides(rows: Mapping[Task, FloatArray]) -> dict[Modality, Prediction]:
     return {side: prediction(p) for side, p in said.items() if not np.isnan(p[0])}
 
 
+def _sarcasm(rows: Mapping[Task, FloatArray]) -> float | None:
+    """P(sarcastic), where there are words and a head for it."""
+    p = float(rows["sarcasm"][1])
+    return None if np.isnan(p) else p
+
+
 def _explanation(
     fast: Prediction,
     sides: Mapping[Modality, Prediction],
     rows: Mapping[Task, FloatArray],
-    prior: FloatArray,
+    answer: Answer,
+    i: int,
     target: str | None,
-    route: RouteDecision,
     reasoner: str | None,
 ) -> Explanation:
     k = LABELS.index(fast.label)
-    baseline = float(prior[k])
+    baseline = float(answer.prior[k])
+    evidence = answer.evidence[i] if answer.evidence else None
     values: dict[frozenset[Modality], float] = {frozenset(): baseline, frozenset(sides): fast.probabilities[fast.label]}
     if len(sides) == 2:
         values[frozenset({"text"})] = float(rows["text_alone"][k])
@@ -119,10 +143,11 @@ def _explanation(
         fast,
         sides,
         shares,
-        sarcasm=float(rows["sarcasm"][1]) if "text" in sides else None,
-        route=route,
+        sarcasm=_sarcasm(rows),
+        route=answer.routes[i],
         has_reasoner=reasoner is not None,
         target=target,
+        evidence=evidence,
     )
     ranked = sorted(fast.probabilities, key=lambda label: fast.probabilities[label])
     return Explanation(
@@ -132,7 +157,30 @@ def _explanation(
         shares=shares,
         runner_up=next(label for label in reversed(ranked) if label != fast.label),
         agree=len({p.label for p in sides.values()}) == 1 if len(sides) == 2 else None,
+        words=evidence.words if evidence else None,
+        sarcasm_words=evidence.sarcasm_words if evidence else None,
+        heat_map=evidence.heat_map if evidence else None,
+        regions=evidence.regions if evidence else None,
+        changes=evidence.changes if evidence else None,
     )
+
+
+def _heard(
+    fast: FloatArray, route: RouteDecision, verdict: Verdict | None, pooling: Pooling | None
+) -> Prediction | None:
+    """The answer in which the verdict counts: pooled where that was fitted, its own where it was asked for."""
+    if verdict is None:
+        return None
+    if pooling is not None and pooling.fits(verdict):
+        return prediction(pooling.probabilities(fast, verdict))
+    return _from_verdict(verdict) if "requested" in route.reasons else None
+
+
+def _prediction_set(rows: Mapping[Task, FloatArray], router: Router | None) -> tuple[Label, ...] | None:
+    """The labels the post may well have; `None` towards a target, of which the sets were not calibrated."""
+    if router is None or not np.isnan(rows["target_sentiment"][0]):
+        return None
+    return router.prediction_set(rows["sentiment"])
 
 
 def _from_verdict(verdict: Verdict) -> Prediction:
@@ -140,12 +188,12 @@ def _from_verdict(verdict: Verdict) -> Prediction:
     return Prediction(label=verdict.label, probabilities=verdict.probabilities, confidence=confidence)
 
 
-def _reading_warnings(sample: Sample, features: Features, i: int) -> tuple[str, ...]:
+def _reading_warnings(sample: Sample, target: str | None, features: Features, i: int) -> tuple[str, ...]:
     warnings = []
     if features.truncated[i]:
         warnings.append(f"the text is long: only its first {features.n_tokens[i]} tokens were read")
-    if features.has_target[i] and features.has_image[i]:
+    if target and features.has_image[i]:
         warnings.append(TARGET_READS_TEXT)
-    if sample.target and not features.has_target[i]:
-        warnings.append(TARGET_NEEDS_TEXT)
+    if sample.target and not target:
+        warnings.append(TARGET_NOT_KNOWN if features.has_text[i] else TARGET_NEEDS_TEXT)
     return tuple(warnings)

@@ -16,18 +16,11 @@ from .adapters import Adapter, resolve_adapter
 from .analysis import Answer, compose_analysis
 from .encoders import Encoder, open_encoder
 from .errors import ArtefactError, InputError
+from .explain import find_all
 from .inputs import check_choice, read_row, read_sample
-from .reasoning import Reasoner, ask_about_deferred
+from .reasoning import Reasoner, ReasonerConfig, ask_about_deferred, open_reasoner
 from .routing import Policy
-from .types import (
-    Analysis,
-    ExplainLevel,
-    ImageSource,
-    Mode,
-    RowError,
-    Sample,
-    TaskArrays,
-)
+from .types import Analysis, ExplainLevel, ImageSource, Mode, RowError, Sample, TaskArrays
 
 __all__ = ["Analyzer", "Row", "analyze"]
 
@@ -58,6 +51,7 @@ class Analyzer:
     ) -> None:
         for adapter in adapters:
             adapter.check_encoder(encoder.name, encoder.hash)
+            adapter.router.level(policy)  # what cannot be promised is said now
         self.encoder = encoder
         self.adapters = {adapter.name: adapter for adapter in adapters}
         if len(self.adapters) < len(adapters):
@@ -71,7 +65,7 @@ class Analyzer:
         cls,
         name_or_path: str | Path = "default",
         *,
-        reasoner: Reasoner | None = None,
+        reasoner: str | Path | ReasonerConfig | Reasoner | None = None,
         adapters: Sequence[str | Path] = (),
         policy: Policy | None = None,
         threads: int | None = None,
@@ -80,18 +74,24 @@ class Analyzer:
 
         Args:
             name_or_path: The adapter that answers by default.
-            reasoner: See `Analyzer`.
-            adapters: More adapters, fitted to the same encoder.
+            reasoner: What answers deferred posts, see `open_reasoner`: a pulled preset's name, a model's folder, a
+                configuration or its `.toml` file, recorded verdicts (`.jsonl`), or a reasoner. None by default.
+            adapters: More adapters, fitted to the same encoder or holding a LoRA adapter alone.
             policy: See `Analyzer`.
             threads: Threads per operator; default 1. Run posts side by side rather than one post faster.
 
         Raises:
-            ArtefactError: No such adapter, a damaged file, or one fitted to another encoder.
+            ArtefactError: No such adapter, a damaged file, one fitted to another encoder, or a model not pulled.
+            InputError: No such reasoner.
+            MissingExtraError: The reasoner's packages are not installed.
         """
         folders = [resolve_adapter(name) for name in (name_or_path, *adapters)]
-        loaded = [Adapter.load(folder) for folder in folders]
-        encoder = open_encoder(loaded[0].encoder, folders[0], threads=threads or 1)
-        return cls(encoder, loaded, reasoner=reasoner, policy=policy)
+        first = Adapter.load(folders[0])
+        loaded = [first, *(Adapter.load(folder, first) for folder in folders[1:])]
+        encoder = open_encoder(first.encoder, folders[0], threads=threads or 1)
+        loras = [adapter.lora for adapter in loaded if adapter.lora is not None]
+        opened = None if reasoner is None else open_reasoner(reasoner, loras)
+        return cls(encoder, loaded, reasoner=opened, policy=policy)
 
     def analyze(
         self,
@@ -111,7 +111,8 @@ class Analyzer:
             target: Ask for the sentiment towards this person or thing, named in the text.
             adapter: Name of a loaded adapter to answer instead of the default.
             mode: `fast` never defers, `deep` always does, `auto` follows the policy.
-            explain: `none` or `modality`; `full` gives no more than `modality` yet.
+            explain: `modality` says how much each side counts; `full` also which words and regions (about 100 ms);
+                `none` explains nothing.
 
         Raises:
             InputError: Neither text nor picture, one that cannot be used, or an unknown option.
@@ -169,16 +170,23 @@ class Analyzer:
         features = self.encoder.encode(samples)
         encoded = perf_counter()
         posteriors = adapter.posteriors(features)
-        routes = adapter.router.decide(posteriors, mode, self.policy)
+        reasoner = self.reasoner.id if self.reasoner is not None else None
+        gain_from = adapter.gain_from(reasoner)
+        routes = adapter.router.decide(posteriors, features, mode, self.policy, keep_below=gain_from)
         decided = perf_counter()
-        verdicts, warnings = ask_about_deferred(self.reasoner, samples, routes)
+        written = explain == "full" or (mode == "deep" and explain != "none")
+        verdicts, warnings = ask_about_deferred(self.reasoner, samples, routes, adapter.lora, rationale=written)
         reasoned = perf_counter()
         share = 1000 / max(len(samples), 1)
         timings = {"encode": (encoded - started) * share, "decide": (decided - encoded) * share}
         if verdicts or warnings:
             timings["reason"] = (reasoned - decided) * share
-        answer = Answer(samples, features, posteriors, routes, verdicts, warnings, timings, adapter.prior())
-        reasoner = self.reasoner.id if self.reasoner is not None else None
+        prior, evidence = adapter.prior(), []
+        if explain == "full":
+            evidence = find_all(self.encoder, adapter.posteriors, prior, samples, features)
+            timings["explain"] = (perf_counter() - reasoned) * share
+        said = (verdicts, warnings, timings, prior, evidence)
+        answer = Answer(samples, features, posteriors, routes, *said, adapter.router, adapter.pooling)
         provenance = adapter.provenance()
         return [
             compose_analysis(answer, i, provenance, explain=explain, reasoner=reasoner) for i in range(len(samples))

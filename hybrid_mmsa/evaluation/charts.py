@@ -12,7 +12,7 @@ from math import ceil, floor
 
 from .result import ClassScores, Curve, Figure
 
-__all__ = ["class_chart", "forest_chart", "reliability_chart", "risk_chart", "slug"]
+__all__ = ["cascade_chart", "class_chart", "forest_chart", "reliability_chart", "risk_chart", "slug"]
 
 WIDTH = 360
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 24, 40
@@ -46,6 +46,17 @@ def risk_chart(curves: Mapping[str, Curve]) -> str:
         lines.append(f'<polyline class="{slug(name)}" points="{points}"><title>{escape(name)}</title></polyline>')
     key = _key(curves, y=14)
     return _square("Risk-coverage curve", [*_axes("coverage", "error rate", top), *lines, *key])
+
+
+def cascade_chart(curves: Mapping[str, Curve]) -> str:
+    """Error rate of the final answers against the share of posts deferred, one line a strategy."""
+    top = min(1.0, max(0.1, ceil(10 * max(y for curve in curves.values() for y in curve.y)) / 10))
+    marks = []
+    for row, (name, curve) in enumerate(curves.items()):
+        points = " ".join(f"{_x(x):.1f},{_y(y / top):.1f}" for x, y in zip(curve.x, curve.y, strict=True))
+        marks.append(f'<polyline class="{slug(name)}" points="{points}"><title>{escape(name)}</title></polyline>')
+        marks += _key([name], y=TOP + PLOT - 14 * (len(curves) - row))
+    return _square("Error rate against deferral rate", [*_axes("deferral rate", "error rate", top), *marks])
 
 
 def class_chart(systems: Mapping[str, Sequence[ClassScores]]) -> str:

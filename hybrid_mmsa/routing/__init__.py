@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from .error_model import ErrorModel
+from .bounds import at_most, conformal_threshold, level_for_risk, prediction_set, testing_order
+from .calibration_sample import CalibrationSample
+from .drift import Shift, kolmogorov_smirnov, same_shares, shifts
+from .error_model import CONFIDENCE, ErrorModel
+from .novelty import Novelty
 from .policy import Policy
-from .router import FAST, Router, Thresholds
-from .signals import SIGNALS, conflict, signal_matrix
+from .router import FAST, Router, Thresholds, defer_scores, margins
+from .signals import SIGNALS, conflict, opposition, signal_matrix
 from .thresholds import threshold_at_precision, threshold_for_budget
 
 __all__ = [
+    "CONFIDENCE",
     "FAST",
     "SIGNALS",
+    "CalibrationSample",
     "ErrorModel",
+    "Novelty",
     "Policy",
     "Router",
+    "Shift",
     "Thresholds",
+    "at_most",
     "conflict",
+    "conformal_threshold",
+    "defer_scores",
+    "kolmogorov_smirnov",
+    "level_for_risk",
+    "margins",
+    "opposition",
+    "prediction_set",
+    "same_shares",
+    "shifts",
     "signal_matrix",
+    "testing_order",
     "threshold_at_precision",
     "threshold_for_budget",
 ]

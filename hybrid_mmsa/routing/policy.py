@@ -2,27 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Policy"]
+__all__ = ["Policy", "PolicyKind"]
+
+PolicyKind: TypeAlias = Literal["fitted", "budget", "risk", "threshold", "never", "always"]
+_NEEDS: Mapping[PolicyKind, tuple[frozenset[str], ...]] = MappingProxyType(
+    {
+        "budget": (frozenset({"share"}), frozenset({"per_thousand", "cost"})),
+        "risk": (frozenset({"risk"}),),
+        "threshold": (frozenset({"p_error"}),),
+    }
+)
+"""The numbers of each kind; a kind that is not here has none."""
 
 
 class Policy(BaseModel):
     """When posts are deferred to the reasoner.
 
-    `fitted` uses the thresholds the model came with; `threshold` defers where P(error) is above `p_error`; `never`
-    and `always` speak for themselves.
+    `fitted` uses the thresholds the model came with. `budget` defers at most a `share` of posts, or as many as
+    `per_thousand` pays for at `cost` each. `risk` keeps as many posts as it can with an error rate of at most `risk`
+    among them, with probability `1 - delta` over the posts it was calibrated on. `threshold` defers where P(error) is
+    above `p_error`. `never` and `always` speak for themselves.
+
+    Budget and risk count posts deferred for any reason, and hold for posts like those the router was calibrated on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["fitted", "threshold", "never", "always"] = "fitted"
-    p_error: float | None = Field(default=None, ge=0, le=1, description="For kind `threshold` only.")
+    kind: PolicyKind = "fitted"
+    share: float | None = Field(default=None, ge=0, le=1, description="Kind `budget`: largest share deferred.")
+    per_thousand: float | None = Field(
+        default=None, ge=0, description="Kind `budget`: what 1,000 posts may cost, in milliseconds or a currency."
+    )
+    cost: float | None = Field(default=None, gt=0, description="What one deferred post costs, in the same unit.")
+    risk: float | None = Field(default=None, gt=0, lt=1, description="Kind `risk`: error rate among kept posts.")
+    delta: float = Field(default=0.1, gt=0, lt=1, description="Kind `risk`: how often the promise may fail.")
+    p_error: float | None = Field(default=None, ge=0, le=1, description="Kind `threshold`.")
 
     @model_validator(mode="after")
-    def _threshold_has_its_number(self) -> Policy:
-        if (self.kind == "threshold") != (self.p_error is not None):
-            raise ValueError("a policy of kind 'threshold', and no other, needs p_error, a number from 0 to 1")
+    def _has_its_numbers(self) -> Policy:
+        numbers = ("share", "per_thousand", "cost", "risk", "p_error")
+        given = frozenset(name for name in numbers if getattr(self, name) is not None)
+        wanted = _NEEDS.get(self.kind, (frozenset(),))
+        if given not in wanted:
+            words = " or ".join(" and ".join(sorted(names)) or "no number" for names in wanted)
+            raise ValueError(
+                f"a policy of kind {self.kind!r} needs {words}; given {', '.join(sorted(given)) or 'none'}"
+            )
         return self
+
+    @property
+    def largest_share(self) -> float:
+        """The share of posts that a `budget` pays for."""
+        if self.share is not None:
+            return self.share
+        return min(1.0, (self.per_thousand or 0.0) / (1000 * (self.cost or 1.0)))

@@ -1,23 +1,38 @@
-"""Keep or defer: P(error), the fitted thresholds, and the reasons. Knows nothing of models or reasoners."""
+"""Keep or defer: P(error), the fitted thresholds, and the reasons. Knows nothing of models or reasoners.
+
+Every reason has a score and a threshold of its own. How far a score lies above its threshold, in log-odds, is its
+margin; the largest margin of a post is its defer score, and posts with a defer score above a level are deferred. The
+fitted thresholds stand at level 0. A budget or a risk moves the level. Above 0 all reasons tighten; below 0 only
+P(error) loosens, while the others stay at their own thresholds: a post that is a little sarcastic is no likelier to be
+wrong. So one number says what share is deferred for any reason, and a larger budget defers all that a smaller one does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ArtefactError
-from ..types import Mode, Reason, RouteDecision, TaskArrays
+from ..fusion import sigmoid
+from ..types import Features, FloatArray, Label, Mode, Reason, RouteDecision, TaskArrays
+from .bounds import level_for_risk, prediction_set, testing_order
+from .calibration_sample import CalibrationSample
 from .error_model import ErrorModel
+from .novelty import Novelty
 from .policy import Policy
-from .signals import SIGNALS, conflict, signal_matrix
+from .signals import SIGNALS, Floats, opposition, signal_matrix
+from .thresholds import threshold_for_budget
 
-__all__ = ["FAST", "Router", "Thresholds"]
+__all__ = ["FAST", "Router", "Thresholds", "defer_scores", "margins"]
 
 FAST = "fast"
 """Value of `RouteDecision.answered_by` when the fast tier's answer stands."""
+_NEVER, _ALWAYS = np.inf, -np.inf
+_CERTAIN = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,86 +42,219 @@ class Thresholds:
     Attributes:
         p_error: For P(error), reason `low_confidence`.
         sarcasm: For P(sarcastic).
-        conflict: For the distance between what text and picture say.
+        conflict: For P(one side is positive and the other negative).
+        novel: For the distance from the training features.
     """
 
     p_error: float
     sarcasm: float
     conflict: float
+    novel: float = np.inf
+
+    def by_reason(self) -> dict[Reason, float]:
+        """The threshold of each reason that has a score."""
+        return {
+            "low_confidence": self.p_error,
+            "sarcasm": self.sarcasm,
+            "conflict": self.conflict,
+            "novel": self.novel,
+        }
 
 
-@dataclass(frozen=True, slots=True)
+def margins(scores: Mapping[Reason, Floats], thresholds: Thresholds) -> dict[Reason, Floats]:
+    """How far each score `[n]` lies above its threshold, in log-odds; -inf for a reason that is off or has no score.
+
+    Reasons other than P(error) have no margin below their threshold: -inf there, too.
+    """
+    found: dict[Reason, Floats] = {}
+    for reason, top in thresholds.by_reason().items():
+        if reason in scores:
+            if 0 < top < 1:
+                values = _log_odds(scores[reason]) - _log_odds(np.float64(top))
+            else:
+                values = np.full(len(scores[reason]), _ALWAYS if top >= 1 else _NEVER)
+            speaks = ~np.isnan(scores[reason]) & ((values > 0) | (reason == "low_confidence"))
+            found[reason] = np.where(speaks, values, _ALWAYS)
+    return found
+
+
+def defer_scores(scores: Mapping[Reason, Floats], thresholds: Thresholds) -> Floats:
+    """The largest margin `[n]` of each post: above 0 it is deferred by the fitted thresholds."""
+    largest: Floats = np.stack(list(margins(scores, thresholds).values())).max(0)
+    return largest
+
+
+def _log_odds(p: Any) -> Any:
+    p = np.clip(np.asarray(p, np.float64), _CERTAIN, 1 - _CERTAIN)
+    return np.log(p) - np.log1p(-p)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Router:
     """A fitted router.
 
     Attributes:
         error_model: P(error) from the signals.
         thresholds: When to defer.
-        fitted_on: Facts on how it was fitted: data, split, date, deferral rate and risk reached.
+        fitted_on: Facts on how it was fitted: data, date, encoder hash, coverage and risk reached with intervals.
+        novelty: Distance from the training features, where something reads it.
+        sample: What a budget or a risk is resolved from.
+        set_threshold: The least probability with which a label enters the prediction set.
     """
 
     error_model: ErrorModel
     thresholds: Thresholds
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
+    novelty: Novelty | None = None
+    sample: CalibrationSample | None = None
+    set_threshold: float | None = None
+    _levels: dict[Policy, float] = field(default_factory=dict, init=False, repr=False)
 
     def decide(
-        self, probabilities: TaskArrays, mode: Mode = "auto", policy: Policy | None = None
+        self,
+        probabilities: TaskArrays,
+        features: Features,
+        mode: Mode = "auto",
+        policy: Policy | None = None,
+        *,
+        keep_below: float = 0.0,
     ) -> list[RouteDecision]:
         """One decision per post, each from that post's own numbers alone.
 
         Args:
             probabilities: Calibrated probabilities per task.
+            features: What they were computed from.
             mode: `fast` keeps all, `deep` defers all, `auto` follows the policy.
             policy: The user's choice; `None` is `Policy()`.
+            keep_below: Posts with a lower P(error) are kept unless the user wants all deferred: the reasoner is known
+                to gain nothing there. `inf` keeps all.
         """
         policy = policy or Policy()
         kind = {"fast": "never", "deep": "always"}.get(mode, policy.kind)
-        limit = policy.p_error if policy.p_error is not None else self.thresholds.p_error
-        p_error = self.error_model.predict_proba(signal_matrix(probabilities))
-        if kind == "never":
-            reasons: list[tuple[Reason, ...]] = [()] * len(p_error)
+        level = self.level(policy)
+        scores = self.scores(probabilities, features)
+        p_error = scores["low_confidence"]
+        if kind == "threshold":
+            limits, scores = Thresholds(policy.p_error or 0.0, np.inf, np.inf), {"low_confidence": p_error}
         else:
-            reasons = self._reasons(p_error, probabilities, limit, only_errors=kind == "threshold")
-        if kind == "always":
-            reasons = [(*found, "requested") for found in reasons]
-        return [_decision(error, limit, why) for error, why in zip(p_error, reasons, strict=True)]
+            limits = self.thresholds
+        above = {reason: values > level for reason, values in margins(scores, limits).items()}
+        moved = level != 0 and 0 < limits.p_error < 1
+        limit = float(sigmoid(_log_odds(limits.p_error) + level)) if moved else limits.p_error
+        decisions = []
+        for i, error in enumerate(p_error):
+            wanted = kind == "always" or (kind != "never" and error >= keep_below)
+            reasons = tuple(reason for reason, found in above.items() if found[i]) if wanted else ()
+            decisions.append(_decision(error, limit, (*reasons, "requested") if kind == "always" else reasons))
+        return decisions
 
-    def _reasons(
-        self, p_error: np.ndarray[Any, Any], probabilities: TaskArrays, limit: float, *, only_errors: bool
-    ) -> list[tuple[Reason, ...]]:
-        scores: dict[Reason, tuple[np.ndarray[Any, Any], float]] = {"low_confidence": (p_error, limit)}
-        if not only_errors:
-            scores["sarcasm"] = (probabilities["sarcasm"][:, 1], self.thresholds.sarcasm)
-            scores["conflict"] = (conflict(probabilities), self.thresholds.conflict)
-        # A score of a missing side is NaN, and NaN is above nothing.
-        return [tuple(r for r, (values, top) in scores.items() if values[i] > top) for i in range(len(p_error))]
+    def scores(self, probabilities: TaskArrays, features: Features) -> dict[Reason, Floats]:
+        """The score `[n]` of each reason, in [0, 1]; NaN where a side it needs is missing."""
+        matrix = signal_matrix(self.error_model.signals, probabilities, features, self.novelty)
+        scores: dict[Reason, Floats] = {
+            "low_confidence": self.error_model.predict_proba(matrix),
+            "sarcasm": probabilities["sarcasm"][:, 1].astype(np.float64),
+            "conflict": opposition(probabilities).astype(np.float64),
+        }
+        if self.novelty is not None and np.isfinite(self.thresholds.novel):
+            scores["novel"] = self.novelty.score(features)
+        return scores
 
-    def to_dict(self) -> dict[str, Any]:
-        """The router as JSON values, for `router.json`."""
-        thresholds = {k: None if np.isinf(v) else v for k, v in _fields(self.thresholds).items()}
-        weights = dict(zip(SIGNALS, self.error_model.weights_.tolist(), strict=True))
-        error_model = {"signals": weights, "bias": self.error_model.bias_}
-        return {"error_model": error_model, "thresholds": thresholds, "fitted_on": dict(self.fitted_on)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Router:
-        """A router from the values of `router.json`.
+    def level(self, policy: Policy | None) -> float:
+        """The level above which a defer score defers under a policy; `-inf` defers all.
 
         Raises:
-            ArtefactError: A part is missing, or the signals are not this version's.
+            ArtefactError: A budget or a risk is asked for, and the router holds no posts to resolve it from.
         """
+        if policy is None or policy.kind not in ("budget", "risk"):
+            return 0.0
+        if policy not in self._levels:
+            self._levels[policy] = self._resolve(policy)
+        return self._levels[policy]
+
+    def _resolve(self, policy: Policy) -> float:
+        sample = self.sample
+        if sample is None or not len(sample):
+            raise ArtefactError(
+                f"this model's router was fitted without the posts that a {policy.kind} is resolved from; "
+                "fit it again with `hybrid-mmsa route fit`"
+            )
+        scores = self.sample_scores()
+        if policy.kind == "budget":
+            return threshold_for_budget(scores, policy.largest_share)
+        risk = policy.risk or 0.0
+        order = testing_order(sample.order_score, sample.order_wrong, risk, len(sample))
+        return level_for_risk(scores, sample.wrong, order, risk, policy.delta)
+
+    def sample_scores(self) -> Floats:
+        """Defer scores `[n]` of the posts it was calibrated on."""
+        if self.sample is None:
+            return np.zeros(0)
+        by_reason: dict[Reason, Floats] = {
+            "low_confidence": self.sample.p_error,
+            "sarcasm": self.sample.sarcasm,
+            "conflict": self.sample.conflict,
+            "novel": self.sample.novel,
+        }
+        return defer_scores(by_reason, self.thresholds)
+
+    def prediction_set(self, probabilities: FloatArray) -> tuple[Label, ...] | None:
+        """The labels that one post `[3]` may well have; `None` where none were calibrated."""
+        return None if self.set_threshold is None else prediction_set(probabilities, self.set_threshold)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The router as JSON values, for `router.json`; its arrays are `arrays()`."""
+        model = self.error_model
+        weights = dict(zip(model.signals, model.weights_.tolist(), strict=True))
+        return {
+            "error_model": {"signals": weights, "bias": model.bias_},
+            "thresholds": {k: None if np.isinf(v) else v for k, v in asdict(self.thresholds).items()},
+            "set_threshold": self.set_threshold,
+            "fitted_on": dict(self.fitted_on),
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What of the router are arrays: the summary of the training features, and the calibration sample."""
+        found: dict[str, NDArray[Any]] = {}
+        if self.novelty is not None:
+            found |= {f"novelty.{name}": np.ascontiguousarray(a) for name, a in self.novelty.arrays_.items()}
+        if self.sample is not None:
+            found |= {f"sample.{name}": array for name, array in self.sample.arrays().items()}
+        return found
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> Router:
+        """A router from the values of `router.json` and its arrays.
+
+        Raises:
+            ArtefactError: A part is missing, or one that this version does not know.
+        """
+        parts = {
+            prefix: {name.partition(".")[2]: a for name, a in (arrays or {}).items() if name.startswith(f"{prefix}.")}
+            for prefix in ("novelty", "sample")
+        }
         try:
             weights = values["error_model"]["signals"]
-            if list(weights) != list(SIGNALS):
-                raise ArtefactError(f"router: fitted on the signals {list(weights)}, this version has {list(SIGNALS)}")
-            model = ErrorModel()
+            if unknown := [name for name in weights if name not in SIGNALS]:
+                raise ArtefactError(f"router: fitted on signals this version lacks: {', '.join(unknown)}")
+            model = ErrorModel(tuple(weights))
             model.weights_ = np.array(list(weights.values()), dtype=np.float64)
             model.bias_ = float(values["error_model"]["bias"])
             limits = {k: np.inf if v is None else float(v) for k, v in values["thresholds"].items()}
             if any(np.isnan(v) for v in limits.values()):
                 raise ArtefactError(f"router: the thresholds must be numbers, found {limits}")
-            return cls(model, Thresholds(**limits), values.get("fitted_on", {}))
-        except (KeyError, TypeError, ValueError) as error:
+            thresholds = Thresholds(**limits)
+            if not parts["novelty"] and ("novelty" in weights or np.isfinite(thresholds.novel)):
+                raise ArtefactError("router: it reads novelty, and the summary of the training features is missing")
+            return cls(
+                model,
+                thresholds,
+                values.get("fitted_on", {}),
+                Novelty.from_arrays(parts["novelty"]) if parts["novelty"] else None,
+                CalibrationSample.from_arrays(parts["sample"]) if parts["sample"] else None,
+                values.get("set_threshold"),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, ArtefactError):
                 raise
             raise ArtefactError(f"router: {error!r} in its file") from error
@@ -120,7 +268,3 @@ def _decision(p_error: float, limit: float, reasons: tuple[Reason, ...]) -> Rout
         p_error=float(p_error),
         threshold=float(limit) if np.isfinite(limit) else None,
     )
-
-
-def _fields(thresholds: Thresholds) -> dict[str, float]:
-    return {"p_error": thresholds.p_error, "sarcasm": thresholds.sarcasm, "conflict": thresholds.conflict}

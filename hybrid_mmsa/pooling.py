@@ -1,0 +1,160 @@
+"""Fast posterior + verdict posterior → one posterior, and where asking is worth it. Knows no models and no posts.
+
+    pooled ∝ exp(a · log p_fast + b · log p_verdict + c)
+
+a, b ≥ 0 are one weight per voice and c a bias per class (log-linear pooling, Genest and Zidek 1986). With a = 1,
+b = 0 and c = 0 the pooled posterior is the fast one; the fit is held towards that point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ArtefactError
+from .types import LABELS, FloatArray, Verdict
+
+__all__ = ["Pooling", "fit_pooling", "pool"]
+
+_STEPS = 100
+_SMALLEST, _FINEST = 1e-4, 1e-10
+_NEUTRAL = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pooling:
+    """How one reasoner's verdicts are pooled with fast answers.
+
+    Attributes:
+        reasoner, adapter, prompt: Whose verdicts it was fitted to, as `Verdict` names them.
+        fast_weight, verdict_weight: a and b of the formula.
+        bias: c, one number per label.
+        gain_from: Deferring helps where P(error) is at least this; `inf` where it helps nowhere.
+        fitted_on: Posts, date, and accuracy before and after, cross-fitted.
+    """
+
+    reasoner: str
+    adapter: str | None
+    prompt: str | None
+    fast_weight: float
+    verdict_weight: float
+    bias: tuple[float, float, float]
+    gain_from: float = 0.0
+    fitted_on: Mapping[str, Any] = field(default_factory=dict)
+
+    def fits(self, verdict: Verdict) -> bool:
+        """Whether it was fitted to verdicts of this model, adapter and prompt."""
+        return (verdict.reasoner, verdict.adapter, verdict.prompt) == (self.reasoner, self.adapter, self.prompt)
+
+    def probabilities(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
+        """The pooled posterior `[3]` of one post."""
+        said = np.array([[verdict.probabilities[label] for label in LABELS]])
+        weights = np.array([self.fast_weight, self.verdict_weight, *self.bias])
+        pooled: FloatArray = pool(np.asarray(fast, np.float64)[None], said, weights)[0].astype(np.float32)
+        return pooled
+
+    def to_dict(self) -> dict[str, Any]:
+        """The pooling as JSON values, for `pooling.json`."""
+        return {
+            "reasoner": self.reasoner,
+            "adapter": self.adapter,
+            "prompt": self.prompt,
+            "fast_weight": self.fast_weight,
+            "verdict_weight": self.verdict_weight,
+            "bias": list(self.bias),
+            "gain_from": None if math.isinf(self.gain_from) else self.gain_from,
+            "fitted_on": dict(self.fitted_on),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Pooling:
+        """A pooling from the values of `pooling.json`; `ArtefactError` if one is missing or of the wrong kind."""
+        try:
+            rest = {key: values[key] for key in ("reasoner", "adapter", "prompt", "fitted_on")}
+            a, b, *bias = (float(v) for v in (values["fast_weight"], values["verdict_weight"], *values["bias"]))
+            gain_from = math.inf if values["gain_from"] is None else float(values["gain_from"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtefactError(f"pooling: {error!r} in its file") from error
+        if len(bias) != len(LABELS) or not all(map(math.isfinite, (a, b, *bias))) or min(a, b) < 0:
+            raise ArtefactError("pooling: the weights must be finite, not below 0, and the bias one number per label")
+        return cls(**rest, fast_weight=a, verdict_weight=b, bias=(bias[0], bias[1], bias[2]), gain_from=gain_from)
+
+
+def pool(fast: Floats, verdicts: Floats, weights: Floats) -> Floats:
+    """Pooled posteriors `[n, 3]` of fast and verdict posteriors `[n, 3]`; `weights` are a, b and c in one row `[5]`."""
+    logs = _logs(fast, verdicts)
+    result: Floats = _softmax(weights[0] * logs[0] + weights[1] * logs[1] + weights[2:])
+    return result
+
+
+def fit_pooling(
+    fast: Floats, verdicts: Floats, gold: NDArray[Any], strength: float = 5.0, *, deaf: bool = False
+) -> Floats:
+    """Weights `[5]` (a, b, c) of the lowest log-loss, held towards the fast posterior.
+
+    Args:
+        fast: Posteriors `[n, 3]` of the fast tier.
+        verdicts: Posteriors `[n, 3]` of the reasoner.
+        gold: Class indices `[n]`.
+        strength: Half of it, times the squared distance of the weights from the fast posterior's, is added to the loss.
+        deaf: Do not hear the reasoner (b = 0): the fast posterior, calibrated to these posts.
+    """
+    logs, free = _logs(fast, verdicts), np.array([True, not deaf, True, True, True])
+    weights = _newton(logs, gold, strength, free)
+    while (weights[:2] < 0).any():  # a voice that would count backwards is not heard
+        free[int(np.argmin(weights[:2]))] = False
+        weights = _newton(logs, gold, strength, free)
+    return weights
+
+
+def _newton(logs: tuple[Floats, Floats], gold: NDArray[Any], strength: float, free: NDArray[np.bool_]) -> Floats:
+    """The lowest point over the free weights by Newton's method with halved steps; what is not free weighs 0."""
+    truth = np.eye(len(LABELS))[gold]
+    weights = np.where(free, _NEUTRAL, 0.0)
+
+    def posterior(w: Floats) -> Floats:
+        return _softmax(w[0] * logs[0] + w[1] * logs[1] + w[2:])
+
+    def loss(w: Floats) -> float:
+        misfit = -np.log(np.clip((posterior(w) * truth).sum(1), 1e-300, 1)).sum()
+        return float(misfit + strength / 2 * ((w - _NEUTRAL) ** 2).sum())
+
+    for _ in range(_STEPS):
+        p = posterior(weights)
+        slope = np.array([*(((p - truth) * log).sum() for log in logs), *(p - truth).sum(0)])
+        slope += strength * (weights - _NEUTRAL)
+        direction = np.zeros_like(weights)
+        direction[free] = np.linalg.solve(_curvature(logs, p, strength)[np.ix_(free, free)], slope[free])
+        size = 1.0
+        while size > _FINEST and loss(weights - size * direction) > loss(weights):
+            size /= 2
+        if size <= _FINEST or np.abs(direction).max() < _FINEST:
+            break
+        weights = weights - size * direction
+    return weights
+
+
+def _curvature(logs: tuple[Floats, Floats], p: Floats, strength: float) -> Floats:
+    """Second derivatives `[5, 5]` of the penalised log-loss."""
+    slopes = np.stack([*logs, *(np.broadcast_to(row, p.shape) for row in np.eye(len(LABELS)))])
+    mean = np.einsum("jnk,nk->jn", slopes, p)
+    second: Floats = np.einsum("ink,jnk,nk->ij", slopes, slopes, p) - mean @ mean.T + strength * np.eye(len(slopes))
+    return second
+
+
+def _logs(fast: Floats, verdicts: Floats) -> tuple[Floats, Floats]:
+    """Log-probabilities; a probability of 0 counts as the smallest, so that no voice has a veto."""
+    return np.log(np.clip(fast, _SMALLEST, 1)), np.log(np.clip(verdicts, _SMALLEST, 1))
+
+
+def _softmax(logits: Floats) -> Floats:
+    exponents: Floats = np.exp(logits - logits.max(1, keepdims=True))
+    shares: Floats = exponents / exponents.sum(1, keepdims=True)
+    return shares

@@ -1,0 +1,153 @@
+"""Fast answers and verdicts become one posterior, and asking is switched off where it gains nothing."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from hybrid_mmsa.errors import ArtefactError, InputError
+from hybrid_mmsa.pooling import Pooling, fit_pooling, pool
+from hybrid_mmsa.training.routing import Judged
+from hybrid_mmsa.training.verdicts import fit_verdicts, gain_from
+from hybrid_mmsa.types import LABELS, Verdict
+
+POSTERIORS = arrays(np.float64, (7, 3), elements=st.floats(0.01, 1)).map(lambda a: a / a.sum(1, keepdims=True))
+NEUTRAL = np.array([1.0, 0, 0, 0, 0])
+
+
+def drawn(n=400, seed=0, fast=1.0, slow=2.0):
+    """Gold labels, and posteriors of two voices that know something of them, each by itself."""
+    random = np.random.default_rng(seed)
+    gold = random.integers(0, 3, n)
+    voices = []
+    for knows in (fast, slow):
+        logits = knows * np.eye(3)[gold] + random.normal(size=(n, 3))
+        voices.append(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))
+    return gold, *voices
+
+
+def log_loss(p, gold):
+    return -np.log(p[np.arange(len(gold)), gold]).mean()
+
+
+def verdict(p, **changes):
+    values = {label: float(x) for label, x in zip(LABELS, p, strict=True)}
+    label = max(values, key=values.get)
+    return Verdict(**{"label": label, "probabilities": values, "reasoner": "vlm", "prompt": "p/1@00", **changes})
+
+
+def judged(gold, fast):
+    return Judged({"sentiment": fast.astype(np.float32)}, None, gold, [f"post {i}" for i in range(len(gold))])
+
+
+@given(POSTERIORS, POSTERIORS)
+def test_with_no_weight_on_the_reasoner_the_pooled_posterior_is_the_fast_one(fast, said):
+    assert np.allclose(pool(fast, said, NEUTRAL), fast, atol=1e-12)
+    assert np.allclose(pool(fast, said, np.array([0, 1.0, 0, 0, 0])), said, atol=1e-12)
+
+
+@given(POSTERIORS, POSTERIORS, arrays(np.float64, 5, elements=st.floats(0, 3)))
+def test_pooled_rows_are_posteriors_and_agreeing_voices_keep_their_label(fast, said, weights):
+    pooled = pool(fast, said, weights)
+    assert np.allclose(pooled.sum(1), 1)
+    weights[2:] = 0
+    agreeing = pool(fast, fast, weights + 0.1 * np.eye(5)[0])
+    assert (agreeing.argmax(1) == fast.argmax(1)).all()
+
+
+def test_a_fitted_pooling_is_better_than_either_voice_and_hears_the_better_one_more():
+    gold, fast, said = drawn()
+    weights = fit_pooling(fast, said, gold)
+    new_gold, new_fast, new_said = drawn(seed=1)
+    pooled = pool(new_fast, new_said, weights)
+    assert log_loss(pooled, new_gold) < min(log_loss(new_fast, new_gold), log_loss(new_said, new_gold))
+    assert weights[1] > weights[0] > 0
+
+
+def test_the_fit_is_the_lowest_point():
+    gold, fast, said = drawn(200, slow=0.5)
+    weights = fit_pooling(fast, said, gold)
+
+    def loss(w):
+        return 200 * log_loss(pool(fast, said, w), gold) + 2.5 * ((w - NEUTRAL) ** 2).sum()
+
+    for step in 0.01 * np.concatenate([np.eye(5), -np.eye(5)]):
+        assert loss(weights) < loss(weights + step)
+
+
+def test_a_reasoner_that_is_wrong_on_purpose_is_not_heard():
+    gold, fast, _ = drawn()
+    lies = np.roll(fast, 1, axis=1)
+    lies[np.arange(400), gold] = 0.01
+    weights = fit_pooling(fast, lies / lies.sum(1, keepdims=True), gold)
+    assert weights[1] == 0
+    assert weights[0] > 0
+
+
+def test_asking_begins_where_it_gains_and_nowhere_else():
+    p_error = np.linspace(0, 0.7, 300)
+    random = np.random.default_rng(0)
+    gained = np.where(p_error > 0.35, 0.4, -0.2) + random.normal(0, 0.3, 300)
+    gain = gain_from(p_error, gained)
+    assert gain.p_error == pytest.approx(0.35, abs=0.05)
+    assert gain.share == pytest.approx(0.5, abs=0.1)
+    assert gain.log_loss == pytest.approx(0.4, abs=0.1)
+    mixed = random.permutation(300)
+    assert gain_from(p_error[mixed], gained[mixed]) == pytest.approx(gain)
+    assert gain_from(p_error, gained + 1).p_error == 0
+
+
+@pytest.mark.parametrize("gained", [np.full(200, -0.1), np.zeros(200), np.random.default_rng(1).normal(-0.05, 1, 200)])
+def test_where_nothing_is_gained_asking_is_switched_off(gained):
+    assert gain_from(np.linspace(0, 0.7, 200), gained).p_error == math.inf
+
+
+def test_verdicts_that_know_more_are_asked_for_and_empty_ones_are_not():
+    gold, fast, said = drawn(300)
+    p_error = 1 - fast.max(1)
+    good = fit_verdicts(judged(gold, fast), p_error, [verdict(p) for p in said], {"posts from": "a test"})
+    assert good.gain_from < 0.3
+    facts = good.fitted_on
+    assert facts["accuracy"]["pooled"]["value"] > facts["accuracy"]["fast"]["value"]
+    assert facts["gained_per_100_asked"] > 5
+    shrug = [verdict([0.2, 0.3, 0.5])] * 300
+    useless = fit_verdicts(judged(gold, fast), p_error, shrug, {})
+    assert useless.gain_from == math.inf
+    json.dumps(useless.to_dict(), allow_nan=False)
+
+
+def test_verdicts_of_two_models_or_too_few_are_refused():
+    gold, fast, said = drawn(60)
+    verdicts = [verdict(p) for p in said]
+    with pytest.raises(InputError, match="more than one model"):
+        fit_verdicts(judged(gold, fast), gold / 3, [*verdicts[1:], verdict(said[0], reasoner="other")], {})
+    with pytest.raises(InputError, match="needs 50"):
+        fit_verdicts(judged(gold[:9], fast[:9]), gold[:9] / 3, verdicts[:9], {})
+
+
+def test_a_pooling_survives_its_file_and_counts_for_one_reasoner_only():
+    pooling = Pooling("vlm", None, "p/1@00", 0.8, 1.2, (0.1, 0.0, -0.1), gain_from=math.inf)
+    again = Pooling.from_dict(json.loads(json.dumps(pooling.to_dict(), allow_nan=False)))
+    assert again == pooling
+    said = verdict([0.2, 0.3, 0.5])
+    assert again.fits(said)
+    for change in ({"reasoner": "other"}, {"prompt": "p/1@11"}, {"adapter": "mine"}):
+        assert not again.fits(verdict([0.2, 0.3, 0.5], **change))
+    p = again.probabilities(np.array([0.5, 0.3, 0.2], np.float32), said)
+    assert (p.dtype, p.sum()) == (np.float32, pytest.approx(1))
+
+
+@pytest.mark.parametrize(
+    "change", [{"bias": [0, 0]}, {"fast_weight": "much"}, {"verdict_weight": -1}, {"reasoner": None, "gain_from": "x"}]
+)
+def test_a_pooling_file_with_a_wrong_part_is_refused(change):
+    values = Pooling("vlm", None, None, 1, 1, (0, 0, 0)).to_dict()
+    with pytest.raises(ArtefactError, match="pooling"):
+        Pooling.from_dict({**values, **change})
+    values.pop("bias")
+    with pytest.raises(ArtefactError, match="bias"):
+        Pooling.from_dict(values)
