@@ -12,6 +12,7 @@ from .errors import (
     NotFittedError,
     ReasonerError,
 )
+from .reasoning import ReasonerConfig
 from .routing import Policy
 from .types import (
     Analysis,
@@ -42,6 +43,7 @@ __all__ = [
     "Policy",
     "Prediction",
     "Provenance",
+    "ReasonerConfig",
     "ReasonerError",
     "RouteDecision",
     "RowError",

@@ -7,11 +7,11 @@ import pytest
 import tiny
 from safetensors.numpy import load_file, save_file
 
-from hybrid_mmsa.adapters import Adapter, resolve_adapter
+from hybrid_mmsa.adapters import Adapter, describe_adapter, resolve_adapter
 from hybrid_mmsa.errors import ArtefactError
-from hybrid_mmsa.types import TASKS, Features
+from hybrid_mmsa.types import TASKS, Features, LoraRef
 
-FITTED = ("fast.safetensors", "calibration.json", "router.json")
+FITTED = ("fast.safetensors", "calibration.json", "router.json", "router.safetensors")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_is_saved_is_what_is_loaded(folder):
     before, after = made.posteriors(features()), loaded.posteriors(features())
     assert all(np.array_equal(before[task], after[task], equal_nan=True) for task in TASKS)
     assert np.array_equal(made.prior(), loaded.prior())
-    assert loaded.router.decide(after) == made.router.decide(before)
+    assert loaded.router.decide(after, features()) == made.router.decide(before, features())
 
 
 def test_posteriors_are_probabilities_for_every_kind_of_post(folder):
@@ -182,3 +182,66 @@ def test_a_bundled_name_means_the_bundled_adapter_wherever_one_stands(folder, mo
     monkeypatch.chdir(tmp_path / "work")
     assert Adapter.load(resolve_adapter("default")).name == "default"
     assert Adapter.load(resolve_adapter("./default")).name == "stranger"
+
+
+@pytest.fixture
+def lora(tmp_path):
+    """A folder that holds a LoRA adapter and its prompt alone."""
+    folder = tmp_path / "memes"
+    (folder / "lora").mkdir(parents=True)
+    (folder / "lora" / "adapter_config.json").write_text("{}")
+    (folder / "lora" / "adapter_model.safetensors").write_bytes(b"weights")
+    (folder / "prompt.toml").write_text("name = 'x'")
+    describe_adapter(folder, name="memes", made_with={"seed": 1})
+    return folder
+
+
+def test_a_lora_adapter_alone_takes_the_fast_parts_of_another(lora, folder):
+    base = Adapter.load(folder)
+    loaded = Adapter.load(lora, base)
+    assert loaded.lora == LoraRef(name="memes", path=lora / "lora", prompt=lora / "prompt.toml")
+    assert (loaded.name, loaded.made_with, loaded.card) == ("memes", {"seed": 1}, "")
+    assert (loaded.head, loaded.router, loaded.encoder_hash) == (base.head, base.router, base.encoder_hash)
+    assert base.lora is None
+    assert len({loaded.hash, base.hash, Adapter.load(lora, tiny.adapter()).hash}) == 3, "both halves count"
+
+
+def test_a_lora_adapter_alone_takes_the_bundled_fast_parts_where_no_other_is_named(lora):
+    bundled = Adapter.load(resolve_adapter("default"))
+    loaded = Adapter.load(lora)
+    assert (loaded.encoder_hash, loaded.name) == (bundled.encoder_hash, "memes")
+
+
+def test_an_adapter_with_both_halves_is_saved_whole(lora, folder, tmp_path):
+    both = Adapter.load(lora, Adapter.load(folder))
+    both.save(tmp_path / "both")
+    loaded = Adapter.load(tmp_path / "both")
+    assert loaded.lora.path == tmp_path / "both" / "lora"
+    assert loaded.lora.prompt.read_text() == "name = 'x'"
+    assert sorted(p.name for p in loaded.lora.path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    loaded.save(tmp_path / "both")
+    assert Adapter.load(tmp_path / "both").hash == loaded.hash
+
+
+def spoil(path):
+    path.write_bytes(b"other")
+
+
+def add(path):
+    (path.parent / "more.safetensors").touch()
+
+
+@pytest.mark.parametrize("part", ["lora/adapter_model.safetensors", "prompt.toml"])
+@pytest.mark.parametrize("harm", [spoil, lambda path: path.unlink(), add])
+def test_a_touched_lora_adapter_is_refused(lora, folder, part, harm):
+    if harm is add and part == "prompt.toml":
+        part = "lora/adapter_config.json"
+    harm(lora / part)
+    with pytest.raises(ArtefactError, match=r"is missing or not the file that adapter\.json describes"):
+        Adapter.load(lora, Adapter.load(folder))
+
+
+def test_a_folder_with_neither_half_is_no_adapter(tmp_path):
+    describe_adapter(tmp_path, name="empty", made_with={})
+    with pytest.raises(ArtefactError, match=r"it needs fast\.safetensors"):
+        Adapter.load(tmp_path)

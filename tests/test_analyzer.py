@@ -19,7 +19,7 @@ from hybrid_mmsa import (
     Verdict,
     __version__,
 )
-from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.adapters import Adapter, describe_adapter
 from hybrid_mmsa.errors import ReasonerError
 from hybrid_mmsa.types import LABELS, TASKS
 
@@ -65,8 +65,9 @@ class Scripted:
         self.failing = failing
         self.asked = []
 
-    def reason(self, samples, lora: LoraRef | None = None):
+    def reason(self, samples, lora: LoraRef | None = None, *, rationale=False):
         self.asked.append([s.id for s in samples])
+        self.how = (lora, rationale)
         if self.failing:
             raise ReasonerError("no memory left")
         return [self.verdict.model_copy(update={"tokens": number}) for number, _ in enumerate(samples)]
@@ -388,3 +389,63 @@ def test_a_model_that_is_not_there_is_an_artefact_error(tmp_path):
 def test_a_path_and_its_string_are_one_model(tiny_model):
     one, other = Analyzer.from_pretrained(str(tiny_model)), Analyzer.from_pretrained(Path(tiny_model), threads=2)
     assert one.analyze(WORDS).provenance == other.analyze(WORDS).provenance
+
+
+@pytest.mark.parametrize(
+    ("mode", "explain", "written"),
+    [
+        ("auto", "none", False),
+        ("auto", "modality", False),
+        ("auto", "full", True),
+        ("deep", "none", False),
+        ("deep", "modality", True),
+        ("deep", "full", True),
+    ],
+)
+def test_a_rationale_is_asked_for_where_it_will_be_read(tiny_model, mode, explain, written):
+    reasoner = Scripted()
+    asking = Analyzer.from_pretrained(tiny_model, reasoner=reasoner, policy=DEFER)
+    asking.analyze(WORDS, mode=mode, explain=explain)
+    assert reasoner.how == (None, written)
+
+
+@pytest.fixture
+def memes(tmp_path):
+    """An adapter folder with a LoRA adapter alone."""
+    folder = tmp_path / "memes"
+    (folder / "lora").mkdir(parents=True)
+    (folder / "lora" / "adapter_config.json").write_text("{}", encoding="utf-8")
+    describe_adapter(folder, name="memes", made_with={})
+    return folder
+
+
+def test_an_adapter_s_lora_goes_to_the_reasoner_for_its_own_calls_only(tiny_model, memes):
+    reasoner = Scripted()
+    both = Analyzer.from_pretrained(tiny_model, adapters=[memes], reasoner=reasoner, policy=DEFER)
+    fast = both.analyze(WORDS, mode="fast")
+    with_lora = both.analyze(WORDS, adapter="memes")
+    assert reasoner.how[0] == LoraRef(name="memes", path=memes / "lora")
+    assert with_lora.provenance.model == "memes"
+    assert with_lora.sentiment == fast.sentiment, "its fast parts are the default's"
+    both.analyze(WORDS)
+    assert reasoner.how[0] is None
+
+
+def test_a_lora_adapter_is_checked_when_it_is_loaded(tiny_model, memes):
+    class Checking(Scripted):
+        def load(self, lora):
+            raise ArtefactError(f"{lora.name} changes nothing")
+
+    with pytest.raises(ArtefactError, match="memes changes nothing"):
+        Analyzer.from_pretrained(tiny_model, adapters=[memes], reasoner=Checking())
+
+
+def test_a_reasoner_is_named_by_a_file(tiny_model, tmp_path):
+    verdict = Scripted("positive").verdict
+    path = tmp_path / "known.jsonl"
+    path.write_text(verdict.model_dump_json()[:-1] + ', "id": "a"}\n', encoding="utf-8")
+    known = Analyzer.from_pretrained(tiny_model, reasoner=path)
+    (answer,) = known.analyze_batch([Sample(text=WORDS, id="a")], mode="deep")
+    assert (answer.verdict, answer.route.answered_by) == (verdict, "known")
+    with pytest.raises(InputError, match="no reasoner 'nobody'; presets are "):
+        Analyzer.from_pretrained(tiny_model, reasoner="nobody")

@@ -12,14 +12,14 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import hybrid_mmsa
-from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.adapters import Adapter, describe_adapter
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.demo import PICTURES, SAMPLES
 from hybrid_mmsa.cli.models import card_opening
 from hybrid_mmsa.cli.show import PostTable
 from hybrid_mmsa.data import read_posts
-from hybrid_mmsa.types import Analysis
+from hybrid_mmsa.types import Analysis, Verdict
 
 COMMANDS = [
     ["analyze"],
@@ -29,13 +29,17 @@ COMMANDS = [
     ["eval"],
     ["eval", "posts"],
     ["eval", "run"],
+    ["explain"],
+    ["explain", "page"],
     ["models"],
     ["models", "list"],
+    ["models", "pull"],
     ["train"],
     ["train", "fusion"],
     ["train", "image"],
     ["train", "text"],
 ]
+GROUPS = (["eval"], ["explain"], ["models"], ["train"])
 
 
 @pytest.fixture
@@ -82,7 +86,7 @@ def test_every_command_helps(capsys, command):
     assert error == ""
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in (["eval"], ["models"], ["train"])], ids=" ".join)
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in GROUPS], ids=" ".join)
 def test_unknown_options_are_refused(capsys, command):
     assert "--no-such-option" in refused(capsys, *command, "--no-such-option")
 
@@ -269,3 +273,34 @@ def test_an_interrupt_is_one_line(capsys, monkeypatch):
     monkeypatch.setattr(hybrid_mmsa.Analyzer, "from_pretrained", interrupt)
     assert run(["demo"]) == 130
     assert capsys.readouterr().err == "stopped\n"
+
+
+def test_a_reasoner_is_named_on_the_command_line(tmp_path, capsys):
+    probabilities = {"negative": 0.7, "neutral": 0.2, "positive": 0.1}
+    known = Verdict(label="negative", probabilities=probabilities, rationale="It was late.", reasoner="vlm")
+    (tmp_path / "known.jsonl").write_text(known.model_dump_json()[:-1] + ', "id": "1"}\n', encoding="utf-8")
+    (tmp_path / "posts.jsonl").write_text('{"text": "What a day"}\n', encoding="utf-8")
+    out = tmp_path / "out.jsonl"
+    asked = ["--reasoner", str(tmp_path / "known.jsonl"), "--mode", "deep"]
+    assert run(["batch", str(tmp_path / "posts.jsonl"), "-o", str(out), *asked]) == 0
+    answer = Analysis.model_validate_json(out.read_text(encoding="utf-8"))
+    assert (answer.verdict, answer.rationale, answer.route.answered_by) == (known, "It was late.", "known")
+    capsys.readouterr()
+    assert run(["analyze", "What a day", *asked, "--json"]) == 0
+    alone = Analysis.model_validate_json(capsys.readouterr().out)
+    assert any("no verdict is recorded for 1 posts" in warning for warning in alone.warnings)
+
+
+def test_an_unpulled_reasoner_is_refused_with_the_command_that_pulls_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HYBRID_MMSA_HOME", str(tmp_path))
+    error = refused(capsys, "analyze", "fine", "--reasoner", "smolvlm-500m")
+    assert "hybrid-mmsa models pull smolvlm-500m" in error
+
+
+def test_an_adapter_is_named_on_the_command_line(tmp_path, capsys):
+    folder = tmp_path / "memes"
+    (folder / "lora").mkdir(parents=True)
+    (folder / "lora" / "adapter_config.json").write_text("{}", encoding="utf-8")
+    describe_adapter(folder, name="memes", made_with={})
+    assert run(["analyze", "What a day", "--adapter", str(folder), "--json"]) == 0
+    assert Analysis.model_validate_json(capsys.readouterr().out).provenance.model == "memes"

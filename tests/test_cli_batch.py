@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -311,3 +312,18 @@ def test_done_refuses_rows_it_cannot_have_seen():
 
 def test_errors_stand_beside_the_answers(tmp_path):
     assert beside(tmp_path / "answers.jsonl") == tmp_path / "answers.errors.jsonl"
+
+
+def test_a_queue_holds_what_a_person_should_see_the_worst_first(tiny_model, tmp_path, capsys):
+    posts, out, queue = (tmp_path / name for name in ("posts.jsonl", "answers.jsonl", "queue.jsonl"))
+    posts.write_text("\n".join(json.dumps({"text": f"{word} monday"}) for word in tiny.WORDS))
+    options = ["-o", str(out), "--model", str(tiny_model), "--queue", str(queue)]
+    assert run(["batch", str(posts), *options, "--mode", "deep"]) == 0
+    rows = [json.loads(line) for line in queue.read_text().splitlines()]
+    assert len(rows) == len(tiny.WORDS)
+    errors = [row["route"]["p_error"] for row in rows]
+    assert errors == sorted(errors, reverse=True)
+    assert run(["batch", str(posts), *options, "--mode", "fast"]) == 0
+    assert queue.read_text() == ""
+    assert run(["batch", str(posts), "-o", str(out), "--queue", str(out)]) == 2
+    assert "different files" in capsys.readouterr().err

@@ -8,12 +8,20 @@ import pytest
 
 from hybrid_mmsa.cli import doctor, run
 from hybrid_mmsa.errors import ArtefactError
+from hybrid_mmsa.reasoning import presets
+from hybrid_mmsa.reasoning.store import Pulled, file_hashes, model_folder, write_manifest
 
 
 @pytest.fixture
 def only_the_core(monkeypatch):
     """An installation without extras: nothing heavy is imported."""
     monkeypatch.setattr(doctor, "requirements", lambda: {"": ["numpy", "pillow"]})
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    """A machine without pulled models."""
+    monkeypatch.setenv("HYBRID_MMSA_HOME", str(tmp_path / "home"))
 
 
 def looked_at(capsys):
@@ -24,7 +32,8 @@ def looked_at(capsys):
 def test_all_is_well(capsys):
     assert run(["doctor", "--json"]) == 0
     seen = looked_at(capsys)
-    assert list(seen) == ["python", "cores", "hybrid-mmsa", "core", "model", "test post"]
+    assert list(seen) == ["python", "cores", "hybrid-mmsa", "core", "model", "test post", "reasoner"]
+    assert seen.pop("reasoner")["state"] == "absent"
     assert {check["state"] for check in seen.values()} == {"ok"}
     assert f"numpy {importlib.metadata.version('numpy')}" in seen["core"]["found"]
     assert "positive" in seen["test post"]["found"]
@@ -35,8 +44,27 @@ def test_people_read_the_same(capsys, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     assert run(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert all(line.startswith("ok ") for line in lines)
-    assert len(lines) == 6
+    assert all(line.startswith("ok ") for line in lines[:-1])
+    assert lines[-1].startswith("absent  reasoner        no preset is pulled, see `hybrid-mmsa models list`")
+    assert len(lines) == 7
+
+
+@pytest.mark.usefixtures("only_the_core")
+def test_pulled_models_are_told_and_checked(capsys):
+    preset = presets()["smolvlm-500m"]
+    folder = model_folder(preset.name)
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    files = file_hashes(folder)
+    manifest = Pulled(name=preset.name, repository=preset.repository, revision=preset.revision, files=files)
+    write_manifest(folder, manifest)
+    assert run(["doctor", "--json"]) == 0
+    found = looked_at(capsys)["reasoner"]
+    assert found["state"] == "ok"
+    assert found["found"].startswith(f"smolvlm-500m {preset.revision[:12]}, all files as they should be")
+    (folder / "model.safetensors").write_bytes(b"weight5")
+    assert run(["doctor", "--json"]) == 1
+    assert "is not as it was pulled" in looked_at(capsys)["reasoner"]["found"]
 
 
 @pytest.mark.usefixtures("only_the_core")

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import pytest
+import tiny_encoders
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.train import with_settings
 from hybrid_mmsa.errors import InputError
 
@@ -81,3 +83,37 @@ def test_a_missing_extra_is_named(tmp_path):
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, str(tmp_path)], capture_output=True, text=True)
     line = "error: training needs the extra 'train': pip install 'hybrid-mmsa[train]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, "", 3 * line)
+
+
+def test_a_frozen_encoder_becomes_a_model_and_strategies_are_compared(tiny_model, tmp_path, monkeypatch, capsys):
+    from hybrid_mmsa import Analyzer
+
+    tiny_encoders.write_posts(tmp_path / "data", tiny_encoders.drawn_posts(160, seed=7))
+    monkeypatch.chdir(tiny_model)
+    command = ["train", "fusion", "--data", str(tmp_path / "data"), "--encoder", "compact:towers"]
+    command += ["-o", str(tmp_path / "mine"), "--set", "least=10"]
+    assert run([*command, "--strategy", "all"]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in ("early", "late", "attention", "gated"))
+    assert not (tmp_path / "mine").exists()
+    assert run([*command, "--strategy", "late"]) == 0
+    analyzer = Analyzer.from_pretrained(tmp_path / "mine")
+    assert analyzer.adapters["mine"].head.strategy == "late"
+    unseen = tiny_encoders.drawn_posts(40, seed=8)
+    answers = analyzer.analyze_batch(unseen)
+    assert sum(a.sentiment.label == p.label for a, p in zip(answers, unseen, strict=True)) > 28
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "wanted --text-runs and --image-runs, or --encoder"),
+        (["--encoder", "compact", "--text-runs", "here"], "not both"),
+        (["--encoder", "nonsense"], "no encoder 'nonsense'"),
+        (["--text-runs", "here", "--image-runs", "here"], "no finished run"),
+    ],
+)
+def test_fusion_says_what_it_needs(tmp_path, capsys, options, told):
+    tiny_encoders.write_posts(tmp_path, tiny_encoders.drawn_posts(3))
+    assert run(["train", "fusion", "--data", str(tmp_path), "-o", str(tmp_path / "x"), *options]) == 2
+    assert told in capsys.readouterr().err

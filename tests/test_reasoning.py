@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hybrid_mmsa import InputError, ReasonerError, Sample, Verdict
+from hybrid_mmsa import InputError, LoraRef, ReasonerError, Sample, Verdict
 from hybrid_mmsa.reasoning import RecordedReasoner, ask_about_deferred
 from hybrid_mmsa.types import RouteDecision
 
@@ -66,3 +66,22 @@ def test_a_failure_is_a_warning_on_every_deferred_post():
     assert verdicts == {}
     assert sorted(warnings) == [0, 1]
     assert "the fast answer stands: no verdict is recorded for 1 posts, such as id 'a'" in warnings[0][0]
+
+
+class Listening(RecordedReasoner):
+    """Notes how it was asked."""
+
+    def reason(self, samples, lora=None, *, rationale=False):
+        self.asked = ([sample.id for sample in samples], lora, rationale)
+        return super().reason(samples, lora, rationale=rationale)
+
+
+def test_deferred_posts_are_asked_together_with_the_adapter_and_the_wish():
+    lora = LoraRef(name="memes", path="lora")
+    reasoner = Listening({"b": SURE, "c": SURE})
+    posts = [Sample(text="x", id=i) for i in "abc"]
+    verdicts, _ = ask_about_deferred(reasoner, posts, [KEEP, DEFER, DEFER], lora, rationale=True)
+    assert reasoner.asked == (["b", "c"], lora, True)
+    assert sorted(verdicts) == [1, 2]
+    ask_about_deferred(reasoner, posts, [KEEP, DEFER, KEEP])
+    assert reasoner.asked == (["b"], None, False)

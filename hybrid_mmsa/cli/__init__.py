@@ -16,8 +16,11 @@ import typer
 from .._version import __version__
 from ..errors import HybridError
 from . import analyze, batch, console, demo, doctor
+from .adapter import adapter_app
 from .evaluate import eval_app
+from .explain import explain_app
 from .models import models_app
+from .route import route_app
 from .train import train_app
 
 __all__ = ["app", "main", "run"]
@@ -37,8 +40,11 @@ app.command()(analyze.analyze)
 app.command()(demo.demo)
 app.command()(batch.batch)
 app.command()(doctor.doctor)
+app.add_typer(adapter_app, name="adapter")
 app.add_typer(eval_app, name="eval")
+app.add_typer(explain_app, name="explain")
 app.add_typer(models_app, name="models")
+app.add_typer(route_app, name="route")
 app.add_typer(train_app, name="train")
 
 

@@ -9,17 +9,18 @@ from typing import Annotated
 
 import typer
 
-from ..analyzer import Analyzer
 from ..errors import InputError
 from .console import emit, page, say
-from .options import AsJson, Explain, ModeChoice, Model
+from .options import AsJson, Asked, asking
 
 __all__ = ["analyze"]
 
 STDIN = "-"
 
 
+@asking
 def analyze(
+    asked: Asked,
     text: Annotated[
         str | None, typer.Argument(help='The words of the post; "-" reads them from standard input.')
     ] = None,
@@ -27,9 +28,6 @@ def analyze(
     target: Annotated[
         str | None, typer.Option("--target", help="Ask for the sentiment towards this person or thing in the text.")
     ] = None,
-    mode: ModeChoice = "auto",
-    explain: Explain = "modality",
-    model: Model = "default",
     as_json: AsJson = False,
 ) -> None:
     """Say what one post of text, picture or both feels.
@@ -37,13 +35,15 @@ def analyze(
     For example:
         hybrid-mmsa analyze "Best concert of my life!" --image crowd.jpg
         hybrid-mmsa analyze "Great show, awful sound" --target sound
+        hybrid-mmsa analyze "Thank you, next train" --reasoner qwen3-vl-4b --mode deep
         hybrid-mmsa analyze -- "-_- so tired of waiting"
         cat post.txt | hybrid-mmsa analyze - --json
     """
     words = _standard_input() if text == STDIN else text
     if words is not None and image is None:
         _hint_at_picture(words)
-    answer = Analyzer.from_pretrained(model).analyze(words, image, target=target, mode=mode, explain=explain)
+    analyzer, adapter = asked.open()
+    answer = analyzer.analyze(words, image, target=target, adapter=adapter, mode=asked.mode, explain=asked.explain)
     if as_json:
         emit(answer.model_dump_json())
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -14,13 +15,14 @@ from typing import Annotated
 
 import typer
 
+from ..adapters import Adapter
 from ..analyzer import Analyzer
 from ..data import read_posts
 from ..errors import InputError
 from ..types import Analysis, ExplainLevel, Mode, RowError, Sample
 from .console import Stopped, say
 from .journal import Done, Journal, beside
-from .options import Explain, ModeChoice, Model
+from .options import Asked, asking
 from .progress import progress
 
 __all__ = ["answers", "batch"]
@@ -33,7 +35,9 @@ LISTED = 5
 Row = tuple[int, Sample | RowError]
 
 
+@asking
 def batch(
+    asked: Asked,
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to analyse: .jsonl, .csv or .parquet.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where the answers go, one JSON a line.")],
     errors: Annotated[
@@ -42,12 +46,13 @@ def batch(
             "--errors", metavar="FILE", help="Where failed rows go, with line and cause; OUT.errors.jsonl if not given."
         ),
     ] = None,
-    mode: ModeChoice = "auto",
-    explain: Explain = "modality",
-    model: Model = "default",
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, help="Threads that answer posts side by side; one per core if not given."),
+    ] = None,
+    queue: Annotated[
+        Path | None,
+        typer.Option("--queue", metavar="FILE", help="Also write the answers a person should see, the worst first."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from an interrupted run, or answer the rows added since the last.")
@@ -69,18 +74,17 @@ def batch(
         hybrid-mmsa batch posts.jsonl -o answers.jsonl
         hybrid-mmsa batch posts.csv -o answers.jsonl --resume
     """
-    failures = _check_paths(posts, out, errors)
+    failures = _check_paths(posts, out, errors, queue)
     rows = read_posts(posts)
     journal = Journal(out, failures, resume=resume)
-    analyzer = Analyzer.from_pretrained(model)
-    _check_model(journal.done, analyzer)
+    analyzer, adapter = asked.open()
+    _check_model(journal.done, analyzer.adapters[adapter or analyzer.default])
     started = monotonic()
     count = 0
     try:
         with journal, progress("posts", lambda: sum(1 for _ in read_posts(posts)), len(journal.done)) as advance:
-            for answer in answers(
-                analyzer, journal.done.remaining(_named(rows)), workers or os.cpu_count() or 1, mode, explain
-            ):
+            waiting, threads = journal.done.remaining(_named(rows)), workers or os.cpu_count() or 1
+            for answer in answers(analyzer, waiting, threads, asked.mode, asked.explain, adapter):
                 journal.write(answer)
                 count += 1
                 advance()
@@ -88,16 +92,22 @@ def batch(
     except KeyboardInterrupt:
         done = _counted(len(journal.done) + count, "row")
         raise Stopped(f"{done} done; go on with --resume") from None
+    _write_queue(out, queue)
     _sum_up(journal, count, monotonic() - started)
 
 
 def answers(
-    analyzer: Analyzer, rows: Iterable[Row], workers: int, mode: Mode, explain: ExplainLevel
+    analyzer: Analyzer,
+    rows: Iterable[Row],
+    workers: int,
+    mode: Mode,
+    explain: ExplainLevel,
+    adapter: str | None = None,
 ) -> Iterator[Analysis | RowError]:
     """What `Analyzer.stream` says of the rows, in their order, worked out on several threads in bounded memory."""
 
     def work(chunk: list[Row]) -> list[Analysis | RowError]:
-        return list(analyzer.stream(chunk, mode=mode, explain=explain))
+        return list(analyzer.stream(chunk, adapter=adapter, mode=mode, explain=explain))
 
     rows = iter(rows)
     waiting: deque[Future[list[Analysis | RowError]]] = deque()
@@ -119,27 +129,46 @@ def _named(rows: Iterable[Row]) -> Iterator[Row]:
         yield line, replace(row, id=str(line)) if isinstance(row, Sample) and row.id is None else row
 
 
-def _check_paths(posts: Path, out: Path, errors: Path | None) -> Path:
-    """Where the failures go, when all three paths make sense."""
-    for option, path in (("-o", out), ("--errors", errors)):
+def _check_paths(posts: Path, out: Path, errors: Path | None, queue: Path | None) -> Path:
+    """Where the failures go, when all paths make sense."""
+    for option, path in (("-o", out), ("--errors", errors), ("--queue", queue)):
         if path is not None and path.exists() and not path.is_file():
             raise InputError(f"{path} is a folder or a device; a file is wanted", field=option)
         if path is not None and not path.parent.is_dir():
             raise InputError(f"there is no folder {path.parent}", field=option)
     failures = errors or beside(out)
-    if len({path.resolve() for path in (posts, out, failures)}) < 3:
-        raise InputError("posts, answers and errors must be three different files", field="-o")
+    files = [path for path in (posts, out, failures, queue) if path is not None]
+    if len({path.resolve() for path in files}) < len(files):
+        raise InputError("posts, answers, errors and queue must be different files", field="-o")
     return failures
 
 
-def _check_model(done: Done, analyzer: Analyzer) -> None:
-    answered_by = analyzer.adapters[analyzer.default].hash
-    if done.provenance is not None and done.provenance.model_hash != answered_by:
+def _check_model(done: Done, adapter: Adapter) -> None:
+    if done.provenance is not None and done.provenance.model_hash != adapter.hash:
         raise InputError(
             f"the earlier answers are from the model {done.provenance.model} {done.provenance.model_hash[:12]}…, "
-            f"this is {answered_by[:12]}…; start anew, or name that model",
+            f"this is {adapter.hash[:12]}…; start anew, or name that model",
             field="--resume",
         )
+
+
+def _write_queue(answers: Path, queue: Path | None) -> None:
+    """Write the answers that need review, by falling P(error), where that is wanted; memory holds only their places."""
+    if queue is None:
+        return
+    places: list[tuple[float, int]] = []
+    with answers.open("rb") as lines:
+        place = 0
+        for line in lines:
+            found = json.loads(line)
+            if found["needs_review"]:
+                places.append((-(found["route"]["p_error"] or 0.0), place))
+            place += len(line)
+        with queue.open("wb") as chosen:
+            for _, start in sorted(places):
+                lines.seek(start)
+                chosen.write(lines.readline())
+    say(f"{_counted(len(places), 'answer')} to review in {queue}")
 
 
 def _sum_up(journal: Journal, count: int, seconds: float) -> None:

@@ -20,7 +20,9 @@ import typer
 
 from .._version import __version__
 from ..analyzer import Analyzer
-from ..errors import HybridError
+from ..errors import ArtefactError, HybridError
+from ..reasoning import Preset, presets
+from ..reasoning.store import check_files, model_folder, read_manifest
 from .console import PROGRAM, emit, notes, page
 from .options import AsJson
 
@@ -39,6 +41,18 @@ MODULES = MappingProxyType(
     }
 )
 """Distributions that are imported under a name that is not their own with underscores."""
+BACKENDS = MappingProxyType(
+    {
+        "vlm": "hybrid_mmsa.reasoning.transformers",
+        "llama": "hybrid_mmsa.reasoning.llama_cpp",
+        "server": "hybrid_mmsa.reasoning.openai_server",
+    }
+)
+"""The reasoner backend that an extra opens; it is imported together with the extra's packages."""
+FIND_GPU = (
+    "import torch; n = torch.cuda.device_count(); "
+    "print(', '.join(torch.cuda.get_device_name(i) for i in range(n)) or 'none: reasoners run on the CPU')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +65,7 @@ class Check:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check the installation: versions, extras, the bundled model, and a timed test post.
+    """Check the installation: versions, extras, the bundled model, pulled models, and a timed test post.
 
     For example:
         hybrid-mmsa doctor
@@ -82,9 +96,12 @@ def checks() -> Iterator[Check]:
         yield Check(PROGRAM, "ok", __version__)
         yield _core(needed[""])
     yield from _model()
+    yield from _pulled()
     for extra, distributions in sorted((needed or {}).items()):
         if extra:
             yield _extra(extra, distributions)
+    if "vlm" in (needed or {}) and _version("torch") is not None:
+        yield _gpu()
 
 
 def requirements() -> dict[str, list[str]] | None:
@@ -118,15 +135,51 @@ def _extra(extra: str, distributions: list[str]) -> Check:
         which = "" if len(missing) == len(distributions) else f" (lacks {', '.join(missing)})"
         return Check(name, "absent", f"pip install '{PROGRAM}[{extra}]'{which}")
     modules = [MODULES.get(d, d.replace("-", "_")) for d in distributions]
-    program = [sys.executable, "-W", "ignore", "-c", f"import {', '.join(modules)}"]
+    if extra in BACKENDS:
+        modules.append(BACKENDS[extra])
     try:
-        done = subprocess.run(program, capture_output=True, text=True, errors="replace", timeout=IMPORT_SECONDS)
+        done = _python(f"import {', '.join(modules)}")
     except subprocess.TimeoutExpired:
         return Check(name, "failed", f"importing {', '.join(modules)} took over {IMPORT_SECONDS} s")
     if done.returncode:
         cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return Check(name, "failed", f"installed, but does not import: {cause}")
     return Check(name, "ok", ", ".join(f"{d} {_version(d)}" for d in distributions))
+
+
+def _gpu() -> Check:
+    """The graphics cards that torch sees, asked in a process of its own."""
+    try:
+        done = _python(FIND_GPU)
+    except subprocess.TimeoutExpired:
+        return Check("gpu", "failed", f"importing torch took over {IMPORT_SECONDS} s")
+    if done.returncode:
+        return Check("gpu", "failed", (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+    return Check("gpu", "absent" if done.stdout.startswith("none") else "ok", done.stdout.strip())
+
+
+def _python(program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=IMPORT_SECONDS)
+
+
+def _pulled() -> list[Check]:
+    """Every preset that lies on this machine, each of its files checked."""
+    found = [check for preset in presets().values() if (check := _preset(preset)) is not None]
+    return found or [Check("reasoner", "absent", f"no preset is pulled, see `{PROGRAM} models list`")]
+
+
+def _preset(preset: Preset) -> Check | None:
+    folder = model_folder(preset.name)
+    try:
+        pulled = read_manifest(folder)
+        if pulled is None:
+            return None
+        check_files(folder, pulled)
+    except ArtefactError as error:
+        return Check("reasoner", "failed", f"{preset.name}: {error}")
+    needs = f"needs {preset.memory} GB, in 4 bits {preset.memory_4bit} GB"
+    return Check("reasoner", "ok", f"{preset.name} {pulled.revision[:12]}, all files as they should be; {needs}")
 
 
 def _model() -> Iterator[Check]:

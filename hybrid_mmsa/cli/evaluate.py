@@ -25,23 +25,15 @@ from ..evaluation import (
     save_result,
     summary,
 )
-from ..reasoning import RecordedReasoner
+from ..reasoning import open_reasoner
 from ..types import Sample
 from .console import emit, notes, page, say
-from .options import AsJson, Model
+from .options import AsJson, Model, ReasonerChoice
 
 __all__ = ["eval_app"]
 
 eval_app = typer.Typer(help="Measure: on a benchmark, or on your own labelled posts.", no_args_is_help=True)
 AdapterName = Annotated[str | None, typer.Option("--adapter", help="An adapter that answers in the model's place.")]
-Verdicts = Annotated[
-    Path | None,
-    typer.Option(
-        "--reasoner",
-        metavar="VERDICTS",
-        help="A reasoner's recorded verdicts, JSON lines with the post's id; they answer the deferred posts.",
-    ),
-]
 Pattern = Annotated[
     str, typer.Option("--model", metavar="NAME_OR_PATH", help="A model; {fold} and {seed} in it are filled in.")
 ]
@@ -53,7 +45,7 @@ def run(
     data: Annotated[Path, typer.Option(help="The corpus's folder, in its official layout.")],
     model: Pattern = "default",
     adapter: AdapterName = None,
-    reasoner: Verdicts = None,
+    reasoner: ReasonerChoice = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")] = Path("eval-results"),
     floors_only: Annotated[bool, typer.Option(help="Measure no model, only the floors.")] = False,
     as_json: AsJson = False,
@@ -89,7 +81,7 @@ def posts(
     file: Annotated[Path, typer.Argument(help="Labelled posts: .jsonl, .csv or .parquet.")],
     model: Model = "default",
     adapter: AdapterName = None,
-    reasoner: Verdicts = None,
+    reasoner: ReasonerChoice = None,
     sarcasm: Annotated[bool, typer.Option("--sarcasm", help="Score sarcasm instead of sentiment.")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result to this file.")] = None,
     as_json: AsJson = False,
@@ -137,10 +129,10 @@ def results_page(
     say(f"wrote {out}")
 
 
-def _models(name: str, reasoner: Path | None) -> Callable[[int | None], Analyzer]:
-    recorded = None if reasoner is None else RecordedReasoner.load(reasoner)
+def _models(name: str, reasoner: str | None) -> Callable[[int | None], Analyzer]:
+    opened = None if reasoner is None else open_reasoner(reasoner)
     return lambda fold: Analyzer.from_pretrained(
-        name if fold is None else name.replace("{fold}", str(fold)), reasoner=recorded
+        name if fold is None else name.replace("{fold}", str(fold)), reasoner=opened
     )
 
 

@@ -1,4 +1,4 @@
-"""`hybrid-mmsa train text | image | fusion`: doors onto the training room, which needs the extra `train`.
+"""`hybrid-mmsa train text | image | fusion | router`: doors onto the training room, which needs the extra `train`.
 
 A recipe's settings stand in its config class alone: `--set` reads their names and types from there.
 """
@@ -10,15 +10,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
 import typer
+from rich.table import Table
 
+from ..adapters import Adapter, resolve_adapter
+from ..encoders import open_encoder
 from ..errors import InputError, MissingExtraError
+from ..types import IntArray
+from .console import page
+from .progress import progress
+
+if TYPE_CHECKING:
+    from ..training.strategies import Evidence
 
 __all__ = ["train_app", "with_settings"]
 
 Config = TypeVar("Config")
+Joining: TypeAlias = Literal["early", "late", "attention", "gated", "all"]
 
 train_app = typer.Typer(help="Train the fast tier. A killed run goes on where it stopped. Needs the extra `train`.")
 
@@ -70,33 +80,127 @@ def train_image(
 @train_app.command("fusion")
 def train_fusion(
     data: Corpora,
-    text_runs: Annotated[Path, typer.Option("--text-runs", metavar="FOLDER", help="The --runs of `train text`.")],
-    image_runs: Annotated[Path, typer.Option("--image-runs", metavar="FOLDER", help="The --runs of `train image`.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="The model's folder; its name is the model's.")
     ],
+    text_runs: Annotated[
+        Path | None, typer.Option("--text-runs", metavar="FOLDER", help="The --runs of `train text`.")
+    ] = None,
+    image_runs: Annotated[
+        Path | None, typer.Option("--image-runs", metavar="FOLDER", help="The --runs of `train image`.")
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            metavar="NAME",
+            help="Instead of trained towers, a frozen encoder: open_clip:ARCHITECTURE/WEIGHTS, hf:TEXT+timm:PICTURE.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        Joining, typer.Option("--strategy", help="How the sides are joined; all: write nothing, compare all four.")
+    ] = "gated",
     towers: Annotated[
         Path | None,
         typer.Option("--towers", metavar="FOLDER", help="Where the int8 towers go, if not into the model's folder."),
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Export the trained towers to int8 and fit head, calibration and router on them.
+    """Fit head, calibration and router on trained towers, exported to int8, or on a frozen encoder.
 
     What comes out is a model: name its folder to the --model of other commands.
 
     For example:
         hybrid-mmsa train fusion --data corpora --text-runs runs/text --image-runs runs/image -o my-model
+        hybrid-mmsa train fusion --data corpora --encoder open_clip:ViT-B-32/clip.safetensors -o my-clip
     """
     _check_folder(data)
-    for field, runs in (("--text-runs", text_runs), ("--image-runs", image_runs)):
+    runs = _runs(text_runs, image_runs, encoder)
+    with _training_room():
+        if runs is None:
+            _frozen(data, encoder or "", out, strategy, settings or ())
+            return
+        from ..training import fusion
+
+        if strategy == "all":
+            _compare(*fusion.held_out_evidence(data, *runs))
+            return
+        config = _joining(with_settings(fusion.FusionConfig(), settings or ()), strategy)
+        fusion.train_fusion(data, *runs, out, towers=towers, config=config)
+
+
+def _runs(text: Path | None, image: Path | None, encoder: str | None) -> tuple[Path, Path] | None:
+    """The runs of both towers; None where there is an encoder instead."""
+    if encoder is not None:
+        if text or image:
+            raise InputError("either an encoder or the runs of trained towers, not both", field="--encoder")
+        return None
+    if text is None or image is None:
+        raise InputError("wanted --text-runs and --image-runs, or --encoder", field="--text-runs")
+    for field, runs in (("--text-runs", text), ("--image-runs", image)):
         if not (runs / "oof.json").is_file():
             raise InputError(f"{runs} is no finished run: it has no oof.json", field=field)
+    return text, image
+
+
+def _frozen(data: Path, encoder: str, out: Path, strategy: Joining, settings: Sequence[str]) -> None:
+    from ..training import frozen_posts
+    from ..training.frozen import FrozenConfig
+
+    config = with_settings(FrozenConfig(), settings)
+    with progress("posts", lambda: frozen_posts.count_posts(data)) as advance:
+        if strategy == "all":
+            found = frozen_posts.frozen_evidence(data, encoder, out, config=config, advance=advance)
+        else:
+            frozen_posts.train_frozen(data, encoder, out, config=_joining(config, strategy), advance=advance)
+    if strategy == "all":
+        _compare(*found)
+
+
+def _joining(config: Config, strategy: Joining) -> Config:
+    recipe: Any = config
+    changed: Config = replace(recipe, joining=replace(recipe.joining, strategy=strategy))
+    return changed
+
+
+def _compare(evidence: Evidence, folds: IntArray) -> None:
+    """Print the strategies side by side."""
+    from ..training.comparison import compare_strategies
+
+    title = f"{len(evidence.labels)} training posts, each judged by a head fitted without it; in %"
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0))
+    for heading in ("strategy", "accuracy", "F1", "log-loss", "words", "picture", "gain over one side"):
+        table.add_column(heading, no_wrap=True)
+    table.caption = "F1 weighted; words, picture: accuracy with the other side hidden"
+    for row in compare_strategies(evidence, folds):
+        shares = (row.accuracy, row.weighted_f1, row.text_alone, row.image_alone)
+        accuracy, f1, words, picture = (f"{100 * share:.1f}" for share in shares)
+        gain = f"{100 * row.gain.value:+.1f} ({100 * row.gain.low:+.1f}, {100 * row.gain.high:+.1f})"
+        table.add_row(row.strategy, accuracy, f1, f"{row.log_loss:.4f}", words, picture, gain)
+    page().print(table)
+
+
+@train_app.command("router")
+def train_router(
+    model: Annotated[Path, typer.Argument(metavar="FOLDER", help="A model made by `train fusion`.")],
+    data: Corpora,
+    text_runs: Annotated[Path, typer.Option("--text-runs", metavar="FOLDER", help="The --runs of `train text`.")],
+    image_runs: Annotated[Path, typer.Option("--image-runs", metavar="FOLDER", help="The --runs of `train image`.")],
+    settings: Settings = None,
+) -> None:
+    """Fit a model's router anew, in its folder; head and calibration stay.
+
+    For example:
+        hybrid-mmsa train router my-model --data corpora --text-runs runs/text --image-runs runs/image
+    """
+    _check_folder(data)
     with _training_room():
         from ..training import fusion
 
         config = with_settings(fusion.FusionConfig(), settings or ())
-        fusion.train_fusion(data, text_runs, image_runs, out, towers=towers, config=config)
+        adapter = Adapter.load(resolve_adapter(model))
+        encoder = open_encoder(adapter.encoder, model, threads=1)
+        fusion.refit_router(data, (text_runs, image_runs), encoder, adapter, config).save(model)
 
 
 def with_settings(config: Config, settings: Sequence[str]) -> Config:

@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from .base import Reasoner
+from .config import ReasonerConfig
 from .deferred import ask_about_deferred
+from .opening import open_reasoner
+from .presets import Preset, presets
+from .prompts import Prompt, load_prompt
 from .recorded import RecordedReasoner
 
-__all__ = ["Reasoner", "RecordedReasoner", "ask_about_deferred"]
+__all__ = [
+    "Preset",
+    "Prompt",
+    "Reasoner",
+    "ReasonerConfig",
+    "RecordedReasoner",
+    "ask_about_deferred",
+    "load_prompt",
+    "open_reasoner",
+    "presets",
+]

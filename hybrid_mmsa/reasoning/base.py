@@ -19,8 +19,16 @@ class Reasoner(Protocol):
 
     id: str
 
-    def reason(self, samples: Sequence[Sample], lora: LoraRef | None = None) -> list[Verdict]:
+    def reason(
+        self, samples: Sequence[Sample], lora: LoraRef | None = None, *, rationale: bool = False
+    ) -> list[Verdict]:
         """One verdict per post, in order.
+
+        Args:
+            samples: Posts as `inputs.read_sample` returns them: words normalised, the picture decoded.
+            lora: The LoRA adapter to answer with; it holds for this call only.
+            rationale: Also let the model write: what each side says, sarcasm, cues and a rationale. Without it a
+                verdict has label probabilities alone, from one prefill.
 
         Raises:
             ReasonerError: The model could not answer (time-out, memory, lost server); the fast answers then stand.

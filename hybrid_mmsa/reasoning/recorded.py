@@ -46,8 +46,10 @@ class RecordedReasoner:
                 verdicts[id_] = verdict
         return cls(verdicts, path.stem)
 
-    def reason(self, samples: Sequence[Sample], lora: LoraRef | None = None) -> list[Verdict]:
-        """The recorded verdicts, in order; `lora` changes nothing that is recorded.
+    def reason(
+        self, samples: Sequence[Sample], lora: LoraRef | None = None, *, rationale: bool = False
+    ) -> list[Verdict]:
+        """The recorded verdicts, in order and whole; `lora` and `rationale` change nothing that is recorded.
 
         Raises:
             ReasonerError: There is none for a post.

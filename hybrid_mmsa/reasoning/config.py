@@ -1,0 +1,81 @@
+"""What decides a reasoner, in one frozen value: backend, model, prompt, limits. Opens nothing."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import InputError
+
+__all__ = ["Backend", "ReasonerConfig"]
+
+Backend: TypeAlias = Literal["transformers", "llama_cpp", "openai_server"]
+
+
+class ReasonerConfig(BaseModel):
+    """Names a model and says how it runs. The backend is chosen here, never guessed from a model's name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    backend: Backend
+    model: str = Field(min_length=1, description="A folder, a GGUF file, or the server's name of the model.")
+    id: str = Field(default="", description="Names the reasoner in answers; the model's own name if not given.")
+    revision: str | None = Field(default=None, description="Revision of the weights, for the record.")
+    prompt: str | Path = Field(default="sentiment", description="A bundled prompt's name, or a TOML file.")
+    mmproj: Path | None = Field(default=None, description="llama_cpp: the GGUF file of the picture side.")
+    url: str | None = Field(default=None, description="openai_server: where it listens, with the `/v1`.")
+    api_key_env: str = Field(default="OPENAI_API_KEY", description="The environment variable that holds the key.")
+    quantise: Literal["4bit", "8bit"] | None = Field(default=None, description="transformers: by bitsandbytes.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1` ...")
+    batch_size: int = Field(default=8, ge=1, description="Posts, or requests, at a time.")
+    context: int = Field(default=4096, ge=64, description="Tokens of prompt and answer together.")
+    max_rationale_tokens: int = Field(default=400, ge=1, description="Most tokens written for one post.")
+    timeout: float = Field(default=60, gt=0, description="Seconds for one request.")
+    retries: int = Field(default=2, ge=0, description="How often a failed request is sent again.")
+    image_size: int | None = Field(default=None, ge=16, description="Pixels the longest side is shrunk to first.")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; the library's choice if not given.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_after_its_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("id") and isinstance(values.get("model"), str | Path):
+            return {**values, "model": str(values["model"]), "id": Path(values["model"]).name.removesuffix(".gguf")}
+        return values
+
+    @model_validator(mode="after")
+    def _whole(self) -> ReasonerConfig:
+        if self.backend == "openai_server" and self.url is None:
+            raise ValueError("openai_server needs `url`, such as http://127.0.0.1:8000/v1")
+        if self.quantise is not None and self.backend != "transformers":
+            raise ValueError("`quantise` is for transformers; name a quantised model instead")
+        return self
+
+    @classmethod
+    def from_file(cls, path: Path) -> ReasonerConfig:
+        """Read a TOML file whose keys are the fields; relative paths in it start from its folder.
+
+        Raises:
+            InputError: The file cannot be read, or a field is unknown, missing or wrong.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls.model_validate(_anchored(values, path.parent))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} configures no reasoner: {_reason(error)}", field="reasoner") from error
+
+
+def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same values with paths that stand beside the file made whole. A server's model is a name, not a path."""
+    fields = ("mmproj", "prompt") if values.get("backend") == "openai_server" else ("model", "mmproj", "prompt")
+    found = {f: folder / values[f] for f in fields if isinstance(values.get(f), str) and (folder / values[f]).exists()}
+    return {**values, **{field: str(path) for field, path in found.items()}}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
+    return str(error)

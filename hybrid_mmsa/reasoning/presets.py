@@ -1,0 +1,35 @@
+"""Vision-language models known by a short name: where they come from, how large they are. Fetches and opens nothing."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Preset", "presets"]
+
+
+class Preset(BaseModel):
+    """A model that `models pull` fetches and `reasoner="name"` opens. Sizes are in GB (10^9 bytes)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    repository: str = Field(description="Its name on the hub.")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$", description="The commit that is fetched.")
+    parameters: float = Field(gt=0, description="In billions.")
+    download: float = Field(gt=0, description="What is fetched.")
+    memory: float = Field(gt=0, description="Needed in bfloat16, estimated.")
+    memory_4bit: float = Field(gt=0, description="Needed with `quantise = '4bit'`, estimated.")
+    licence: str
+    image_size: int | None = Field(default=None, description="Pixels the longest side is shrunk to first.")
+
+
+@cache
+def presets() -> MappingProxyType[str, Preset]:
+    """Every preset by name (`presets.toml`)."""
+    table = tomllib.loads((files(__package__) / "presets.toml").read_text(encoding="utf-8"))
+    return MappingProxyType({name: Preset(name=name, **values) for name, values in table.items()})
