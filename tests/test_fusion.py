@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hybrid_mmsa.errors import ArtefactError
-from hybrid_mmsa.fusion import FusionHead, log_softmax, sigmoid, softmax
-from hybrid_mmsa.fusion.head import FUSION_SHAPES
+from hybrid_mmsa.fusion import STRATEGIES, FusionHead, log_softmax, sigmoid, softmax
 from hybrid_mmsa.types import Features
 
 WIDTHS = (5, 7)
+FUSION_SHAPES = STRATEGIES["gated"].shapes
 LOGITS = arrays(np.float32, st.tuples(st.integers(1, 5), st.just(3)), elements=st.floats(-60, 60, width=32))
 
 
@@ -142,26 +142,82 @@ def test_a_head_that_lacks_an_array_names_it(name):
         FusionHead(values)
 
 
-def test_training_and_serving_fuse_alike():
-    import torch
+VIEWS = [(True, True), (True, False), (False, True), (False, False)]
 
-    from hybrid_mmsa.training.gated import _fuse, _hidden, _side
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("view", VIEWS)
+def test_gradients_are_those_of_the_served_loss(strategy, view):
+    """Central differences of the log-loss by every number of every array."""
+    from hybrid_mmsa.fusion.strategies import Sides
+    from hybrid_mmsa.training.strategies import log_loss as loss_and_gradient
 
     rng = np.random.default_rng(5)
-    served = head()
-    text, image = ([rng.normal(size=(9, 3)).astype(np.float32) for _ in range(2)] for _ in range(2))
-    free = {name: torch.from_numpy(served.arrays[name]).double() for name in FUSION_SHAPES}
-    yes, no = np.ones(9, bool), np.zeros(9, bool)
-    views = [(yes, yes), (yes, no), (no, yes), (no, no)]
-    for has_text, has_image in views:
-        sides = [_side(*logits) if has.all() else _hidden(9) for logits, has in ((text, has_text), (image, has_image))]
-        trained = _fuse(free, *sides).numpy()
-        assert np.allclose(served.fuse(tuple(text), tuple(image), has_text, has_image), trained, atol=1e-4)
+    text, image = (tuple(rng.normal(size=(2, 9, 3))) for _ in range(2))
+    sides = Sides.of(text, image, *(np.full(9, there) for there in view))
+    labels = rng.integers(0, 3, 9)
+    drawn = {name: rng.normal(size=shape) for name, shape in STRATEGIES[strategy].shapes.items()}
+    _, gradient = loss_and_gradient(strategy, drawn, sides, labels)
+    assert gradient.keys() == drawn.keys()
+    for name, values in drawn.items():
+        for place in np.ndindex(values.shape):
+            ends = []
+            for step in (1e-5, -1e-5):
+                moved = {**drawn, name: values.copy()}
+                moved[name][place] += step
+                ends.append(loss_and_gradient(strategy, moved, sides, labels)[0])
+            assert gradient[name][place] == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=1e-6), (name, place)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_answers_with_either_side_missing(strategy):
+    arrays = tiny.fusion_arrays(*WIDTHS, strategy=strategy)
+    joined = FusionHead(arrays, strategy)
+    one, other = features(seed=1, image=False), features(seed=2, image=False)
+    noisy = Features(**{**{n: getattr(one, n) for n in one.__slots__}, "image_features": other.image_features})
+    assert np.array_equal(joined.logits(one)["text_alone"], joined.logits(noisy)["text_alone"])
+    for task in ("sentiment", "text_alone", "image_alone"):
+        assert np.isfinite(joined.logits(features())[task]).all()
+    assert np.isfinite(joined.prior_logits()).all()
+    for i in range(6):
+        alone = joined.logits(features().take([i]))["sentiment"][0]
+        assert np.allclose(alone, joined.logits(features())["sentiment"][i], atol=1e-5)
+
+
+def test_attention_weighs_only_what_is_there():
+    from hybrid_mmsa.fusion.strategies import Sides, attention
+
+    rng = np.random.default_rng(6)
+    text, image = (tuple(rng.normal(size=(2, 5, 3))) for _ in range(2))
+    drawn = tiny.fusion_arrays(*WIDTHS, strategy="attention")
+    for has_text, has_image in VIEWS:
+        sides = Sides.of(text, image, np.full(5, has_text), np.full(5, has_image))
+        weights = attention(drawn, sides)
+        there = np.repeat([has_text, has_image], 2)
+        assert np.allclose(weights[:, ~there], 0)
+        assert np.allclose(weights.sum(1), there.sum())
+
+
+def test_an_unknown_strategy_is_named():
+    with pytest.raises(ArtefactError, match="'loud'; there are early, late, attention, gated"):
+        FusionHead(tiny.fusion_arrays(*WIDTHS), "loud")
+
+
+def test_a_task_without_a_head_has_no_answer_and_costs_no_other():
+    values = tiny.fusion_arrays(*WIDTHS)
+    without = {name: v for name, v in values.items() if not name.startswith(("text.sarcasm", "text.emotion"))}
+    logits, whole = FusionHead(without).logits(features()), head().logits(features())
+    assert np.isnan(logits["sarcasm"]).all()
+    assert logits["emotion"].shape == (6, 4)
+    assert np.array_equal(logits["sentiment"], whole["sentiment"])
+    del values["text.emotion.bias"]
+    with pytest.raises(ArtefactError, match=r"text\.emotion\.bias"):
+        FusionHead(values)
 
 
 @pytest.fixture(scope="module")
 def evidence():
-    from hybrid_mmsa.training.gated import Evidence
+    from hybrid_mmsa.training.strategies import Evidence
 
     rng = np.random.default_rng(7)
     labels = rng.choice(3, size=1200, p=[0.2, 0.3, 0.5])
@@ -170,9 +226,9 @@ def evidence():
 
 
 def fitted(evidence, **config):
-    from hybrid_mmsa.training.gated import GatedConfig, fit_gated
+    from hybrid_mmsa.training.strategies import JoiningConfig, fit_strategy
 
-    return head(**fit_gated(evidence, GatedConfig(**config)))
+    return head(**fit_strategy(evidence, JoiningConfig(**config)))
 
 
 def views(gated, part):
@@ -196,7 +252,7 @@ def test_two_sides_that_know_something_know_more_together(evidence):
 
 
 def test_a_side_that_knows_nothing_does_little_harm(evidence):
-    from hybrid_mmsa.training.gated import Evidence
+    from hybrid_mmsa.training.strategies import Evidence
 
     noise = np.random.default_rng(8).normal(size=(2, len(evidence.labels), 3)).astype(np.float32)
     deaf = Evidence(evidence.text, evidence.text_joint, *noise, evidence.labels)
@@ -208,7 +264,9 @@ def test_a_side_that_knows_nothing_does_little_harm(evidence):
 
 
 def test_hidden_sides_teach_the_head_to_do_with_one(evidence):
-    spoilt, taught = (views(fitted(evidence, penalty=1e-4, hidden=weight), evidence) for weight in (0, 0.25))
+    spoilt, taught = (
+        views(fitted(evidence, penalty=1e-4, least_penalty=0.0, hidden=weight), evidence) for weight in (0, 0.25)
+    )
     for side in ("text", "image"):
         assert log_loss(taught[side], evidence.labels) < log_loss(spoilt[side], evidence.labels) - 0.01
     assert log_loss(taught["both"], evidence.labels) < log_loss(spoilt["both"], evidence.labels) + 0.02

@@ -28,6 +28,7 @@ PUBLIC = [
     "Policy",
     "Prediction",
     "Provenance",
+    "ReasonerConfig",
     "ReasonerError",
     "RouteDecision",
     "RowError",

@@ -340,7 +340,7 @@ def test_a_data_folder_without_posts_is_refused(tmp_path):
 
 
 def test_evidence_rows_stay_together():
-    from hybrid_mmsa.training.gated import Evidence
+    from hybrid_mmsa.training.strategies import Evidence
 
     numbers = np.arange(12, dtype=np.float32).reshape(4, 3)
     taken = Evidence(numbers, numbers + 1, numbers + 2, numbers + 3, np.arange(4)).take(np.array([2, 0]))

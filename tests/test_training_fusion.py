@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter
-from hybrid_mmsa.training.fusion import FusionConfig, train_fusion
+from hybrid_mmsa.cli import run
+from hybrid_mmsa.training.fusion import FusionConfig, refit_router, train_fusion
 from hybrid_mmsa.types import LABELS, TASKS
 
 POSTS = 220
@@ -74,15 +75,34 @@ def test_the_fitted_folder_answers(fitted, drawn):
 
 def test_what_was_fitted_says_on_what_and_what_it_reached(fitted):
     adapter, out = fitted
-    facts = Adapter.load(out).router.fitted_on
+    router = Adapter.load(out).router
+    facts = router.fitted_on
     # No post has a sarcasm label here, so that no threshold for it can be proved.
     assert adapter.router.thresholds.sarcasm == math.inf
-    budget = FusionConfig().budget + FusionConfig().conflict_budget
-    assert 0 <= facts["deferral_rate"] <= budget + 1e-9
-    assert 0 <= facts["error_rate"] <= 1
+    assert 1 - facts["coverage"]["value"] <= FusionConfig().router.budget + 1e-4
+    for name in ("coverage", "error_rate", "error_rate_kept"):
+        assert 0 <= facts[name]["low"] <= facts[name]["value"] <= facts[name]["high"] <= 1
     assert facts["encoder_hash"] == adapter.encoder_hash
-    assert adapter.made_with["n_train"] > POSTS / 2
+    assert facts["p_error"].startswith(("plain confidence", "all signals"))
+    assert {"all signals", "without novelty", "sarcasm alone"} <= {row["signals"] for row in facts["ablation"]}
+    assert len(router.sample) == facts["posts"]
+    assert len(router.sample.order_score) == adapter.made_with["n_train"] > POSTS / 2
     json.dumps(adapter.router.to_dict(), allow_nan=False)
+
+
+def test_the_router_alone_is_fitted_anew_to_the_same_thresholds(fitted, drawn):
+    adapter, out = fitted
+    encoder = Analyzer.from_pretrained(out).encoder
+    again = refit_router(drawn / "data", (drawn / "text", drawn / "image"), encoder, adapter)
+    assert again.router.to_dict() == adapter.router.to_dict()
+    assert again.head is adapter.head
+    runs = ["--text-runs", str(drawn / "text"), "--image-runs", str(drawn / "image")]
+    assert run(["train", "router", str(out), "--data", str(drawn / "data"), *runs]) == 0
+    assert Adapter.load(out).hash == Analyzer.from_pretrained(out).adapters["mine"].hash
+    assert Adapter.load(out).router.to_dict() == adapter.router.to_dict()
+    assert run(["train", "router", str(out), "--data", str(drawn / "data"), *runs, "--set", "router.budget=0.5"]) == 0
+    assert Adapter.load(out).router.fitted_on["budget"] == 0.5
+    adapter.save(out)
 
 
 def test_each_task_is_calibrated_and_one_without_labels_left_as_it_is(fitted):

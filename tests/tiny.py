@@ -17,9 +17,9 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.calibration import Calibration
 from hybrid_mmsa.encoders.compact import CompactEncoder, CompactManifest
-from hybrid_mmsa.fusion import FusionHead
-from hybrid_mmsa.fusion.head import FUSION_SHAPES, IMAGE_HEADS, TEXT_HEADS
-from hybrid_mmsa.routing import SIGNALS, ErrorModel, Router, Thresholds
+from hybrid_mmsa.fusion import STRATEGIES, FusionHead
+from hybrid_mmsa.fusion.head import IMAGE_HEADS, TEXT_HEADS
+from hybrid_mmsa.routing import SIGNALS, CalibrationSample, ErrorModel, Router, Thresholds
 from hybrid_mmsa.types import TASKS
 
 MAX_TOKENS = 32
@@ -138,12 +138,13 @@ def write_manifest(folder):
     (folder / "compact.json").write_text(json.dumps(asdict(manifest)), encoding="utf-8")
 
 
-def fusion_arrays(text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH, seed=3):
+def fusion_arrays(text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH, seed=3, strategy="gated"):
     """Drawn arrays of a fusion head whose opinions differ from post to post."""
     rng = np.random.default_rng(seed)
-    arrays = {name: 0.3 * rng.normal(size=shape) for name, shape in FUSION_SHAPES.items()}
-    arrays["fusion.text"][:, 3:] += np.eye(3)
-    arrays["fusion.image"][:, 3:] += np.eye(3)
+    arrays = {name: 0.3 * rng.normal(size=shape) for name, shape in STRATEGIES[strategy].shapes.items()}
+    if strategy == "gated":
+        arrays["fusion.text"][:, 3:] += np.eye(3)
+        arrays["fusion.image"][:, 3:] += np.eye(3)
     for side, width, heads in (("text", text_width, TEXT_HEADS), ("image", image_width, IMAGE_HEADS)):
         for task, classes in heads.items():
             arrays[f"{side}.{task}.weight"] = rng.normal(size=(classes, width)) / width**0.5
@@ -152,11 +153,28 @@ def fusion_arrays(text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH, seed=3):
 
 
 def router(**thresholds):
-    """A router whose P(error) grows with every signal."""
-    model = ErrorModel()
-    model.weights_ = np.linspace(0.5, 1.5, len(SIGNALS))
-    model.bias_ = -2.0
-    return Router(model, Thresholds(**{"p_error": 0.5, "sarcasm": 0.9, "conflict": 0.8, **thresholds}), {"posts": 0})
+    """A router whose P(error) grows with every signal, calibrated on drawn scores."""
+    model = ErrorModel([name for name in SIGNALS if name not in ("doubt", "novelty")])
+    model.weights_ = np.linspace(0.5, 1.5, len(model.signals))
+    model.bias_ = -2.5
+    limits = Thresholds(**{"p_error": 0.5, "sarcasm": 0.9, "conflict": 0.8, **thresholds})
+    return Router(model, limits, {"posts": 0}, sample=calibration_sample(), set_threshold=0.2)
+
+
+def calibration_sample(n=200, seed=5):
+    """Scores of drawn posts that are wrong as often as their P(error) says."""
+    rng = np.random.default_rng(seed)
+    p_error, before = rng.uniform(0.01, 0.6, n), rng.uniform(0.01, 0.6, 5 * n)
+    return CalibrationSample(
+        p_error=p_error,
+        sarcasm=np.where(np.arange(n) % 3 == 1, np.nan, rng.beta(1, 4, n)),
+        conflict=np.where(np.arange(n) % 3 == 0, np.nan, rng.beta(1, 4, n)),
+        novel=np.full(n, np.nan),
+        label=rng.integers(0, 3, n),
+        wrong=rng.random(n) < p_error,
+        order_score=np.log(before / (1 - before)),
+        order_wrong=rng.random(5 * n) < before,
+    )
 
 
 def adapter(encoder="compact:towers", encoder_hash="0" * 64, name="tiny", *, seed=3):

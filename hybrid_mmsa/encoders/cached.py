@@ -16,7 +16,7 @@ from PIL.Image import Image
 from ..types import Features, Sample
 from .base import Encoder
 
-__all__ = ["CachedEncoder"]
+__all__ = ["CachedEncoder", "post_key"]
 
 
 class CachedEncoder:
@@ -40,7 +40,7 @@ class CachedEncoder:
         """Features of read posts, in their order; see `Encoder.encode`."""
         if not samples:
             return self.encoder.encode(samples)
-        keys = [_key(sample) for sample in samples]
+        keys = [post_key(sample) for sample in samples]
         with self._lock:
             rows = {key: self._rows[key] for key in keys if key in self._rows}
             for key in rows:
@@ -62,7 +62,7 @@ class CachedEncoder:
                 self._rows.popitem(last=False)
 
 
-def _key(sample: Sample) -> bytes:
+def post_key(sample: Sample) -> bytes:
     """SHA-256 of all an encoder reads of a read post: words, target, pixels."""
     digest = hashlib.sha256()
     for part in (sample.text, sample.target):

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .head import FusionHead
 from .numeric import log_softmax, sigmoid, softmax
+from .strategies import STRATEGIES, Strategy
 
-__all__ = ["FusionHead", "log_softmax", "sigmoid", "softmax"]
+__all__ = ["STRATEGIES", "FusionHead", "Strategy", "log_softmax", "sigmoid", "softmax"]

@@ -1,4 +1,7 @@
-"""Making the towers, the head and what is fitted on them. Needs the extra `train`; imports no torch by itself."""
+"""Making the towers, the head and what is fitted on them. Imports no torch by itself.
+
+Towers need the extra `train`; heads on frozen features need `tune` alone.
+"""
 
 from __future__ import annotations
 

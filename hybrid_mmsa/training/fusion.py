@@ -1,6 +1,6 @@
 """`train fusion`: trained towers → an encoder folder and an adapter folder that `Analyzer.from_pretrained` loads.
 
-The gated head, its temperature and P(error) are fitted on out-of-fold predictions for the training posts; the other
+The fused head, its temperature and P(error) are fitted on out-of-fold predictions for the training posts; the other
 temperatures on dev splits that choose nothing; the thresholds on a fixed half of dev. Test splits are not read.
 """
 
@@ -10,9 +10,10 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,39 +29,29 @@ from ..encoders.compact import WEIGHTS
 from ..fusion import FusionHead
 from ..fusion.head import IMAGE_HEADS, TEXT_HEADS
 from ..inputs import read_sample
-from ..routing import (
-    ErrorModel,
-    Router,
-    Thresholds,
-    conflict,
-    signal_matrix,
-    threshold_at_precision,
-    threshold_for_budget,
-)
+from ..routing import ErrorModel, Router, Thresholds
 from ..types import LABELS, TASKS, Features, FloatArray, IntArray, Task, TaskArrays
 from .export import export_compact
-from .gated import Evidence, GatedConfig, fit_gated
 from .image_tower import load_tower
+from .router_posts import gold_labels, train_router
+from .routing import RouterConfig
 from .rows import MVSA_SPLIT, OWN_POSTS, TextRow, fold_of, general_rows, post_records, text_key
+from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy
 from .text_tower import TextTower, start_folder
 
-__all__ = ["FusionConfig", "fit_adapter", "half", "train_fusion"]
+__all__ = ["FusionConfig", "fit_adapter", "held_out_evidence", "refit_router", "train_fusion"]
 
 CROSS_FITS = 5
 TOWERS = "towers"
+SIDES: Mapping[Task, str] = MappingProxyType({"text_sentiment": "text_label", "image_sentiment": "image_label"})
 
 
 @dataclass(frozen=True, slots=True)
 class FusionConfig:
     """How the head, calibration and router are fitted."""
 
-    gated: GatedConfig = field(default_factory=GatedConfig)
-    budget: float = 0.2
-    """Share of posts that low confidence may defer."""
-    sarcasm_precision: float = 0.8
-    """Share of posts above the sarcasm threshold that are sarcastic."""
-    conflict_budget: float = 0.1
-    """Share of posts that conflict may defer: those whose words and picture differ most."""
+    joining: JoiningConfig = field(default_factory=JoiningConfig)
+    router: RouterConfig = field(default_factory=RouterConfig)
 
 
 def train_fusion(
@@ -151,19 +142,17 @@ def fit_adapter(
     records = {r.sample.id or "": r for r in post_records(data)}
     seen = _OutOfFold.load(text_runs, image_runs)
     posts = [records[i] for i in seen.ids]
-    evidence = seen.evidence(_gold(posts, "label"))
+    evidence = seen.evidence(gold_labels(posts, "label"))
     linear = _linear_heads(text_runs / "final", image_runs / "final")
-    head = FusionHead({**linear, **fit_gated(evidence, config.gated)})
-    held_out = _cross_fitted(posts, evidence, linear, config.gated)
+    head = FusionHead({**linear, **fit_strategy(evidence, config.joining)}, config.joining.strategy)
+    # Equal texts share a fold, so that none is judged by a head fitted to its twin.
+    held_out = cross_fit(evidence, _folds(posts), config.joining)
     _, dev = general_rows(data)
     calibration = _calibrate(seen, posts, held_out, head, encoder, dev)
     posteriors = calibration.probabilities(_task_logits(seen, held_out))
-    wrong = posteriors["sentiment"].argmax(1) != evidence.labels
-    error_model = ErrorModel().fit(signal_matrix(posteriors), wrong)
-    judged = [r for r in records.values() if r.split == "dev" and half(r.sample.id or "")]
-    sarcasm_rows = [r for corpus in ("mmsd2", "tweeteval_irony") for r in dev.get(corpus, ()) if half(r.text)]
-    draft = Adapter(name, encoder.name, encoder.hash, head, calibration, Router(error_model, Thresholds(1, 1, 1)))
-    router = _fit_thresholds(draft, encoder, judged, sarcasm_rows, config)
+    draft = _draft(name, encoder, head, calibration)
+    held = [r for r in records.values() if r.split == "dev"]
+    router = train_router(draft, encoder, (posts, posteriors), held, dev, config.router)
     made_with = {
         "package": __version__,
         "python": platform.python_version(),
@@ -176,13 +165,41 @@ def fit_adapter(
     return Adapter(name, encoder.name, encoder.hash, head, calibration, router, made_with)
 
 
-def half(key: str) -> bool:
-    """Whether a dev post belongs to the fixed half that thresholds are fitted on and that chooses nothing else."""
-    return fold_of(f"half/{key}", 2) == 0
+def held_out_evidence(data: Path, text_runs: Path, image_runs: Path) -> tuple[Evidence, IntArray]:
+    """What trained towers say of training posts they had not seen, and the folds `[n]` to judge a fused head by."""
+    records = {r.sample.id or "": r for r in post_records(data)}
+    seen = _OutOfFold.load(text_runs, image_runs)
+    posts = [records[i] for i in seen.ids]
+    return seen.evidence(gold_labels(posts, "label")), _folds(posts)
 
 
-def _gold(posts: Sequence[Record], name: str) -> IntArray:
-    return np.array([LABELS.index(getattr(p.sample, name)) for p in posts], dtype=np.int64)
+def refit_router(
+    data: Path, towers: tuple[Path, Path], encoder: Encoder, adapter: Adapter, config: FusionConfig | None = None
+) -> Adapter:
+    """The same model with its router fitted anew; head and calibration stay as they are.
+
+    Args:
+        data: Folder holding the corpora.
+        towers: The run folders the model was made from.
+        encoder: The adapter's encoder.
+        adapter: The model.
+        config: The recipe; its strategy is the model's own.
+    """
+    config = config or FusionConfig()
+    joining = replace(config.joining, strategy=adapter.head.strategy)
+    records = {r.sample.id or "": r for r in post_records(data)}
+    seen = _OutOfFold.load(*towers)
+    posts = [records[i] for i in seen.ids]
+    held_out = cross_fit(seen.evidence(gold_labels(posts, "label")), _folds(posts), joining)
+    posteriors = adapter.calibration.probabilities(_task_logits(seen, held_out))
+    _, dev = general_rows(data)
+    held = [r for r in records.values() if r.split == "dev"]
+    return replace(adapter, router=train_router(adapter, encoder, (posts, posteriors), held, dev, config.router))
+
+
+def _draft(name: str, encoder: Encoder, head: FusionHead, calibration: Calibration) -> Adapter:
+    """A model that answers and routes nothing yet."""
+    return Adapter(name, encoder.name, encoder.hash, head, calibration, Router(ErrorModel(), Thresholds(1, 1, 1)))
 
 
 def _linear_heads(text: Path, image: Path) -> dict[str, FloatArray]:
@@ -195,24 +212,8 @@ def _linear_heads(text: Path, image: Path) -> dict[str, FloatArray]:
     return arrays
 
 
-def _cross_fitted(
-    posts: Sequence[Record], evidence: Evidence, linear: dict[str, FloatArray], config: GatedConfig
-) -> dict[Task, FloatArray]:
-    """Fused and one-sided logits of each post by a gated head that was fitted without it (and without equal texts)."""
-    folds = np.array([fold_of(f"fusion/{text_key(p.sample.text or '')}", CROSS_FITS) for p in posts])
-    out: dict[Task, FloatArray] = {
-        task: np.zeros((len(posts), len(LABELS)), np.float32) for task in ("sentiment", "text_alone", "image_alone")
-    }
-    for k in range(CROSS_FITS):
-        held = np.flatnonzero(folds == k)
-        head = FusionHead({**linear, **fit_gated(evidence.take(np.flatnonzero(folds != k)), config)})
-        part = evidence.take(held)
-        text, image = (part.text, part.text_joint), (part.image, part.image_joint)
-        yes, no = np.ones(len(held), bool), np.zeros(len(held), bool)
-        out["sentiment"][held] = head.fuse(text, image, yes, yes)
-        out["text_alone"][held] = head.fuse(text, image, yes, no)
-        out["image_alone"][held] = head.fuse(text, image, no, yes)
-    return out
+def _folds(posts: Sequence[Record]) -> IntArray:
+    return np.array([fold_of(f"fusion/{text_key(p.sample.text or '')}", CROSS_FITS) for p in posts], dtype=np.int64)
 
 
 def _task_logits(seen: _OutOfFold, held_out: dict[Task, FloatArray]) -> TaskArrays:
@@ -236,11 +237,12 @@ def _calibrate(
     dev: dict[str, list[TextRow]],
 ) -> Calibration:
     """A temperature per task, each on posts its logits were not trained on."""
-    joint = _gold(posts, "label")
+    joint = gold_labels(posts, "label")
     logits: dict[Task, list[NDArray[Any]]] = {task: [values] for task, values in held_out.items()}
     gold: dict[Task, list[NDArray[Any]]] = {task: [joint] for task in held_out}
     logits |= {"text_sentiment": [seen.text["sentiment"]], "image_sentiment": [seen.image["sentiment"]]}
-    gold |= {"text_sentiment": [_gold(posts, "text_label")], "image_sentiment": [_gold(posts, "image_label")]}
+    for task, side in SIDES.items():
+        gold[task] = [gold_labels(posts, side)]
     tasks: tuple[tuple[Task, str, tuple[str, ...]], ...] = (
         ("text_sentiment", "sentiment", ("semeval2017",)),
         ("target_sentiment", "target", ("twitter2015", "twitter2017")),
@@ -261,39 +263,3 @@ def _calibrate(
 def _read(encoder: Encoder, rows: Sequence[TextRow]) -> Features:
     """Features of the words; these rows are judged on tasks that read no picture."""
     return encoder.encode([read_sample(replace(r.sample, image=None)) for r in rows])
-
-
-def _fit_thresholds(
-    draft: Adapter, encoder: Encoder, posts: Sequence[Record], sarcasm: Sequence[TextRow], config: FusionConfig
-) -> Router:
-    """The router with its thresholds, and what they reach on the posts they were fitted on."""
-    posteriors = draft.posteriors(encoder.encode([read_sample(p.sample) for p in posts]))
-    p_error = draft.router.error_model.predict_proba(signal_matrix(posteriors))
-    differ = _gold(posts, "text_label") != _gold(posts, "image_label")
-    distance = conflict(posteriors)
-    mocking = draft.posteriors(_read(encoder, sarcasm))["sarcasm"][:, 1]
-    is_sarcastic = np.array([r.labels["sarcasm"] for r in sarcasm], dtype=bool)
-    thresholds = Thresholds(
-        p_error=threshold_for_budget(p_error, config.budget),
-        sarcasm=threshold_at_precision(mocking, is_sarcastic, config.sarcasm_precision),
-        conflict=threshold_for_budget(distance, config.conflict_budget),
-    )
-    router = Router(draft.router.error_model, thresholds)
-    deferred = np.array([d.decision == "defer" for d in router.decide(posteriors)])
-    wrong = posteriors["sentiment"].argmax(1) != _gold(posts, "label")
-    facts = {
-        "p_error": "logistic on signals, out-of-fold training predictions",
-        "thresholds": "a fixed half of the posts' dev part; sarcasm: half of MMSD2.0's and TweetEval irony's dev part",
-        "posts": len(posts),
-        "deferral_rate": _share(deferred),
-        "error_rate": _share(wrong),
-        "error_rate_kept": _share(wrong[~deferred]),
-        "error_rate_deferred": _share(wrong[deferred]),
-        "conflict_precision": _share(differ[distance > thresholds.conflict]),
-        "encoder_hash": encoder.hash,
-    }
-    return Router(router.error_model, thresholds, facts)
-
-
-def _share(found: NDArray[Any]) -> float | None:
-    return float(found.mean()) if len(found) else None

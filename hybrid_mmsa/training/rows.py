@@ -20,6 +20,7 @@ from ..types import EMOTIONS, LABELS, RowError, Sample
 __all__ = [
     "CORPUS_FOLDERS",
     "MVSA_SPLIT",
+    "OWN_POSTS",
     "TextRow",
     "fold_of",
     "general_rows",
