@@ -70,3 +70,11 @@ def tiny_model(tmp_path_factory):
     from tiny import build
 
     return build(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def trained_vlm(tmp_path_factory):
+    """The folder of a small LLaVA that was trained to judge drawn posts, see `tiny_vlm`."""
+    from tiny_vlm import trained_vlm
+
+    return trained_vlm(tmp_path_factory.mktemp("vlm"))

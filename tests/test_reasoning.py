@@ -24,8 +24,25 @@ def row(id_):
 
 def test_verdicts_come_back_by_post(tmp_path):
     reasoner = RecordedReasoner.load(written(tmp_path, row("a"), row("b")))
-    assert reasoner.id == "verdicts"
+    assert reasoner.id == "vlm"
     assert reasoner.reason([Sample(text="x", id="b"), Sample(text="y", id="a")]) == [SURE, SURE]
+
+
+def test_verdicts_of_several_models_are_named_after_their_file(tmp_path):
+    other = {**row("b"), "reasoner": "another"}
+    assert RecordedReasoner.load(written(tmp_path, row("a"), other)).id == "verdicts"
+
+
+def test_what_batch_wrote_is_read_and_posts_that_were_kept_are_passed_over(tmp_path):
+    def answer(id_, verdict):
+        return {"schema_version": "1.0", "id": id_, "verdict": verdict}
+
+    reasoner = RecordedReasoner.load(
+        written(tmp_path, answer("a", SURE.model_dump(mode="json")), answer("b", None), answer("c", None))
+    )
+    assert reasoner.verdicts == {"a": SURE}
+    with pytest.raises(InputError, match=r"holds no verdict: answer posts with a reasoner first"):
+        RecordedReasoner.load(written(tmp_path, answer("a", None)))
 
 
 @pytest.mark.parametrize("post", [Sample(text="x", id="z"), Sample(text="x")])

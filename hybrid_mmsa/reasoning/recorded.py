@@ -28,10 +28,14 @@ class RecordedReasoner:
 
     @classmethod
     def load(cls, path: Path) -> RecordedReasoner:
-        """Read JSON lines, each the fields of a `Verdict` and the post's `id`; the file's stem names the reasoner.
+        """Read JSON lines: what `hybrid-mmsa batch --reasoner` wrote, or a `Verdict`'s fields and the post's `id` each.
+
+        The reasoner is named as its verdicts name it, or after the file where they name several. Answers without a
+        verdict (posts that were kept) are passed over.
 
         Raises:
-            InputError: The file cannot be read, or a line holds no verdict, no id, or an id that stood before.
+            InputError: The file cannot be read or holds no verdict, or a line is neither, has no id, or one that stood
+                before.
         """
         verdicts: dict[str, Verdict] = {}
         try:
@@ -43,8 +47,12 @@ class RecordedReasoner:
                 id_, verdict = _verdict(line, f"{path}, line {number}")
                 if id_ in verdicts:
                     raise InputError(f"{path}, line {number}: a second verdict on post {id_!r}", field="reasoner")
-                verdicts[id_] = verdict
-        return cls(verdicts, path.stem)
+                if verdict is not None:
+                    verdicts[id_] = verdict
+        if not verdicts:
+            raise InputError(f"{path} holds no verdict: answer posts with a reasoner first", field="reasoner")
+        names = {verdict.reasoner for verdict in verdicts.values()}
+        return cls(verdicts, names.pop() if len(names) == 1 else path.stem)
 
     def reason(
         self, samples: Sequence[Sample], lora: LoraRef | None = None, *, rationale: bool = False
@@ -60,11 +68,13 @@ class RecordedReasoner:
         return [self.verdicts[sample.id or ""] for sample in samples]
 
 
-def _verdict(line: str, place: str) -> tuple[str, Verdict]:
+def _verdict(line: str, place: str) -> tuple[str, Verdict | None]:
+    """The post's id and the verdict on it; an answer of `batch` may hold none."""
     try:
         values = json.loads(line)
         id_ = values.pop("id")
-        return str(id_), Verdict.model_validate(values)
+        verdict = values["verdict"] if "schema_version" in values else values
+        return str(id_), None if verdict is None else Verdict.model_validate(verdict)
     except (AttributeError, KeyError, TypeError, ValidationError, ValueError) as error:
         cause = "it has no id" if isinstance(error, KeyError) else str(error).replace("\n", " ")
         raise InputError(f"{place} holds no verdict: {cause}", field="reasoner") from error

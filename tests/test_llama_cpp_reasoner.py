@@ -1,0 +1,206 @@
+"""The llama.cpp reasoner runs the trained LLaVA as transformers does, with adapters, in turns, within its limits."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from drawn_posts import draw_posts
+from gguf_vlm import local, written
+from tiny_lora import EVERYWHERE, write_lora
+from tiny_vlm import untrained_vlm
+
+from hybrid_mmsa.errors import ArtefactError, InputError, ReasonerError
+from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
+from hybrid_mmsa.reasoning.chat_text import ChatText
+from hybrid_mmsa.training.gguf_lora import write_gguf_lora
+from hybrid_mmsa.types import LABELS, LoraRef
+
+POSTS = [post.sample for post in draw_posts(60, 11)]
+MARK = "<__picture__>"
+
+
+def numbers(verdicts):
+    return np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts])
+
+
+def adapter(vlm, folder, **options):
+    """A LoRA as PEFT and as llama.cpp read it, in one folder."""
+    write_lora(vlm, folder, **options)
+    write_gguf_lora(folder, vlm, folder / "lora.gguf", "float32")
+    return LoraRef(name=folder.name, path=folder)
+
+
+@pytest.fixture(scope="module")
+def files(trained_vlm, tmp_path_factory):
+    return written(trained_vlm, tmp_path_factory.mktemp("gguf"))
+
+
+@pytest.fixture(scope="module")
+def reasoner(files):
+    opened = open_reasoner(local(files))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def adapters(trained_vlm, tmp_path_factory):
+    root = tmp_path_factory.mktemp("adapters")
+    return [adapter(trained_vlm, root / f"number{seed}", seed=seed, strength=0.4) for seed in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def in_torch(trained_vlm):
+    return open_reasoner(ReasonerConfig(backend="transformers", model=str(trained_vlm), device="cpu", batch_size=32))
+
+
+def test_labels_agree_with_transformers(reasoner, in_torch):
+    found, wanted = numbers(reasoner.reason(POSTS)), numbers(in_torch.reason(POSTS))
+    assert np.mean(found.argmax(axis=1) == wanted.argmax(axis=1)) >= 0.95
+    without_picture = [n for n, post in enumerate(POSTS) if post.image is None]
+    assert without_picture
+    # The reader of pictures is another program; what reads words is the same arithmetic, up to 16-bit keys and values.
+    np.testing.assert_allclose(found[without_picture], wanted[without_picture], atol=0.01)
+
+
+def test_a_rationale_is_read_and_changes_no_label(reasoner):
+    plain, reasoned = reasoner.reason(POSTS[:8]), reasoner.reason(POSTS[:8], rationale=True)
+    np.testing.assert_array_equal(numbers(plain), numbers(reasoned))
+    for verdict in reasoned:
+        assert verdict.rationale
+        assert 0 <= verdict.sarcasm <= 1
+        assert verdict.timings.keys() == {"prefill", "decode"}
+    assert all(v.rationale is None and v.sarcasm is None and v.cues == () for v in plain)
+
+
+def test_a_kept_opening_changes_no_answer(reasoner):
+    together = numbers(reasoner.reason(POSTS[:6]))
+    backwards = numbers(reasoner.reason(POSTS[:6][::-1]))[::-1]
+    np.testing.assert_allclose(together, backwards, atol=1e-4)
+
+
+def test_random_weights_write_what_parses(tmp_path):
+    files = written(untrained_vlm(tmp_path / "vlm"), tmp_path / "gguf")
+    reasoner = open_reasoner(local(files, max_rationale_tokens=40))
+    verdicts = reasoner.reason(POSTS[:6], rationale=True)
+    reasoner.close()
+    assert {verdict.label for verdict in verdicts} <= set(LABELS)
+
+
+def test_an_adapter_answers_as_it_does_in_torch(reasoner, in_torch, adapters):
+    before = numbers(reasoner.reason(POSTS[:12]))
+    found, wanted = (numbers(each.reason(POSTS[:12], adapters[0])) for each in (reasoner, in_torch))
+    assert np.abs(found - before).max() > 0.1
+    np.testing.assert_allclose(found, wanted, atol=0.1)
+    np.testing.assert_array_equal(numbers(reasoner.reason(POSTS[:12])), before)
+
+
+def test_threads_and_adapters_do_not_mix(reasoner, adapters):
+    asked = [(post, lora) for post in POSTS[:5] for lora in (None, *adapters)]
+    alone = [numbers(reasoner.reason([post], lora)) for post, lora in asked]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda each: numbers(reasoner.reason([each[0]], each[1])), asked * 2))
+    np.testing.assert_allclose(together, alone * 2, atol=1e-4)
+
+
+def test_an_adapter_that_does_nothing_is_refused(reasoner, trained_vlm, tmp_path):
+    untrained = adapter(trained_vlm, tmp_path / "untrained", strength=0)
+    with pytest.raises(ArtefactError, match="changes nothing"):
+        reasoner.load(untrained)
+    assert reasoner.reason(POSTS[:1])[0].adapter is None
+
+
+def test_an_adapter_must_be_a_gguf_file_of_this_model(reasoner, trained_vlm, tmp_path):
+    write_lora(trained_vlm, tmp_path / "peft")
+    with pytest.raises(ArtefactError, match="holds 0 GGUF files"):
+        reasoner.reason(POSTS[:1], LoraRef(name="peft", path=tmp_path / "peft"))
+    (tmp_path / "noise.gguf").write_bytes(b"GGUF and then nothing")
+    with pytest.raises(ArtefactError, match="is no LoRA of this model"):
+        reasoner.reason(POSTS[:1], LoraRef(name="noise", path=tmp_path / "noise.gguf"))
+
+
+def test_a_lora_outside_of_the_language_model_is_not_written(trained_vlm, tmp_path):
+    write_lora(trained_vlm, tmp_path / "eyes", targets=EVERYWHERE)
+    with pytest.raises(ArtefactError, match="language model's layers alone"):
+        write_gguf_lora(tmp_path / "eyes", trained_vlm, tmp_path / "eyes.gguf")
+
+
+def test_what_takes_too_long_is_stopped_and_the_next_post_answered(reasoner):
+    hasty = reasoner.config.model_copy(update={"timeout": 1e-4})
+    patient, reasoner.config = reasoner.config, hasty
+    try:
+        with pytest.raises(ReasonerError, match="out of time"):
+            reasoner.reason(POSTS[:1])
+    finally:
+        reasoner.config = patient
+    assert reasoner.reason(POSTS[:1])[0].label in LABELS
+
+
+def test_a_post_that_does_not_fit_is_said(files):
+    reasoner = open_reasoner(local(files, context=128))
+    with pytest.raises(ReasonerError, match="raise `context`"):
+        reasoner.reason(POSTS[:1])
+    reasoner.close()
+
+
+def test_nothing_is_printed(files, capfd):
+    reasoner = open_reasoner(local(files))
+    reasoner.reason(POSTS[:2], rationale=True)
+    reasoner.close()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_files_must_be_what_they_are_named_for(files, tmp_path):
+    with pytest.raises(InputError, match="needs `mmproj`"):
+        open_reasoner(local(files, mmproj=None))
+    with pytest.raises(ArtefactError, match="is no GGUF file"):
+        open_reasoner(local(files, model=str(tmp_path / "nowhere.gguf")))
+    with pytest.raises(ArtefactError, match="no picture side"):
+        open_reasoner(local(files, mmproj=files / "model.gguf"))
+
+
+def chat(template):
+    return ChatText(template, bos="<s>", eos="</s>", marker=MARK)
+
+
+SYSTEM = {"role": "system", "content": [{"type": "text", "text": "Judge."}]}
+USER = {"role": "user", "content": [{"type": "image", "image": "the picture"}, {"type": "text", "text": "Well?"}]}
+
+
+@pytest.mark.parametrize(
+    ("template", "wanted"),
+    [
+        (
+            "{% for m in messages %}{% for p in m.content %}{% if p.type == 'image' %}<img>\n{% else %}{{ p.text }} "
+            "{% endif %}{% endfor %}{% endfor %}A:",
+            f"Judge. {MARK}\nWell? A:",
+        ),
+        (
+            "{% for m in messages %}{% for p in m.content %}{{ p.text }}|{% endfor %}{% endfor %}",
+            f"Judge.|{MARK}|Well?|",
+        ),
+        (
+            "{% for m in messages %}{{ m.role + ': ' + m.content }}; {% endfor %}",
+            f"system: Judge.; user: {MARK}\nWell?; ",
+        ),
+        (
+            "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}"
+            "{{ m.content + '' }}{% endfor %}",
+            f"Judge.\n\n\n{MARK}\nWell?",
+        ),
+    ],
+    ids=["its own token", "parts of words", "strings", "no system"],
+)
+def test_a_chat_is_written_as_the_template_takes_it(template, wanted):
+    assert chat(template)([SYSTEM, USER]) == (wanted, ["the picture"])
+
+
+def test_a_template_that_drops_words_is_refused():
+    with pytest.raises(ArtefactError, match="cannot be used: it drops words"):
+        chat("{% for m in messages %}{{ m.role }}{% endfor %}")
+
+
+def test_a_picture_too_many_is_an_error():
+    asked = chat("{% for m in messages %}{% for p in m.content %}{{ p.text or '<img>' }} {% endfor %}{% endfor %}")
+    told = {"role": "user", "content": [{"type": "text", "text": "an <img> of words"}]}
+    with pytest.raises(ReasonerError, match="shows 1 pictures of 0"):
+        asked([SYSTEM, told])
