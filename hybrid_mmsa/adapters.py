@@ -112,6 +112,19 @@ class Adapter:
                 f"this is {name} {found[:12]}…; fit it again with `hybrid-mmsa train fusion`"
             )
 
+    def router_fits(self) -> bool:
+        """Whether the router was fitted with this adapter's encoder; one that does not say so is taken to be."""
+        return bool(self.router.fitted_on.get("encoder_hash", self.encoder_hash) == self.encoder_hash)
+
+    def check_router(self) -> None:
+        """Raise `ArtefactError` unless the router was fitted with this adapter's encoder."""
+        if not self.router_fits():
+            raise ArtefactError(
+                f"adapter {self.name!r} has encoder {self.encoder_hash[:12]}…, its router was fitted with "
+                f"{self.router.fitted_on['encoder_hash'][:12]}…: P(error) and thresholds mean nothing here; "
+                "fit the router again with `hybrid-mmsa route fit POSTS --model FOLDER`"
+            )
+
     def save(self, folder: Path) -> None:
         """Write the folder; existing files of the same names are replaced."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +184,7 @@ class Adapter:
                 encoder_hash=manifest["encoder_hash"],
                 head=FusionHead(load_file(folder / HEAD), manifest.get("strategy", "gated")),
                 calibration=Calibration(_read_json(folder / CALIBRATION)["temperatures"]),
-                router=_router(folder, manifest["encoder_hash"]),
+                router=_router(folder),
                 hash=_sha256_of(described),
                 **own,
             )
@@ -237,16 +250,9 @@ def _check_parts(folder: Path, described: Mapping[str, str]) -> None:
         raise ArtefactError(f"{folder} is no adapter: it needs {', '.join(FITTED)}, or {LORA}/, or both")
 
 
-def _router(folder: Path, encoder_hash: str) -> Router:
+def _router(folder: Path) -> Router:
     arrays = load_file(folder / ROUTER_ARRAYS) if (folder / ROUTER_ARRAYS).is_file() else {}
-    router = Router.from_dict(_read_json(folder / ROUTER), arrays)
-    fitted_to = router.fitted_on.get("encoder_hash", encoder_hash)
-    if fitted_to != encoder_hash:
-        raise ArtefactError(
-            f"{folder / ROUTER} was fitted with encoder {fitted_to[:12]}…, this adapter has {encoder_hash[:12]}…: "
-            "its P(error) and thresholds mean nothing here; fit it again with `hybrid-mmsa route fit POSTS`"
-        )
-    return router
+    return Router.from_dict(_read_json(folder / ROUTER), arrays)
 
 
 def _pooling(folder: Path) -> Pooling | None:

@@ -84,6 +84,8 @@ class Pooling:
             raise ArtefactError(f"pooling: {error!r} in its file") from error
         if len(bias) != len(LABELS) or not all(map(math.isfinite, (a, b, *bias))) or min(a, b) < 0:
             raise ArtefactError("pooling: the weights must be finite, not below 0, and the bias one number per label")
+        if not isinstance(rest["reasoner"], str) or not gain_from >= 0:
+            raise ArtefactError("pooling: it must name its reasoner, and `gain_from` must be a number of 0 or more")
         return cls(**rest, fast_weight=a, verdict_weight=b, bias=(bias[0], bias[1], bias[2]), gain_from=gain_from)
 
 

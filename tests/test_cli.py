@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +18,9 @@ from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.demo import PICTURES, SAMPLES
 from hybrid_mmsa.cli.models import card_opening
-from hybrid_mmsa.cli.show import PostTable
+from hybrid_mmsa.cli.show import AnswerPanel, PostTable
 from hybrid_mmsa.data import read_posts
+from hybrid_mmsa.explain import place
 from hybrid_mmsa.types import Analysis, Verdict
 
 COMMANDS = [
@@ -184,6 +186,35 @@ def test_the_panel_tells_the_answer_and_its_reasons(capsys, analyzer):
 
 
 @pytest.mark.usefixtures("wide")
+def test_the_panel_shows_the_evidence_where_it_was_asked_for(capsys, analyzer):
+    text, picture = "Proud of the whole team, terrified of tomorrow", str(SAMPLES / "rocket.jpg")
+    assert run(["analyze", text, "--image", picture, "--explain", "full"]) == 0
+    out = capsys.readouterr().out
+    found = analyzer.analyze(text, picture, explain="full").explanation
+    rows = out[out.index(f"What hiding a part takes from P({found.label})") :]
+    strongest = max(found.words, key=lambda word: abs(word.effect))
+    assert re.search(rf'text +"{strongest.word}" +\{strongest.effect:+.2f} +█+', rows)
+    assert re.search(rf"picture +{place(found.regions[0])} +\{found.regions[0].effect:+.2f}", rows)
+    assert rows.count("without") == len(found.changes) > 0
+    assert run(["analyze", text, "--image", picture]) == 0
+    assert "What hiding" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [40, 60, 90])
+def test_no_evidence_is_lost_in_any_terminal(analyzer, width):
+    answer = analyzer.analyze("Oh great, another #WonderfullyEndlessSummerHoliday 🙄", explain="full")
+    console = Console(file=io.StringIO(), width=width)
+    console.print(AnswerPanel(answer))
+    out = console.file.getvalue()
+    assert max(map(cell_len, out.splitlines())) <= width
+    rows = out[out.index("What hiding") :]
+    for word in answer.explanation.words:
+        if abs(word.effect) >= 0.005:
+            assert word.word[:5] in rows
+            assert f"{word.effect:+.2f}" in rows
+
+
+@pytest.mark.usefixtures("wide")
 def test_demo_shows_every_post(capsys, analyzer):
     assert run(["demo"]) == 0
     out = capsys.readouterr().out
@@ -284,7 +315,7 @@ def test_a_reasoner_is_named_on_the_command_line(tmp_path, capsys):
     asked = ["--reasoner", str(tmp_path / "known.jsonl"), "--mode", "deep"]
     assert run(["batch", str(tmp_path / "posts.jsonl"), "-o", str(out), *asked]) == 0
     answer = Analysis.model_validate_json(out.read_text(encoding="utf-8"))
-    assert (answer.verdict, answer.rationale, answer.route.answered_by) == (known, "It was late.", "known")
+    assert (answer.verdict, answer.rationale, answer.route.answered_by) == (known, "It was late.", "vlm")
     capsys.readouterr()
     assert run(["analyze", "What a day", *asked, "--json"]) == 0
     alone = Analysis.model_validate_json(capsys.readouterr().out)

@@ -327,3 +327,19 @@ def test_a_queue_holds_what_a_person_should_see_the_worst_first(tiny_model, tmp_
     assert queue.read_text() == ""
     assert run(["batch", str(posts), "-o", str(out), "--queue", str(out)]) == 2
     assert "different files" in capsys.readouterr().err
+
+
+def test_a_policy_says_which_posts_are_for_review(tiny_model, tmp_path, capsys):
+    posts, out = tmp_path / "posts.jsonl", tmp_path / "out.jsonl"
+    posts.write_text(
+        "\n".join(json.dumps({"text": f"{word} train"}) for word in ("so", "sad", "sun")), encoding="utf-8"
+    )
+    command = ["batch", str(posts), "-o", str(out), "--model", str(tiny_model)]
+    for policy, reviewed in (("always", 3), ("never", 0), ("threshold:0", 3), ("budget:1", 3), ("budget:0", 0)):
+        assert run([*command, "--policy", policy]) == 0
+        assert sum(a.needs_review for a in answers(out)) == reviewed
+    for policy in ("budget:2", "budget", "never:0.3", "risk:nan", "risk:0", "threshold:", "sometimes", ""):
+        assert run([*command, "--policy", policy]) == 2
+        told = capsys.readouterr().err.strip().splitlines()[-1]
+        assert repr(policy) in told
+        assert "possible are" in told

@@ -160,6 +160,16 @@ def test_simulated_strategies_agree_at_the_ends_and_the_oracle_is_above_all():
     assert "&lt;b&gt;" in cascade_page(rows, "<b>", "ms")
 
 
+def test_a_refit_takes_the_pooling_along_that_was_measured_by_the_old_p_error(posts, model, capsys):
+    file = posts.with_name("seer.jsonl")
+    assert run(["route", "fit", str(posts), "--verdicts", str(file), "--model", str(model)]) == 0
+    assert Adapter.load(model).pooling is not None
+    capsys.readouterr()
+    assert run(["route", "fit", str(posts), "--model", str(model)]) == 0
+    assert "fit it again with --verdicts" in capsys.readouterr().err
+    assert Adapter.load(model).pooling is None
+
+
 def test_check_tells_shifted_posts_from_posts_of_the_same_kind(posts, model, tmp_path, capsys):
     assert run(["route", "fit", str(posts), "--model", str(model)]) == 0
     assert run(["route", "check", str(posts), "--model", str(model)]) == 0
@@ -168,6 +178,44 @@ def test_check_tells_shifted_posts_from_posts_of_the_same_kind(posts, model, tmp
     other.write_text("\n".join(json.dumps({"text": "march madness " * k}) for k in range(1, 80)))
     assert run(["route", "check", str(other), "--model", str(model), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["stale"] is True
+
+
+def test_check_counts_the_rows_it_cannot_use_and_wants_enough_of_the_others(posts, model, tmp_path, capsys):
+    rows = [json.dumps({**json.loads(row), "image": None}) for row in posts.read_text().splitlines()]
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text("\n".join([*rows[:80], '{"id": "lost", "text": "so sad", "image": "none.jpg"}']))
+    assert run(["route", "check", str(mixed), "--model", str(model)]) == 1
+    assert "line 81" in capsys.readouterr().err
+    mixed.write_text("\n".join(rows[:5]))
+    assert run(["route", "check", str(mixed), "--model", str(model)]) == 2
+    assert "takes 50 posts" in capsys.readouterr().err
+
+
+def test_a_picture_that_cannot_be_read_is_named_by_its_post(posts, model, tmp_path, capsys):
+    file = tmp_path / "posts.jsonl"
+    file.write_text('{"id": "lost", "text": "so sad", "image": "none.jpg", "label": "negative"}')
+    assert run(["route", "simulate", str(file), "--accuracy", "0.8", "--model", str(model)]) == 2
+    assert "post lost: image" in capsys.readouterr().err
+
+
+def test_outputs_that_cannot_be_written_are_told_before_the_work(posts, model, tmp_path, capsys):
+    simulated = ["route", "simulate", str(posts), "--accuracy", "0.8", "--model", str(model)]
+    assert run([*simulated, "-o", str(tmp_path / "none" / "plan.html")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert run(["route", "fit", str(posts), "--model", str(model), "-o", str(posts)]) == 2
+    assert "a folder is wanted" in capsys.readouterr().err
+
+
+def test_own_posts_of_which_hardly_any_is_wrong_fit_no_router(model, tmp_path, capsys):
+    words = [" ".join(np.random.default_rng(i).choice(tiny.WORDS, 6)) for i in range(160)]
+    answers = Analyzer.from_pretrained(model).stream([{"text": text} for text in words])
+    labels = [a.sentiment.label for a in answers]
+    labels[0] = next(label for label in LABELS if label != labels[0])
+    file = tmp_path / "right.jsonl"
+    rows = [{"text": text, "label": label} for text, label in zip(words, labels, strict=True)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert run(["route", "fit", str(file), "--model", str(model)]) == 2
+    assert "as many that it has wrong" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [["fit"], ["simulate", "--accuracy", "0.5"], ["check"]])
@@ -183,7 +231,7 @@ def test_bad_files_are_told_in_one_line(command, model, tmp_path, capsys):
     assert all(line.startswith("error: ") for line in lines)
 
 
-def test_a_router_of_another_encoder_is_refused_with_the_command_that_fits_it_again(model):
+def test_a_router_of_another_encoder_is_refused_with_the_command_that_fits_it_again(posts, model):
     loaded = Adapter.load(model)
     values = loaded.router.to_dict()
     values["fitted_on"] = {"encoder_hash": "f" * 64}
@@ -191,3 +239,6 @@ def test_a_router_of_another_encoder_is_refused_with_the_command_that_fits_it_ag
     dataclasses.replace(loaded, router=strange).save(model)
     with pytest.raises(ArtefactError, match=r"fffffffffff.*hybrid-mmsa route fit"):
         Analyzer.from_pretrained(model)
+    assert run(["route", "simulate", str(posts), "--accuracy", "0.8", "--model", str(model)]) == 2
+    assert run(["route", "fit", str(posts), "--model", str(model)]) == 0, "the command that it names does fit it again"
+    Analyzer.from_pretrained(model)

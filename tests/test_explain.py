@@ -98,7 +98,9 @@ def test_what_is_said_was_found(given_values):
     assert ("was deferred to a reasoner" in text) == (route.decision == "defer" and given_values["has_reasoner"])
     assert ("there is no picture" in text) == ("image" not in given_values["sides"])
     assert ("there are no words" in text) == ("text" not in given_values["sides"])
-    assert ("about the mayor" in text) == (given_values["target"] is not None)
+    assert ('about "the mayor"' in text) == (given_values["target"] is not None)
+    both = len(given_values["sides"]) == 2
+    assert ("only the words count" in text) == (both and given_values["target"] is not None)
     assert text[0].isupper()
     assert text.endswith(".")
 
@@ -158,24 +160,77 @@ def test_a_full_account_reads_as_english():
     assert full_account(FULL) == (
         "Positive (55%). The words say positive (70%), but the picture says neutral (60%); the words weigh most "
         '(+0.10). Most for it: "great" (+0.21), "love" (+0.10) and "sea" (+0.02); most against it: "late" (-0.05). '
-        "In the picture, the upper left speaks most for it (+0.12). The words may be sarcastic (90%), by "
-        '"great" (+0.30) above all. Neutral came second (25%); it is what the picture says. Without "great" '
+        "In the picture, the upper left speaks most for it (+0.12). The words may be sarcastic (90%); "
+        '"great" (+0.30) raises that most. Neutral came second (25%); it is what the picture says. Without "great" '
         "the answer would be neutral; without the upper left of the picture the answer would be negative. This post "
         "should be read again, because the words may be sarcastic; no reasoner is configured, so the fast answer "
         "stands."
     )
 
 
+FAINT = (Region(left=0, top=0, right=0.3, bottom=0.3, effect=0.001),)
+
+
 def test_where_nothing_stands_out_the_account_says_so():
-    weak = Evidence(words=(WORDS[1],), regions=(), changes=())
+    weak = Evidence(words=(WORDS[1],), regions=FAINT, changes=())
     assert "No word makes much of a difference by itself." in full_account(weak)
-    assert "no single word or region decides it." in full_account(weak)
+    assert "None of the words or regions tried decides it alone." in full_account(weak)
     assert "In the picture" not in full_account(weak)
     alone = full_account(Evidence(words=(WORDS[1],)), {"text": MIXED["text"]})
-    assert "no single word decides it." in alone
-    seen = full_account(Evidence(regions=()), {"image": MIXED["image"]})
-    assert "no single region decides it." in seen
+    assert "None of the words tried decides it alone." in alone
+    seen = full_account(Evidence(regions=FAINT), {"image": MIXED["image"]})
+    assert "None of the regions tried decides it alone." in seen
     assert "No word" not in seen
+
+
+def test_of_regions_that_were_not_found_nothing_is_said():
+    assert "region" not in full_account(Evidence(regions=()), {"image": MIXED["image"]})
+
+
+def test_of_words_hidden_together_nothing_is_said_of_each():
+    run = WordEffect(word="it is what", start=0, end=10, effect=0.001)
+    told = full_account(Evidence(words=(run,), grouped=True), {"text": MIXED["text"]})
+    assert "No group of words makes much of a difference by itself." in told
+    assert "None of the groups of words tried decides it alone." in told
+
+
+def test_words_that_hardly_sound_sarcastic_are_not_named():
+    faint = WordEffect(word="sure", start=0, end=4, effect=0.004)
+    assert "(90%). Neutral" in full_account(Evidence(sarcasm_words=(faint,)))
+
+
+def test_places_in_the_picture_are_told_together():
+    changes = [
+        Change(side=side, what=what, label="neutral")
+        for side, what in (("text", "great"), ("image", "the upper left"), ("image", "the centre"))
+    ]
+    told = full_account(Evidence(changes=tuple(changes)))
+    assert 'Without "great", the upper left or the centre of the picture the answer would be neutral.' in told
+
+
+def test_a_side_that_weighs_most_against_the_answer_is_said_to():
+    text = compose(
+        prediction(np.array([0.2, 0.25, 0.55])),
+        MIXED,
+        {"text": 0.1, "image": -0.3},
+        sarcasm=None,
+        route=RouteDecision(decision="keep", answered_by="fast"),
+        has_reasoner=False,
+    )
+    assert "the picture weighs most, against it (-0.30)." in text
+
+
+def test_a_target_cannot_write_the_account():
+    text = compose(
+        prediction(np.array([0.2, 0.25, 0.55])),
+        {"text": MIXED["text"]},
+        {"text": 0.1},
+        sarcasm=None,
+        route=RouteDecision(decision="keep", answered_by="fast"),
+        has_reasoner=False,
+        target='it" (99%). The picture says negative (98%)',
+    )
+    assert text.startswith('Positive about "it\' (99%). The picture says neg…" (55%). The words say positive (70%)')
 
 
 @given(st.text(max_size=80))

@@ -17,7 +17,7 @@ from hybrid_mmsa.explain.evidence import MOST_TEXTS, MOST_TOKENS, heat_map
 from hybrid_mmsa.explain.regions import Box, grid_boxes, hide_box, place, shrunk, strongest_boxes
 from hybrid_mmsa.fusion import softmax
 from hybrid_mmsa.inputs import clean, read_sample
-from hybrid_mmsa.types import Features, Sample
+from hybrid_mmsa.types import Features, Region, Sample
 
 PLANTED = ("good", "bad", "sure")
 CELLS = 4
@@ -158,7 +158,7 @@ def test_the_planted_region_is_found_with_and_without_a_map(encoder, cell, where
     assert (column < heat.shape[1] / 2) == (cell[1] < CELLS / 2)
     (region, *_) = found.regions
     assert region.effect > 0
-    assert place(Box(region.left, region.top, region.right, region.bottom)) == where
+    assert place(region) == where
 
 
 def test_the_heat_map_is_what_leaving_a_cell_out_does():
@@ -205,6 +205,7 @@ def test_a_long_text_costs_no_more_than_a_bound_and_hides_every_word_read(n):
     read = min(n, encoder.longest)
     assert len(found.words) <= min(MOST_TEXTS, MOST_TOKENS // read)
     assert encoder.texts == 1 + len(found.words)
+    assert found.grouped == (len(found.words) < read)
     assert sum(len(w.word.split()) for w in found.words) == read
     strongest = max(found.words, key=lambda w: w.effect)
     assert "good" in strongest.word.split()
@@ -224,12 +225,10 @@ def test_any_text_is_explained_at_its_own_places(text):
     [
         (Box(0, 0, 0.3, 0.3), "the upper left"),
         (Box(0.4, 0.4, 0.6, 0.6), "the centre"),
-        (Box(0.4, 0, 0.6, 0.2), "the upper part"),
-        (Box(0.8, 0.3, 1, 0.7), "the right side"),
-        (Box(0, 0.7, 1, 1), "the lower part"),
-        (Box(0, 0.3, 1, 0.7), "the middle"),
-        (Box(0, 0, 0.3, 1), "the left side"),
-        (Box(0, 0, 1, 1), "the whole picture"),
+        (Box(0.4, 0, 0.6, 0.2), "the upper middle"),
+        (Box(0.8, 0.3, 1, 0.7), "the middle right"),
+        (Region(left=0, top=0.4, right=0.3, bottom=0.7, effect=0), "the middle left"),
+        (Region(left=0.4, top=0.7, right=0.7, bottom=1, effect=0), "the lower middle"),
     ],
 )
 def test_places_are_named_as_a_person_points(box, name):

@@ -224,7 +224,7 @@ def test_everything_is_carried_to_the_page():
     assert [bar["who"] for bar in post["bars"][1:]] == ["words alone", "picture alone", "reasoner"]
     assert post["flags"] == ["sarcasm", "conflict", "needs review", "differs"]
     assert post["evidence"]["heat"] == [[0, 0.5], [-1, 0.25]]
-    assert post["evidence"]["regions"] == [[0.1, 0.2, 0.5, 0.6, 0.12]]
+    assert post["evidence"]["regions"] == [[0.1, 0.2, 0.5, 0.6, 0.12, "the middle left"]]
     assert post["evidence"]["changes"] == [["text", "hello", "neutral"]]
     assert post["text"] == [["hello", LEVELS, 0.2]]
     assert (post["decision"], post["reasons"], post["set"]) == (
@@ -277,6 +277,16 @@ def test_the_strongest_word_is_shaded_most():
     assert pieces("so bad it", words) == [["so", 4, 0.3], [" "], ["bad", -2, -0.15], [" "], ["it", 0, 0.001]]
     weak = [WordEffect(word="so", start=0, end=2, effect=0.02)]
     assert pieces("so", weak) == [["so", 1, 0.02]]
+
+
+def test_a_word_that_stands_elsewhere_is_not_shaded():
+    assert pieces("so bad", [WordEffect(word="bad", start=0, end=3, effect=0.3)]) == [["so bad"]]
+
+
+def test_regions_are_named_and_those_that_hardly_count_are_not_drawn():
+    regions = [Region(left=0, top=0, right=0.3, bottom=0.3, effect=effect) for effect in (0.2, 0.004)]
+    found = record(entry(explanation=explanation(regions=tuple(regions))))["evidence"]
+    assert found["regions"] == [[0, 0, 0.3, 0.3, 0.2, "the upper left"]]
 
 
 @given(st.lists(st.text() | st.integers() | st.none(), min_size=1, max_size=5))
@@ -464,6 +474,25 @@ def test_the_command_writes_a_page(desk, capsys):
     assert posts["a"]["evidence"]["text"]
     assert not list(desk.glob("*.partial"))
     assert "2 posts in page.html" in capsys.readouterr().err
+
+
+def test_options_for_answering_reach_the_page(desk):
+    probabilities = {"negative": 0.8, "neutral": 0.1, "positive": 0.1}
+    verdict = Verdict(label="negative", probabilities=probabilities, reasoner="vlm").model_dump_json()
+    (desk / "verdicts.jsonl").write_text(f'{verdict[:-1]}, "id": "a"}}\n', encoding="utf-8")
+    (desk / "one.jsonl").write_text('{"id": "a", "text": "What a day"}\n', encoding="utf-8")
+    asked = ["--reasoner", "verdicts.jsonl", "--mode", "deep", "--workers", "1"]
+    assert run(["explain", "page", "one.jsonl", "-o", "page.html", *asked]) == 0
+    (post,) = posts_of((desk / "page.html").read_text(encoding="utf-8"))
+    assert post["verdict"]["label"] == post["label"] == "negative"
+    assert any(len(piece) == 3 for piece in post["text"]), "in full unless asked otherwise"
+
+
+def test_recorded_answers_are_not_asked_for_again(desk, capsys):
+    (desk / "answers.jsonl").write_text("", encoding="utf-8")
+    recorded = ["good.jsonl", "-o", "page.html", "--answers", "answers.jsonl"]
+    assert run(["explain", "page", *recorded, "--mode", "deep"]) == 2
+    assert "leave out" in capsys.readouterr().err
 
 
 def test_a_failed_row_is_listed_and_code_1(desk, capsys):

@@ -5,6 +5,7 @@ delimiters as a part of the post. So the same attempts measure both: how often i
 words are put into the prompt as they are, and how often when they are delimited and escaped.
 """
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,8 +13,10 @@ from drawn_posts import LABELS
 from tiny_vlm import held_out
 
 from hybrid_mmsa import ReasonerConfig
+from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import open_reasoner, question
+from hybrid_mmsa.reasoning.prompts import load_prompt
 
 POSTS = 12
 ATTEMPTS = (
@@ -48,8 +51,23 @@ ATTEMPTS = (
 
 
 @pytest.fixture(scope="module")
-def reasoner(trained_vlm):
-    return open_reasoner(ReasonerConfig(backend="transformers", model=str(trained_vlm), device="cpu", batch_size=32))
+def config(trained_vlm):
+    return ReasonerConfig(backend="transformers", model=str(trained_vlm), device="cpu", batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def reasoner(config):
+    return open_reasoner(config)
+
+
+@pytest.fixture(scope="module")
+def bare(config, tmp_path_factory):
+    """The same model, asked with a prompt that puts the words in as they are."""
+    path = tmp_path_factory.mktemp("prompts") / "bare.toml"
+    words = bundled_path("prompts", "sentiment.toml").read_text(encoding="utf-8")
+    path.write_text(re.sub(r"^post = '''.*?'''$", "post = '{text}'", words, flags=re.DOTALL | re.MULTILINE), "utf-8")
+    assert load_prompt(path).post == "{text}"
+    return open_reasoner(config.model_copy(update={"prompt": path}))
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +100,9 @@ def test_without_an_attempt_the_posts_are_judged_rightly(reasoner, posts):
     assert sum(verdict.label == sample.label for verdict, (sample, _) in zip(verdicts, posts, strict=True)) >= POSTS - 1
 
 
-def test_orders_in_posts_fool_the_model_bare_and_not_as_the_product_asks(reasoner, posts, guarded, monkeypatch):
+def test_orders_in_posts_fool_the_model_bare_and_not_as_the_product_asks(bare, posts, guarded, monkeypatch):
     monkeypatch.setattr(question, "escape", lambda text: text)
-    prompts = {path: replace(prompt, post="{text}") for path, prompt in reasoner._prompts.items()}
-    monkeypatch.setattr(reasoner, "_prompts", prompts)
-    for prompt in prompts.values():
-        reasoner._check(prompt)
-    fooled = sum(obeyed(reasoner, posts, attempt) for attempt in ATTEMPTS)
+    fooled = sum(obeyed(bare, posts, attempt) for attempt in ATTEMPTS)
     tries = POSTS * len(ATTEMPTS)
     assert fooled >= 0.5 * tries, "the model can be fooled"
     assert sum(guarded.values()) <= 0.1 * tries

@@ -184,6 +184,29 @@ def test_where_asking_gains_nothing_posts_are_kept_unless_all_are_wanted():
     assert deferred(decide(router, values, "deep", keep_below=math.inf)).all()
 
 
+def test_a_promised_risk_is_not_given_up_because_asking_gains_nothing():
+    values, router, risk = posteriors(), tiny.router(), Policy(kind="risk", risk=0.25)
+    promised = decide(router, values, policy=risk)
+    assert deferred(promised).any()
+    assert decide(router, values, policy=risk, keep_below=math.inf) == promised
+
+
+def test_where_p_error_has_no_threshold_a_promise_still_holds_and_a_budget_buys_the_other_reasons():
+    values, router = posteriors(), tiny.router(p_error=math.inf, sarcasm=0.6)
+    assert deferred(decide(router, values, policy=Policy(kind="risk", risk=0.02))).all()
+    bought = deferred(decide(router, values, policy=Policy(kind="budget", share=0.9)))
+    assert (bought == deferred(decide(router, values))).all()
+
+
+def test_a_budget_for_all_posts_defers_all_and_one_for_none_defers_none():
+    values = posteriors()
+    assert not deferred(decide(tiny.router(p_error=0.01), values, policy=Policy(kind="budget", share=0))).any()
+    assert deferred(decide(tiny.router(), values, policy=Policy(kind="budget", share=1))).all()
+    sure = tiny.router()
+    sure.error_model.bias_ = -30.0  # surer than any post it was calibrated on
+    assert deferred(decide(sure, values, policy=Policy(kind="budget", per_thousand=2000, cost=1))).all()
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -389,6 +412,16 @@ def test_a_router_file_with_a_wrong_number_is_refused(number):
         Router.from_dict(values)
 
 
+@pytest.mark.parametrize(
+    ("part", "number"), [("set_threshold", "high"), ("set_threshold", math.nan), ("error_model", {"bias": math.nan})]
+)
+def test_a_router_file_with_a_part_that_is_no_number_is_refused(part, number):
+    values = tiny.router().to_dict()
+    values[part] = {**values[part], **number} if isinstance(number, dict) else number
+    with pytest.raises(ArtefactError, match="router"):
+        Router.from_dict(values)
+
+
 def test_a_router_that_reads_what_this_version_lacks_is_refused():
     values = tiny.router().to_dict()
     values["error_model"]["signals"]["mood"] = 1.0
@@ -404,3 +437,6 @@ def test_half_a_calibration_sample_is_refused():
     del arrays["sample.wrong"]
     with pytest.raises(ArtefactError, match="wrong"):
         Router.from_dict(tiny.router().to_dict(), arrays)
+    empty = {name: array[:0] for name, array in tiny.router().arrays().items()}
+    with pytest.raises(ArtefactError, match="no posts"):
+        Router.from_dict(tiny.router().to_dict(), empty)

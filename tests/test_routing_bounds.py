@@ -26,7 +26,15 @@ DRAWS = 300
 def test_the_binomial_tail_is_exact():
     from scipy.stats import binom
 
-    for count, n, share in ((0, 10, 0.1), (3, 50, 0.1), (40, 200, 0.3), (200, 200, 0.5), (0, 0, 0.2)):
+    for count, n, share in (
+        (0, 10, 0.1),
+        (3, 50, 0.1),
+        (40, 200, 0.3),
+        (200, 200, 0.5),
+        (0, 0, 0.2),
+        (2, 9, 1),
+        (9, 9, 1),
+    ):
         expected = 1.0 if n == 0 else binom.cdf(count, n, share)
         assert at_most(count, n, share) == pytest.approx(expected, rel=1e-9)
 
@@ -93,6 +101,14 @@ def test_too_few_posts_give_all_labels_and_a_set_is_never_empty():
     assert prediction_set(np.array([0.1, 0.45, 0.45]), 0.3) == ("neutral", "positive")
 
 
+def test_the_post_that_sets_the_threshold_has_its_gold_label_in_its_set():
+    probabilities = np.random.default_rng(0).dirichlet([1, 1, 1], 19)
+    gold = probabilities.argmin(1)
+    threshold = conformal_threshold(probabilities, gold, 0.3)
+    inside = [LABELS[g] in prediction_set(p, threshold) for p, g in zip(probabilities, gold, strict=True)]
+    assert sum(inside) == 14, "ceil(20 · 0.7) of the 19"
+
+
 def test_kolmogorov_smirnov_is_scipys():
     from scipy.stats import ks_2samp
 
@@ -119,8 +135,8 @@ def test_posts_of_the_same_kind_show_no_shift_and_others_do():
     same, other = tiny.calibration_sample(seed=11), tiny.calibration_sample(seed=12)
     scores = {"low_confidence": same.p_error, "sarcasm": same.sarcasm, "conflict": same.conflict}
     assert min(shift.p_value for shift in shifts(sample, scores, same.label)) > 0.001
-    found = {
-        shift.what: shift.p_value for shift in shifts(sample, {"low_confidence": other.p_error + 0.3}, np.full(200, 2))
-    }
-    assert set(found) == {"P(error)", "labels given"}
+    moved = {"low_confidence": other.p_error + 0.3, "conflict": np.full(200, math.nan)}
+    found = {shift.what: shift.p_value for shift in shifts(sample, moved, np.full(200, 2))}
+    assert found.pop("P(sides opposed)") == 1, "there is nothing to compare"
+    assert set(found) == {"P(error)", "posts of one side", "labels given"}
     assert max(found.values()) < 1e-6

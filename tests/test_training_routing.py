@@ -5,8 +5,19 @@ import math
 import numpy as np
 import pytest
 
-from hybrid_mmsa.routing import CONFIDENCE, SIGNALS, Novelty, Policy, Router, prediction_set
+from hybrid_mmsa.routing import (
+    CONFIDENCE,
+    SIGNALS,
+    Novelty,
+    Policy,
+    Router,
+    Thresholds,
+    defer_scores,
+    prediction_set,
+    threshold_for_budget,
+)
 from hybrid_mmsa.training.routing import Judged, RouterConfig, fit_router
+from hybrid_mmsa.training.routing import _within as within
 from hybrid_mmsa.types import LABELS, Features
 
 CONFIG = RouterConfig(resamples=100)
@@ -81,6 +92,37 @@ def test_the_budget_counts_every_reason(sarcasm):
     fresh = posts(seed=9)
     share = np.mean([d.decision == "defer" for d in router.decide(fresh.probabilities, fresh.features)])
     assert share == pytest.approx(CONFIG.budget, abs=0.06)
+
+
+def test_own_posts_that_the_encoder_never_saw_speak_for_themselves():
+    learn, judge = posts(seed=0, sarcasm_misleads=0.8), posts(seed=2, sarcasm_misleads=0.8)
+    summary = Novelty(4).fit(learn.features)
+    router = fit_router(learn, None, judge, sarcasm=math.inf, novelty=summary, facts={}, config=CONFIG)
+    assert router.fitted_on["p_error"].startswith("all signals")
+    assert "held-out" not in router.fitted_on["p_error"]
+
+
+def test_thresholds_moved_for_a_budget_are_not_rounded_beyond_it():
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        n = random.integers(50, 300)
+        scores = {
+            "low_confidence": random.uniform(0.01, 0.7, n),
+            "sarcasm": random.beta(1, 4, n),
+            "conflict": random.beta(1, 4, n),
+        }
+        own = Thresholds(threshold_for_budget(scores["low_confidence"], 0.2), 0.5, 0.5)
+        assert (defer_scores(scores, within(own, scores, 0.2)) > 0).mean() <= 0.2
+
+
+def test_where_all_other_answers_are_right_novelty_is_judged_and_breaks_nothing():
+    summary = Novelty(4).fit(posts(seed=7).features)
+    learn, choose, judge = (posts(seed=seed, strangers_mislead=1.0) for seed in range(3))
+    calm = summary.score(choose.features) < np.quantile(summary.score(choose.features), 0.9)
+    right = choose.probabilities["sentiment"].argmax(1)
+    choose = Judged(choose.probabilities, choose.features, np.where(calm, right, (right + 1) % 3), choose.keys)
+    router = fit_router(learn, choose, judge, sarcasm=math.inf, novelty=summary, facts={}, config=CONFIG)
+    assert router.thresholds.novel < 1
 
 
 def test_novelty_is_a_reason_only_where_it_pays():

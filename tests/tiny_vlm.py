@@ -42,7 +42,7 @@ CHAT = (
 )
 TRAIN_POSTS, TRAIN_SEED = 3000, 1
 OBEDIENCE = 0.45
-STEPS, BATCH, RATE = 320, 32, 5e-3
+STEPS, BATCH, RATE = 320, 32, 3e-3
 # Which tokens of the answer a step learns, in turn: the label alone, up to sarcasm, the label again, all.
 PARTS = (slice(4, 5), slice(4, 26), slice(4, 5), slice(None))
 
@@ -109,8 +109,8 @@ def make_processor(tokenizer):
     )
 
 
-def make_model(tokenizer, width=64, layers=3, seed=0):
-    """A LLaVA of a third of a million parameters with random weights; the same at every call."""
+def make_model(tokenizer, width=128, layers=3, seed=0):
+    """A LLaVA of a million parameters with random weights; the same at every call."""
     torch.manual_seed(seed)
     vision = CLIPVisionConfig(
         hidden_size=64,

@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..types import Analysis, ExplainLevel, Mode, RowError, Sample
 from .console import Stopped, say
 from .journal import Done, Journal, beside
-from .options import Asked, asking
+from .options import Asked, asking, check_file
 from .progress import progress
 
 __all__ = ["answers", "batch"]
@@ -73,6 +73,7 @@ def batch(
     For example:
         hybrid-mmsa batch posts.jsonl -o answers.jsonl
         hybrid-mmsa batch posts.csv -o answers.jsonl --resume
+        hybrid-mmsa batch posts.csv -o answers.jsonl --policy budget:0.1 --queue review.jsonl
     """
     failures = _check_paths(posts, out, errors, queue)
     rows = read_posts(posts)
@@ -132,10 +133,7 @@ def _named(rows: Iterable[Row]) -> Iterator[Row]:
 def _check_paths(posts: Path, out: Path, errors: Path | None, queue: Path | None) -> Path:
     """Where the failures go, when all paths make sense."""
     for option, path in (("-o", out), ("--errors", errors), ("--queue", queue)):
-        if path is not None and path.exists() and not path.is_file():
-            raise InputError(f"{path} is a folder or a device; a file is wanted", field=option)
-        if path is not None and not path.parent.is_dir():
-            raise InputError(f"there is no folder {path.parent}", field=option)
+        check_file(path, option)
     failures = errors or beside(out)
     files = [path for path in (posts, out, failures, queue) if path is not None]
     if len({path.resolve() for path in files}) < len(files):

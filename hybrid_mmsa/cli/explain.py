@@ -10,20 +10,22 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import ValidationError
 
-from ..analyzer import Analyzer
 from ..data import read_posts
 from ..errors import InputError
 from ..explain.page import POSTS_SHOWN, Answering, Page, Row, entries, render_page
 from ..types import Analysis, RowError
 from .batch import LISTED, answers
 from .console import say
-from .options import Explain, ModeChoice, Model
+from .options import Asked, asking, check_file
 from .progress import progress
 
 __all__ = ["explain_app"]
 
 explain_app = typer.Typer(help="Why posts were judged as they were.", no_args_is_help=True)
 T = TypeVar("T")
+
+IN_FULL = Asked(explain="full")
+"""A page shows all evidence unless asked otherwise."""
 
 
 @explain_app.callback()
@@ -32,6 +34,7 @@ def _group() -> None:
 
 
 @explain_app.command("page")
+@asking
 def page(
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to show: .jsonl, .csv or .parquet.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page to write, .html.")],
@@ -39,9 +42,6 @@ def page(
         Path | None,
         typer.Option("--answers", metavar="FILE", help="What `batch` answered to these posts; nothing is asked again."),
     ] = None,
-    mode: ModeChoice = "auto",
-    explain: Explain = "full",
-    model: Model = "default",
     most: Annotated[
         int, typer.Option("--most", min=1, help="Posts to list, those most likely wrong first; all are counted.")
     ] = POSTS_SHOWN,
@@ -49,6 +49,7 @@ def page(
         int | None,
         typer.Option("--workers", min=1, help="Threads that answer posts side by side; one per core if not given."),
     ] = None,
+    asked: Asked = IN_FULL,
 ) -> None:
     """Write posts, their answers and the evidence as one page that opens offline.
 
@@ -62,8 +63,11 @@ def page(
         hybrid-mmsa explain page posts.csv -o page.html --answers answers.jsonl
     """
     _check_paths(out, posts, recorded)
+    if recorded is not None and asked != IN_FULL:
+        said = "these answers are shown as they are: leave out --mode, --model and all else about how to answer"
+        raise InputError(said, field="--answers")
     rows = read_posts(posts)
-    answering = _answered_by(recorded) if recorded is not None else _asked_of(model, workers, mode, explain)
+    answering = _answered_by(recorded) if recorded is not None else _asked_of(asked, workers)
     with progress("posts", lambda: sum(1 for _ in read_posts(posts))) as advance:
         made = render_page(_counting(entries(rows, answering), advance), f"{posts.name}: posts and answers", most)
     partial = out.with_name(f"{out.name}.partial")
@@ -72,9 +76,9 @@ def page(
     _sum_up(made, out)
 
 
-def _asked_of(model: str, workers: int | None, mode: ModeChoice, explain: Explain) -> Answering:
-    analyzer = Analyzer.from_pretrained(model)
-    return lambda rows: answers(analyzer, rows, workers or os.cpu_count() or 1, mode, explain)
+def _asked_of(asked: Asked, workers: int | None) -> Answering:
+    analyzer, adapter = asked.open()
+    return lambda rows: answers(analyzer, rows, workers or os.cpu_count() or 1, asked.mode, asked.explain, adapter)
 
 
 def _answered_by(file: Path) -> Answering:
@@ -116,10 +120,7 @@ def _counting(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
 
 
 def _check_paths(out: Path, *sources: Path | None) -> None:
-    if out.exists() and not out.is_file():
-        raise InputError(f"{out} is a folder or a device; a file is wanted", field="-o")
-    if not out.parent.is_dir():
-        raise InputError(f"there is no folder {out.parent}", field="-o")
+    check_file(out, "-o")
     if out.resolve() in {source.resolve() for source in sources if source is not None}:
         raise InputError("the page must not replace what it is made from", field="-o")
 

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from pydantic import ValidationError
 
 from ..analyzer import Analyzer
+from ..errors import InputError
+from ..routing import Policy
 from ..types import ExplainLevel, Mode
 
-__all__ = ["AsJson", "Asked", "Explain", "ModeChoice", "Model", "ReasonerChoice", "asking"]
+__all__ = ["AsJson", "Asked", "Explain", "ModeChoice", "Model", "ReasonerChoice", "asking", "check_file", "read_policy"]
 
 Model = Annotated[
     str,
@@ -42,7 +46,20 @@ ReasonerChoice = Annotated[
         " (.toml), or recorded verdicts (.jsonl, with the post's id).",
     ),
 ]
+PolicyChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="KIND[:NUMBER]",
+        help="Which posts are deferred: budget:0.2 (that share at most), risk:0.15 (so many that at most that share of"
+        " the others is wrong), threshold:0.3 (those with a higher P(error)), never, always, or fitted (the model's own"
+        " thresholds, the default).",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of text for people.")]
+
+POLICY_NUMBERS = {"budget": "share", "risk": "risk", "threshold": "p_error"}
+"""What the number of a policy is, by kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +71,51 @@ class Asked:
     model: Model = "default"
     adapter: AdapterChoice = None
     reasoner: ReasonerChoice = None
+    policy: PolicyChoice = None
 
     def open(self) -> tuple[Analyzer, str | None]:
         """The analyzer, and the name of the adapter to answer with where it is not the model's own."""
         more = () if self.adapter is None else (self.adapter,)
-        analyzer = Analyzer.from_pretrained(self.model, adapters=more, reasoner=self.reasoner)
+        policy = read_policy(self.policy)
+        analyzer = Analyzer.from_pretrained(self.model, adapters=more, reasoner=self.reasoner, policy=policy)
         return analyzer, [*analyzer.adapters][-1] if more else None
 
 
+def check_file(path: Path | None, option: str) -> None:
+    """Raise `InputError` if a file cannot be written there: said before the work and not after it."""
+    if path is not None and path.exists() and not path.is_file():
+        raise InputError(f"{path} is a folder or a device; a file is wanted", field=option)
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent}", field=option)
+
+
+def read_policy(words: str | None) -> Policy | None:
+    """The policy that `KIND` or `KIND:NUMBER` names.
+
+    Raises:
+        InputError: There is no such kind, or the number is missing, not wanted, or out of range.
+    """
+    if words is None:
+        return None
+    kind, colon, number = words.partition(":")
+    try:
+        return Policy.model_validate({"kind": kind} | ({POLICY_NUMBERS[kind]: number} if colon else {}))
+    except (KeyError, ValidationError) as error:
+        ways = ", ".join(f"{name}:NUMBER" for name in POLICY_NUMBERS)
+        raise InputError(
+            f"{words!r} is no policy; possible are {ways} (a NUMBER from 0 to 1), never, always and fitted",
+            field="--policy",
+        ) from error
+
+
 def asking(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes `asked: Asked` an option for each of its fields, behind its own."""
-    shared = {field.name: field.default for field in fields(Asked)}
+    """Give a command that takes `asked: Asked` an option for each of its fields, behind its own.
+
+    Where the command has a default for `asked`, the options have its values as theirs.
+    """
+    default = signature(command).parameters["asked"].default
+    values = default if isinstance(default, Asked) else Asked()
+    shared = {field.name: getattr(values, field.name) for field in fields(Asked)}
     hints = {**get_type_hints(command, include_extras=True), **get_type_hints(Asked, include_extras=True)}
 
     @wraps(command)

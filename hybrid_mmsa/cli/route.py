@@ -9,22 +9,23 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.table import Table
 
 from ..adapters import Adapter, resolve_adapter
-from ..data import Record, read_posts
+from ..data import Record
 from ..encoders import Encoder, open_encoder
 from ..errors import ArtefactError, InputError
 from ..evaluation.cascade import cascade_page, simulate
-from ..pooling import pool
+from ..pooling import Pooling
 from ..reasoning import RecordedReasoner
 from ..routing import shifts
-from ..training.own_posts import pool_on_posts, read_labelled, refit_on_posts
-from ..training.router_posts import encode_posts, judged
-from ..training.routing import Judged
-from ..types import LABELS, Sample, Verdict
+from ..training.own_posts import encode_rows, pool_on_posts, read_labelled, refit_on_posts
+from ..training.router_posts import judged
+from ..training.routing import LEAST_POSTS, Judged
+from ..types import LABELS, Verdict
 from .console import emit, page, say
-from .options import AsJson, Model
+from .options import AsJson, Model, check_file
 from .route_words import describe_router
 
 __all__ = ["route_app"]
@@ -64,7 +65,10 @@ def fit(
     records = read_labelled(posts)
     if verdicts is None:
         fitted = refit_on_posts(adapter, encoder, records)
+        if adapter.pooling is not None:
+            say("the pooling went with the P(error) it was measured by; fit it again with --verdicts")
     else:
+        adapter.check_router()
         fitted = pool_on_posts(adapter, encoder, records, RecordedReasoner.load(verdicts).verdicts)
     fitted.save(out)
     say(f"wrote {out}")
@@ -110,6 +114,8 @@ def simulate_(
     if (verdicts is None) == (accuracy is None):
         raise InputError("either --verdicts or --accuracy is wanted", field="--accuracy")
     _, adapter, encoder = _open(model)
+    adapter.check_router()
+    check_file(out, "--out")
     records = read_labelled(posts)
     known = None if verdicts is None else RecordedReasoner.load(verdicts).verdicts
     if known is not None:
@@ -117,7 +123,7 @@ def simulate_(
         if not records:
             raise InputError("none of the posts has a verdict: the ids do not meet", field="--verdicts")
     rows = judged(adapter, encoder, records)
-    slow = np.full(len(rows), accuracy) if known is None else _slow_right(adapter, rows, records, known)
+    slow = np.full(len(rows), accuracy) if known is None else _slow_right(adapter.pooling, rows, records, known)
     p = rows.probabilities["sentiment"]
     scores = {
         "confidence": -p.max(1),
@@ -143,41 +149,43 @@ def check(
     model: Model = "default",
     as_json: AsJson = False,
 ) -> None:
-    """Are these posts still like those the thresholds were fitted on? Exit code 1 where they are not.
+    """Are these posts still like those the thresholds were fitted on?
+
+    Exit code 1 where they are not, or where rows cannot be used; the others are compared.
 
     For example:
         hybrid-mmsa route check this-week.jsonl
     """
     _, adapter, encoder = _open(model)
-    if adapter.router.sample is None:
+    adapter.check_router()
+    before = adapter.router.sample
+    if before is None:
         raise ArtefactError(
             f"{adapter.name} keeps no scores to compare with; fit it again with `hybrid-mmsa route fit`"
         )
-    samples = [row for _, row in read_posts(posts) if isinstance(row, Sample)]
-    if not samples:
-        raise InputError(f"{posts.name} holds no post that can be read", field="file")
-    features = encode_posts(encoder, samples)
+    features, failed = encode_rows(encoder, posts)
+    if len(features) < LEAST_POSTS:
+        raise InputError(
+            f"it takes {LEAST_POSTS} posts to compare, found {len(features)} that can be used", field="file"
+        )
     probabilities = adapter.posteriors(features)
     labels = probabilities["sentiment"].argmax(1)
-    found = shifts(adapter.router.sample, adapter.router.scores(probabilities, features), labels)
+    found = shifts(before, adapter.router.scores(probabilities, features), labels)
     # One warning in a hundred checks, however many things are compared.
     stale = [shift for shift in found if shift.p_value < SHIFTED / len(found)]
     if as_json:
-        emit(json.dumps({"posts": len(samples), "stale": bool(stale), "shifts": [asdict(shift) for shift in found]}))
+        told = {"posts": len(features), "failed": len(failed), "stale": bool(stale)}
+        emit(json.dumps({**told, "shifts": [asdict(shift) for shift in found]}))
     else:
-        table = Table("compared", "largest difference", "p", title=f"{len(samples)} posts against {posts_of(adapter)}")
+        table = Table("compared", "largest difference", "p", title=f"{len(features)} posts, {len(before)} before")
         for shift in found:
             table.add_row(shift.what, f"{shift.distance:.2f}", f"{shift.p_value:.2g}")
         page().print(table)
         names = ", ".join(shift.what for shift in stale)
         say(f"shifted: {names}; label some of these posts and `route fit`" if stale else "no shift found")
-    raise typer.Exit(1 if stale else 0)
-
-
-def posts_of(adapter: Adapter) -> str:
-    """The posts a router was calibrated on, in words."""
-    sample = adapter.router.sample
-    return f"the {0 if sample is None else len(sample)} it was calibrated on"
+    if failed:
+        say(f"{len(failed)} rows could not be used, such as line {failed[0].line}: {failed[0].error}")
+    raise typer.Exit(1 if stale or failed else 0)
 
 
 def _open(model: str) -> tuple[Path, Adapter, Encoder]:
@@ -190,6 +198,8 @@ def _open(model: str) -> tuple[Path, Adapter, Encoder]:
 
 def _target(folder: Path, out: Path | None, adapter: Adapter, model: str) -> Path:
     """Where the fitted model goes: never into the package, and not away from towers of its own."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; a folder is wanted", field="--out")
     if out is None:
         if not Path(model).is_dir():
             raise InputError(f"{model!r} came with the package and stays as it is; name a folder", field="--out")
@@ -202,14 +212,15 @@ def _target(folder: Path, out: Path | None, adapter: Adapter, model: str) -> Pat
 
 
 def _slow_right(
-    adapter: Adapter, rows: Judged, records: list[Record], verdicts: dict[str, Verdict]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    pooling: Pooling | None, rows: Judged, records: list[Record], verdicts: dict[str, Verdict]
+) -> NDArray[np.bool_]:
     """Whether the answer after asking is right: pooled where a pooling fits the verdict, else the verdict's own."""
-    found = [verdicts[record.sample.id or ""] for record in records]
-    said = np.array([[v.probabilities[label] for label in LABELS] for v in found])
-    pooling = adapter.pooling
-    if pooling is not None and all(pooling.fits(v) for v in found):
-        weights = np.array([pooling.fast_weight, pooling.verdict_weight, *pooling.bias])
-        said = pool(rows.probabilities["sentiment"].astype(np.float64), said, weights)
-    right: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = (said.argmax(1) == rows.gold).astype(np.float64)
+    found = []
+    for record, fast in zip(records, rows.probabilities["sentiment"], strict=True):
+        verdict = verdicts[record.sample.id or ""]
+        if pooling is not None and pooling.fits(verdict):
+            found.append(int(pooling.probabilities(fast, verdict).argmax()))
+        else:
+            found.append(LABELS.index(verdict.label))
+    right: NDArray[np.bool_] = np.array(found) == rows.gold
     return right

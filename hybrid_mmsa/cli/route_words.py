@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from ..adapters import Adapter
 from ..pooling import Pooling
 from ..routing import Policy, Router
@@ -28,8 +26,7 @@ def describe_router(adapter: Adapter) -> Iterator[str]:
     router, facts = adapter.router, adapter.router.fitted_on
     yield f"{adapter.name}: a post is deferred when"
     for reason, top in router.thresholds.by_reason().items():
-        line = f"above {top:.3f}" if math.isfinite(top) else "off"
-        yield f"  {REASONS[reason]} is {line}  ({reason})" if math.isfinite(top) else f"  ({reason} is off)"
+        yield f"  {REASONS[reason]} is above {top:.3f}  ({reason})" if math.isfinite(top) else f"  ({reason} is off)"
     for name, words in (("data", "fitted on"), ("p_error", "P(error) is")):
         if name in facts:
             yield f"{words}: {facts[name]}"
@@ -42,10 +39,8 @@ def describe_router(adapter: Adapter) -> Iterator[str]:
     if router.sample is not None and len(router.sample):
         yield from _promises(router)
     if router.set_threshold is not None:
-        yield (
-            f"prediction sets hold labels of probability {router.set_threshold:.3f} or more, and so the right one of "
-            f"{1 - facts.get('alpha', 0.1):.0%} of posts"
-        )
+        promise = f", and so the right one of {1 - facts['alpha']:.0%} of posts" if "alpha" in facts else ""
+        yield f"prediction sets hold labels of probability {router.set_threshold:.3f} or more{promise}"
     yield from _ablation(facts)
     yield from _pooling(adapter.pooling)
 
@@ -82,7 +77,7 @@ def _pooling(pooling: Pooling | None) -> Iterator[str]:
             f"on all {facts['posts']} posts pooled answers are right {100 * d['value']:+.1f} points more often than "
             f"fast ones [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
         )
-    if np.isinf(pooling.gain_from):
+    if math.isinf(pooling.gain_from):
         yield "asking gains nothing that these posts could prove: in mode auto no post is deferred to this reasoner"
     else:
         share = facts.get("asking", {}).get("share", 1.0)

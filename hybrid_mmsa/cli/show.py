@@ -15,7 +15,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ..types import Analysis, Label, Prediction, Reason, Sample
+from ..explain import place, quote
+from ..types import Analysis, Explanation, Label, Prediction, Reason, Sample
 
 __all__ = ["COLOURS", "REASONS", "AnswerPanel", "PostTable", "bar"]
 
@@ -30,7 +31,12 @@ REASONS: Mapping[Reason, str] = MappingProxyType(
     }
 )
 EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
-PANEL_WIDTH, PANEL_BAR = 90, 30
+PANEL_WIDTH, PANEL_BAR, EFFECT_BAR = 90, 30, 20
+EVIDENCE_BESIDE = 48
+"""A panel of this width has no room for bars beside the evidence."""
+WORDS_SHOWN = 6
+LEAST_SHOWN = 0.005
+"""Effects below half a point of probability are not listed."""
 NARROWEST = 80
 
 
@@ -47,7 +53,7 @@ class AnswerPanel:
             facts.add_row(Text(name, style="dim"), value)
         parts: list[Text | Table] = [_bars(answer.sentiment, PANEL_BAR, options), Text(), facts]
         if answer.explanation is not None:
-            parts += [Text(), Text(answer.explanation.text)]
+            parts += [Text(), Text(answer.explanation.text), *_evidence(answer.explanation, options)]
         if answer.rationale is not None:
             parts += [Text(), Text(f"Written by {answer.route.answered_by}: {answer.rationale}")]
         if answer.warnings:
@@ -150,6 +156,34 @@ def _facts(answer: Analysis) -> Iterator[tuple[str, Text]]:
     if answer.emotion is not None:
         yield "emotion", Text(f"{answer.emotion.label} {answer.emotion.confidence:.0%}")
     yield "route", _route(answer, "; ")
+
+
+def _evidence(found: Explanation, options: ConsoleOptions) -> Iterator[Text | Table]:
+    """The strongest words and regions with their effects, and what would change the answer, where it was looked for."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(no_wrap=True)
+    effects = list(_effects(found))
+    width = min(max((options.max_width - EVIDENCE_BESIDE) // 2, 0), EFFECT_BAR)
+    top = max((abs(effect) for _, _, effect in effects), default=1.0)
+    for kind, what, effect in effects:
+        drawn = bar(abs(effect) / top, width, ascii_only=options.ascii_only)
+        table.add_row(kind, Text(what), f"{effect:+.2f}", Text(drawn, style="blue" if effect > 0 else "yellow"))
+    for change in found.changes or ():
+        what = quote(change.what) if change.side == "text" else change.what
+        table.add_row("without", Text(what), "", Text(change.label, style=COLOURS[change.label]))
+    if table.rows:
+        yield from (Text(), Text(f"What hiding a part takes from P({found.label}):", style="dim"), table)
+
+
+def _effects(found: Explanation) -> Iterator[tuple[str, str, float]]:
+    """Of what kind, what, and its effect; the strongest words come first."""
+    words = sorted(found.words or (), key=lambda word: -abs(word.effect))[:WORDS_SHOWN]
+    parts = [("text", quote(word.word), word.effect) for word in words]
+    parts += [("picture", place(region), region.effect) for region in found.regions or ()]
+    parts += [("P(sarcastic)", quote(word.word), word.effect) for word in found.sarcasm_words or ()]
+    yield from (part for part in parts if abs(part[2]) >= LEAST_SHOWN)
 
 
 def _route(answer: Analysis, separator: str = "\n") -> Text:

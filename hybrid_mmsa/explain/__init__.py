@@ -5,6 +5,7 @@ from __future__ import annotations
 from .compose import compose, quote
 from .evidence import Evidence, find_all, find_evidence
 from .probe import Opinions, Probe
+from .regions import place
 from .shares import modality_shares
 from .words import word_spans
 
@@ -16,6 +17,7 @@ __all__ = [
     "find_all",
     "find_evidence",
     "modality_shares",
+    "place",
     "quote",
     "word_spans",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..types import Label, Modality, Prediction, Reason, RouteDecision, WordEffect
 from .evidence import Evidence
-from .regions import Box, place
+from .regions import place
 
 __all__ = ["compose", "quote"]
 
@@ -19,6 +19,8 @@ _WHY: Mapping[Reason, str] = {
     "novel": "the post is unlike those the model learned from",
     "requested": "a deep answer was asked for",
 }
+_HIDDEN = {False: ("word", "words"), True: ("group of words", "groups of words")}
+"""What was hidden at a time, one and several of it; by whether neighbours went together."""
 WORTH_TELLING = 0.01
 """Effects on a probability below this are not put into words."""
 MOST_TOLD = 3
@@ -49,11 +51,11 @@ def compose(
         target: Whose sentiment was asked for, if anyone's.
         evidence: What hiding words and regions showed, where it was looked for.
     """
-    about = f" about {target}" if target else ""
+    about = f" about {quote(target)}" if target else ""
     # Where a reasoner speaks too, the reader must know whose answer this is.
     speaker = "The fast tier says " if has_reasoner and route.decision == "defer" else ""
     sentences = [_sentence(f"{speaker}{sentiment.label}{about} ({sentiment.confidence:.0%}).")]
-    sentences.append(_sides(sides, shares))
+    sentences.append(_sides(sides, shares, about_target=bool(target)))
     if evidence is not None:
         sentences += [*_words(evidence), *_regions(evidence)]
     if sarcasm is not None and "sarcasm" in route.reasons:
@@ -82,7 +84,7 @@ def quote(words: str) -> str:
     return f'"{shown}"'
 
 
-def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Modality, float]) -> str:
+def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Modality, float], *, about_target: bool) -> str:
     said = [
         f"{_NAMES[side]} say{'s' if side == 'image' else ''} {p.label} ({p.confidence:.0%})"
         for side, p in sides.items()
@@ -92,9 +94,16 @@ def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Modality, float
         return f"{_sentence(said[0])}; {only}."
     labels = {p.label for p in sides.values()}
     join = "and" if len(labels) == 1 else "but"
+    return f"{_sentence(said[0])}, {join} {said[1]}; {_weights(shares, about_target=about_target)}."
+
+
+def _weights(shares: Mapping[Modality, float], *, about_target: bool) -> str:
+    """Which of two sides moved the answer most."""
+    if about_target:
+        return f"only the words count here ({shares['text']:+.2f})"
     strongest = max(shares, key=lambda side: abs(shares[side]))
-    moved = f"{_NAMES[strongest]} weigh{'s' if strongest == 'image' else ''} most ({shares[strongest]:+.2f})"
-    return f"{_sentence(said[0])}, {join} {said[1]}; {moved}."
+    against = ", against it" if shares[strongest] < 0 else ""
+    return f"{_NAMES[strongest]} weigh{'s' if strongest == 'image' else ''} most{against} ({shares[strongest]:+.2f})"
 
 
 def _words(evidence: Evidence) -> list[str]:
@@ -106,7 +115,7 @@ def _words(evidence: Evidence) -> list[str]:
     clauses += [f"most against it: {_listed(opposed)}"] if opposed else []
     if clauses:
         return [_sentence(f"{'; '.join(clauses)}.")]
-    return ["No word makes much of a difference by itself."] if evidence.words else []
+    return [f"No {_HIDDEN[evidence.grouped][0]} makes much of a difference by itself."] if evidence.words else []
 
 
 def _listed(effects: Iterable[WordEffect]) -> str:
@@ -121,14 +130,14 @@ def _regions(evidence: Evidence) -> list[str]:
     told = [region for region in evidence.regions or () if region.effect >= WORTH_TELLING]
     if not told:
         return []
-    best = told[0]
-    where = place(Box(best.left, best.top, best.right, best.bottom))
-    return [f"In the picture, {where} speaks most for it ({best.effect:+.2f})."]
+    return [f"In the picture, {place(told[0])} speaks most for it ({told[0].effect:+.2f})."]
 
 
 def _mocking(evidence: Evidence | None) -> str:
-    words = evidence.sarcasm_words if evidence is not None else None
-    return f", by {_listed(words)} above all" if words else ""
+    found = evidence.sarcasm_words if evidence is not None else None
+    words = [word for word in found or () if word.effect >= WORTH_TELLING]
+    alone = len({word.word for word in words}) == 1
+    return f"; {_listed(words)} raise{'s' if alone else ''} that most" if words else ""
 
 
 def _alternatives(sentiment: Prediction, sides: Mapping[Modality, Prediction], evidence: Evidence) -> list[str]:
@@ -137,21 +146,22 @@ def _alternatives(sentiment: Prediction, sides: Mapping[Modality, Prediction], e
     second = next(label for label in ranked if label != sentiment.label)
     came = f"{_sentence(second)} came second ({sentiment.probabilities[second]:.0%})"
     agreeing = [f"{_NAMES[side]} say{'s' if side == 'image' else ''}" for side, p in sides.items() if p.label == second]
-    came += f"; it is what {' and '.join(agreeing)}" if agreeing else ""
+    came += f"; it is what {' and '.join(agreeing)}." if agreeing else "."
     if not evidence.changes:
-        parts = [n for n, found in (("word", evidence.words), ("region", evidence.regions)) if found is not None]
-        return [f"{came}; no single {' or '.join(parts)} decides it."]
+        tried = [*[_HIDDEN[evidence.grouped][1]] * bool(evidence.words), *["regions"] * bool(evidence.regions)]
+        return [came, f"None of the {' or '.join(tried)} tried decides it alone."] if tried else [came]
     without: dict[Label, list[str]] = {}
     for change in evidence.changes:
-        what = quote(change.what) if change.side == "text" else _of_the_picture(change.what)
         told = without.setdefault(change.label, [])
+        what = quote(change.what) if change.side == "text" else change.what
         told += [] if what in told else [what]
-    turns = [f"without {_joined(told, 'or')} the answer would be {label}" for label, told in without.items()]
-    return [f"{came}.", _sentence(f"{'; '.join(turns)}.")]
-
-
-def _of_the_picture(where: str) -> str:
-    return where if where.endswith("picture") else f"{where} of the picture"
+    seen = {change.label for change in evidence.changes if change.side == "image"}
+    turns = [
+        # Regions come behind the words.
+        f"without {_joined(told, 'or')}{' of the picture' * (label in seen)} the answer would be {label}"
+        for label, told in without.items()
+    ]
+    return [came, _sentence(f"{'; '.join(turns)}.")]
 
 
 def _joined(parts: Sequence[str], word: str = "and") -> str:

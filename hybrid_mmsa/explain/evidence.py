@@ -14,7 +14,7 @@ does not confirm is left out. The map alone points at the right place less often
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,18 +44,21 @@ many tokens, has its words hidden a few neighbours at a time: two at a time from
 fills the tower. So a long text costs little more than a short one."""
 
 Group: TypeAlias = tuple[Span, ...]
-Words: TypeAlias = tuple[WordEffect, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The parts of an `Explanation` that `explain="full"` adds; see there. `None` for a side that was not read."""
+    """The parts of an `Explanation` that `explain="full"` adds; see there. `None` for a side that was not read.
+
+    `grouped` says that words were hidden a few neighbours at a time, so that nothing is known of single ones.
+    """
 
     words: tuple[WordEffect, ...] | None = None
     sarcasm_words: tuple[WordEffect, ...] | None = None
     heat_map: tuple[tuple[float, ...], ...] | None = None
     regions: tuple[Region, ...] | None = None
     changes: tuple[Change, ...] = ()
+    grouped: bool = False
 
 
 def find_all(
@@ -73,15 +76,14 @@ def find_all(
 def find_evidence(probe: Probe) -> Evidence:
     """Everything that hiding parts of a post shows about the fast tier's label for it."""
     label = int(probe.whole.sentiment[0].argmax())
-    words, sarcasm_words, word_changes = _word_evidence(probe, label)
+    found = _word_evidence(probe, label)
     heat = heat_map(probe, label)
     regions, region_changes = (None, ()) if heat is None else region_evidence(probe, heat, label)
-    return Evidence(
-        words=words,
-        sarcasm_words=sarcasm_words,
+    return replace(
+        found,
         heat_map=None if heat is None else tuple(tuple(float(v) for v in row) for row in heat),
         regions=regions,
-        changes=(*word_changes, *region_changes),
+        changes=(*found.changes, *region_changes),
     )
 
 
@@ -122,12 +124,13 @@ def heat_map(probe: Probe, label: int) -> NDArray[np.float64] | None:
     return _fall(probe.with_image_features(np.concatenate([mean[None], without])), label).reshape(rows, columns)
 
 
-def _word_evidence(probe: Probe, label: int) -> tuple[Words, Words, tuple[Change, ...]]:
+def _word_evidence(probe: Probe, label: int) -> Evidence:
+    """What the words show; nothing of the picture is known yet."""
     if probe.text is None:
-        return None, None, ()
+        return Evidence()
     parts, found = hidden_words(probe)
     if not parts:
-        return (), None, ()
+        return Evidence(words=())
     whole = probe.whole
     effects = whole.sentiment[0, label] - found.sentiment[:, label]
     words = _effects(probe.text, parts, effects)
@@ -137,11 +140,12 @@ def _word_evidence(probe: Probe, label: int) -> tuple[Words, Words, tuple[Change
         for i in np.argsort(-effects, kind="stable")
         if answers[i] != label
     ]
+    told = Evidence(words=words, changes=tuple(changes[:MOST_CHANGES]), grouped=len(parts[0]) > 1)
     if whole.sarcasm[0] < SARCASTIC:
-        return words, None, tuple(changes[:MOST_CHANGES])
+        return told
     mocking = _effects(probe.text, parts, whole.sarcasm[0] - found.sarcasm)
     strongest = sorted((w for w in mocking if w.effect > 0), key=lambda w: -w.effect)[:MOST_SARCASM_WORDS]
-    return words, tuple(strongest), tuple(changes[:MOST_CHANGES])
+    return replace(told, sarcasm_words=tuple(strongest))
 
 
 def _effects(text: str, parts: Sequence[Group], effects: FloatArray) -> tuple[WordEffect, ...]:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageStat
 
+from ..types import Region
+
 __all__ = ["BOX_SHARE", "Box", "grid_boxes", "hide_box", "place", "shrunk", "strongest_boxes"]
 
 BOX_SHARE = 0.1
@@ -18,8 +20,6 @@ PLACES = 7
 APART = 3
 """So many places between two boxes, and they do not overlap."""
 MOST_BOXES = 6
-WIDE = 0.75
-"""A box at least this wide has no left or right; at least this high, no top or bottom."""
 SIDE = 1024
 """Pictures are looked at again at this size at most: more than the towers read, and quick to copy."""
 
@@ -64,20 +64,11 @@ def grid_boxes(rows: int, columns: int) -> list[Box]:
     ]
 
 
-def place(box: Box) -> str:
-    """Where a box is, as a person would point at it: `the upper left`, `the centre`, `the whole picture`."""
-    wide, high = box.right - box.left >= WIDE, box.bottom - box.top >= WIDE
-    across = "" if wide else _third(box.left + box.right, "left", "right")
-    down = "" if high else _third(box.top + box.bottom, "upper", "lower")
-    if wide and high:
-        return "the whole picture"
-    if down and across:
-        return f"the {down} {across}"
-    if across:
-        return f"the {across} side"
-    if down:
-        return f"the {down} part"
-    return "the middle" if wide or high else "the centre"
+def place(box: Box | Region) -> str:
+    """In which ninth of the picture the middle of a box lies: `the upper left`, `the middle right`, `the centre`."""
+    down = _third(box.top + box.bottom, "upper", "lower")
+    across = _third(box.left + box.right, "left", "right")
+    return "the centre" if down == across else f"the {down} {across}"
 
 
 def hide_box(picture: Image.Image, box: Box) -> Image.Image:
@@ -92,17 +83,14 @@ def hide_box(picture: Image.Image, box: Box) -> Image.Image:
 
 
 def shrunk(picture: Image.Image) -> Image.Image:
-    """The picture, or a copy of at most `SIDE` pixels a side."""
-    if max(picture.size) <= SIDE:
-        return picture
-    small = picture.copy()
-    small.thumbnail((SIDE, SIDE))
-    return small
+    """The picture, or the mean of its squares of as few pixels as bring it to at most `SIDE` pixels a side."""
+    factor = -(-max(picture.size) // SIDE)
+    return picture if factor == 1 else picture.reduce(factor)
 
 
 def _third(twice_the_middle: float, first: str, last: str) -> str:
-    """The name of the third in which a middle lies; the second has none."""
-    return first if twice_the_middle < 2 / 3 else last if twice_the_middle > 4 / 3 else ""
+    """The name of the third in which a middle lies."""
+    return first if twice_the_middle < 2 / 3 else last if twice_the_middle > 4 / 3 else "middle"
 
 
 def _overlaps(starts: NDArray[Any], side: float, cells: int) -> NDArray[Any]:

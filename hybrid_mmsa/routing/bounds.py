@@ -18,8 +18,10 @@ STEPS = 100
 
 def at_most(count: int, n: int, share: float) -> float:
     """P(Binomial(n, share) ≤ count): the exact p-value against "the error rate is above `share`"."""
-    if n == 0 or share <= 0:
+    if count >= n or share <= 0:
         return 1.0
+    if share >= 1:
+        return 0.0
     k = np.arange(count + 1)
     logs = np.array([math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k])
     logs += k * math.log(share) + (n - k) * math.log1p(-share)
@@ -51,7 +53,9 @@ def level_for_risk(
 
     The levels are tested in their order until one fails. The order does not depend on these posts, so the chance that
     any promise of an error rate is broken is at most `delta` ("Learn then Test", fixed-sequence testing, Angelopoulos
-    et al. 2021, arXiv 2110.01052). Given how many posts a level keeps, their errors are binomial, so the test is exact.
+    et al. 2021, arXiv 2110.01052). Given how many posts a level keeps, their errors are binomial, so the test is exact
+    for scores that do not depend on these posts. A router's defer scores do a little: two of its thresholds are
+    quantiles of the same posts' scores, though never of their errors.
 
     Args:
         scores: Defer scores `[n]`; a post is kept where its score is not above the level.
@@ -78,10 +82,11 @@ def conformal_threshold(probabilities: NDArray[Any], gold: NDArray[Any], alpha: 
     so all labels.
     """
     n = len(gold)
-    rank = math.ceil((n + 1) * (1 - alpha))
+    rank = math.ceil((n + 1) * (1 - alpha) - 1e-9)  # 1 - alpha is rounded, and may lie above what was meant
     if rank > n:
         return 0.0
-    return float(1 - np.sort(1 - probabilities[np.arange(n), gold].astype(np.float64))[rank - 1])
+    # Ranked as probabilities: 1 - (1 - p) may round above p and leave out the very post that sets the threshold.
+    return float(np.sort(probabilities[np.arange(n), gold].astype(np.float64))[n - rank])
 
 
 def prediction_set(probabilities: NDArray[Any], threshold: float) -> tuple[Label, ...]:

@@ -59,4 +59,6 @@ class CalibrationSample:
         sides = (sample.p_error, sample.sarcasm, sample.conflict, sample.novel, sample.label, sample.wrong)
         if len({a.shape for a in sides}) > 1 or sample.order_score.shape != sample.order_wrong.shape:
             raise ArtefactError("router: the calibration sample's arrays differ in length")
+        if not len(sample) or not len(sample.order_score) or np.isnan(sample.p_error).any():
+            raise ArtefactError("router: the calibration sample holds no posts, or posts without a P(error)")
         return sample

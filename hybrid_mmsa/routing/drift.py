@@ -62,12 +62,12 @@ class Shift:
 
 
 def shifts(sample: CalibrationSample, scores: Mapping[Reason, NDArray[Any]], labels: NDArray[Any]) -> list[Shift]:
-    """Compare new posts with the calibration sample: each reason's score, and how often each label is given.
+    """Compare new posts with the calibration sample: each reason's score, how often it is missing, the labels given.
 
     Args:
         sample: What the router was calibrated on.
         scores: Scores of the new posts by reason, NaN where there is none.
-        labels: Class indices of their fast labels.
+        labels: Class indices of their fast labels; for a few posts alone the p-value of the labels is too small.
     """
     before: dict[Reason, NDArray[Any]] = {
         "low_confidence": sample.p_error,
@@ -80,6 +80,9 @@ def shifts(sample: CalibrationSample, scores: Mapping[Reason, NDArray[Any]], lab
         Shift(names.get(reason, reason), *kolmogorov_smirnov(before[reason], values))
         for reason, values in scores.items()
     ]
+    # Scores that are missing cannot shift, so how often they are is compared by itself.
+    missing = [np.isnan(side).astype(np.float64) for side in (sample.conflict, scores["conflict"])]
+    found.append(Shift("posts of one side", *kolmogorov_smirnov(*missing)))
     counts = [np.bincount(given, minlength=len(LABELS)) for given in (sample.label, labels)]
     gap = np.abs(counts[0] / counts[0].sum() - counts[1] / counts[1].sum()).max()
     return [*found, Shift("labels given", float(gap), same_shares(*counts))]

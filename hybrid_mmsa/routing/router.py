@@ -31,7 +31,6 @@ __all__ = ["FAST", "Router", "Thresholds", "defer_scores", "margins"]
 
 FAST = "fast"
 """Value of `RouteDecision.answered_by` when the fast tier's answer stands."""
-_NEVER, _ALWAYS = np.inf, -np.inf
 _CERTAIN = 1e-9
 
 
@@ -72,9 +71,9 @@ def margins(scores: Mapping[Reason, Floats], thresholds: Thresholds) -> dict[Rea
             if 0 < top < 1:
                 values = _log_odds(scores[reason]) - _log_odds(np.float64(top))
             else:
-                values = np.full(len(scores[reason]), _ALWAYS if top >= 1 else _NEVER)
+                values = np.full(len(scores[reason]), -np.inf if top >= 1 else np.inf)
             speaks = ~np.isnan(scores[reason]) & ((values > 0) | (reason == "low_confidence"))
-            found[reason] = np.where(speaks, values, _ALWAYS)
+            found[reason] = np.where(speaks, values, -np.inf)
     return found
 
 
@@ -126,8 +125,9 @@ class Router:
             features: What they were computed from.
             mode: `fast` keeps all, `deep` defers all, `auto` follows the policy.
             policy: The user's choice; `None` is `Policy()`.
-            keep_below: Posts with a lower P(error) are kept unless the user wants all deferred: the reasoner is known
-                to gain nothing there. `inf` keeps all.
+            keep_below: Posts with a lower P(error) are kept, because the reasoner is known to gain nothing there;
+                `inf` keeps all. Not where the user wants all deferred, nor where a risk was promised: the promise is
+                about all posts that are kept.
         """
         policy = policy or Policy()
         kind = {"fast": "never", "deep": "always"}.get(mode, policy.kind)
@@ -139,11 +139,13 @@ class Router:
         else:
             limits = self.thresholds
         above = {reason: values > level for reason, values in margins(scores, limits).items()}
+        if level == -np.inf:  # nothing is promised, or all is paid for: also where P(error) has no threshold
+            above["low_confidence"] = np.ones(len(p_error), dtype=bool)
         moved = level != 0 and 0 < limits.p_error < 1
         limit = float(sigmoid(_log_odds(limits.p_error) + level)) if moved else limits.p_error
         decisions = []
         for i, error in enumerate(p_error):
-            wanted = kind == "always" or (kind != "never" and error >= keep_below)
+            wanted = kind in ("always", "risk") or (kind != "never" and error >= keep_below)
             reasons = tuple(reason for reason, found in above.items() if found[i]) if wanted else ()
             decisions.append(_decision(error, limit, (*reasons, "requested") if kind == "always" else reasons))
         return decisions
@@ -181,7 +183,10 @@ class Router:
             )
         scores = self.sample_scores()
         if policy.kind == "budget":
-            return threshold_for_budget(scores, policy.largest_share)
+            if policy.largest_share in (0, 1):  # none and all, also of posts beyond those it was calibrated on
+                return -np.inf if policy.largest_share else np.inf
+            # A post without any margin is never deferred by a budget below 1, so the level stays above -inf.
+            return max(threshold_for_budget(scores, policy.largest_share), float(np.finfo(np.float64).min))
         risk = policy.risk or 0.0
         order = testing_order(sample.order_score, sample.order_wrong, risk, len(sample))
         return level_for_risk(scores, sample.wrong, order, risk, policy.delta)
@@ -243,6 +248,9 @@ class Router:
             limits = {k: np.inf if v is None else float(v) for k, v in values["thresholds"].items()}
             if any(np.isnan(v) for v in limits.values()):
                 raise ArtefactError(f"router: the thresholds must be numbers, found {limits}")
+            least = None if values.get("set_threshold") is None else float(values["set_threshold"])
+            if not np.isfinite([*model.weights_, model.bias_, 0.0 if least is None else least]).all():
+                raise ArtefactError("router: the weights, the bias and the set threshold must be finite numbers")
             thresholds = Thresholds(**limits)
             if not parts["novelty"] and ("novelty" in weights or np.isfinite(thresholds.novel)):
                 raise ArtefactError("router: it reads novelty, and the summary of the training features is missing")
@@ -252,7 +260,7 @@ class Router:
                 values.get("fitted_on", {}),
                 Novelty.from_arrays(parts["novelty"]) if parts["novelty"] else None,
                 CalibrationSample.from_arrays(parts["sample"]) if parts["sample"] else None,
-                values.get("set_threshold"),
+                least,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, ArtefactError):

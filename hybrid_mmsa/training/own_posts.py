@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ from ..adapters import Adapter
 from ..data import Record, read_posts
 from ..encoders import Encoder
 from ..errors import InputError
-from ..types import Sample, Verdict
-from .router_posts import half, judged
+from ..inputs import read_row
+from ..types import Features, RowError, Sample, Verdict
+from .router_posts import BATCH, half, judged
 from .routing import LEAST_POSTS, RouterConfig, fit_router
 from .verdicts import fit_verdicts
 
-__all__ = ["pool_on_posts", "read_labelled", "refit_on_posts"]
+__all__ = ["encode_rows", "pool_on_posts", "read_labelled", "refit_on_posts"]
+
+LEAST_ERRORS = 10
+"""Different wrong posts, and right ones, that each half needs: with fewer, a fold could hold them all."""
 
 
 def read_labelled(path: Path) -> list[Record]:
@@ -37,12 +42,26 @@ def read_labelled(path: Path) -> list[Record]:
     return posts
 
 
+def encode_rows(encoder: Encoder, path: Path) -> tuple[Features, list[RowError]]:
+    """Features of the posts of a file, a few pictures in memory at a time, and the rows that cannot be used.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    rows, parts, failed = iter(read_posts(path)), [], []
+    while chunk := [read_row(line, row) for line, row in islice(rows, BATCH)]:
+        failed += [row for row in chunk if isinstance(row, RowError)]
+        parts.append(encoder.encode([row for row in chunk if isinstance(row, Sample)]))
+    return Features.concatenate(parts or [encoder.encode([])]), failed
+
+
 def refit_on_posts(
     adapter: Adapter, encoder: Encoder, posts: Sequence[Record], config: RouterConfig | None = None
 ) -> Adapter:
     """The same model with a router fitted to these posts: one half of them for P(error), the other for thresholds.
 
-    The threshold of sarcasm and the summary of the training features stay as they were.
+    The threshold of sarcasm and the summary of the training features stay as they were, the latter if it is of this
+    encoder. A pooling goes: where asking helps was measured by the P(error) that is replaced.
 
     Args:
         adapter: The model.
@@ -58,10 +77,13 @@ def refit_on_posts(
     calibrates = np.array([half(key) for key in rows.keys])
     parts = [rows.take(np.flatnonzero(chosen)) for chosen in (~calibrates, calibrates)]
     for part in parts:
-        if len(part) < LEAST_POSTS or not 0 < part.wrong.sum() < len(part):
+        kinds = [{key for key, wrong in zip(part.keys, part.wrong, strict=True) if wrong == kind} for kind in (0, 1)]
+        if len(part) < LEAST_POSTS or min(map(len, kinds)) < LEAST_ERRORS:
             raise InputError(
-                f"a router needs {2 * LEAST_POSTS} labelled posts or more, of which the model has some right and some "
-                f"wrong; found {len(posts)}"
+                f"a router needs {2 * LEAST_POSTS} labelled posts or more, half of them to fit and half to judge; each "
+                f"half needs {LEAST_POSTS}, with {LEAST_ERRORS} different ones that the model has right and as many "
+                f"that it has wrong; found {len(posts)} posts, and a half of {len(part)} with {int(part.wrong.sum())} "
+                "wrong"
             )
     learn, judge = parts
     facts = {
@@ -71,14 +93,14 @@ def refit_on_posts(
     }
     router = fit_router(
         learn,
-        learn,
+        None,
         judge,
         sarcasm=adapter.router.thresholds.sarcasm,
-        novelty=adapter.router.novelty,
+        novelty=adapter.router.novelty if adapter.router_fits() else None,
         facts=facts,
         config=config,
     )
-    return replace(adapter, router=router)
+    return replace(adapter, router=router, pooling=None)
 
 
 def pool_on_posts(

@@ -10,6 +10,7 @@ import numpy as np
 from ..adapters import Adapter
 from ..data import Record
 from ..encoders import Encoder
+from ..errors import InputError
 from ..inputs import read_sample
 from ..routing import Novelty, Router, threshold_at_precision
 from ..types import LABELS, Features, IntArray, Sample, TaskArrays
@@ -33,11 +34,23 @@ def gold_labels(posts: Sequence[Record], name: str) -> IntArray:
 
 
 def encode_posts(encoder: Encoder, samples: Sequence[Sample]) -> Features:
-    """Features of posts that were not read yet, a few pictures in memory at a time."""
+    """Features of posts that were not read yet, a few pictures in memory at a time.
+
+    Raises:
+        InputError: One cannot be used; it is named by its id, or by its position.
+    """
     parts = [
-        encoder.encode([read_sample(s) for s in samples[i : i + BATCH]]) for i in range(0, max(len(samples), 1), BATCH)
+        encoder.encode([_read(s, j) for j, s in enumerate(samples[i : i + BATCH], i)])
+        for i in range(0, max(len(samples), 1), BATCH)
     ]
     return Features.concatenate(parts)
+
+
+def _read(sample: Sample, index: int) -> Sample:
+    try:
+        return read_sample(sample)
+    except InputError as error:
+        raise error.at(index) if sample.id is None else InputError(f"post {sample.id}: {error}") from error
 
 
 def judged(adapter: Adapter, encoder: Encoder, posts: Sequence[Record], posteriors: TaskArrays | None = None) -> Judged:

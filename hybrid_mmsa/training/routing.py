@@ -93,7 +93,7 @@ class Judged:
 
 def fit_router(
     learn: Judged,
-    choose: Judged,
+    choose: Judged | None,
     judge: Judged,
     *,
     sarcasm: float,
@@ -105,7 +105,8 @@ def fit_router(
 
     Args:
         learn: P(error) is fitted on these.
-        choose: Held-out posts on which more signals must do better than plain confidence, too.
+        choose: Held-out posts on which more signals must do better than plain confidence, too, and novelty must pay;
+            `None` where the encoder was not trained on `learn`, which then answers for itself.
         judge: Held-out posts that choose nothing; thresholds, sets and the sample are theirs.
         sarcasm: Threshold for P(sarcastic); `inf` for none.
         novelty: The summary of the training features; `None` where there is none.
@@ -120,7 +121,7 @@ def fit_router(
         p_error=threshold_for_budget(scores["low_confidence"], config.budget),
         sarcasm=sarcasm,
         conflict=threshold_for_budget(scores["conflict"], config.conflict_share),
-        novel=_novelty_pays(draft, choose, config),
+        novel=_novelty_pays(draft, learn if choose is None else choose, config),
     )
     thresholds = _within(own, scores, config.budget)
     order: dict[Reason, Floats] = {
@@ -152,7 +153,9 @@ def fit_router(
 
 def _within(own: Thresholds, scores: dict[Reason, Floats], budget: float) -> Thresholds:
     """Thresholds moved together, in log-odds, so that the budget covers the posts deferred for any reason."""
-    level = max(threshold_for_budget(defer_scores(scores, own), budget), 0.0)
+    level = threshold_for_budget(defer_scores(scores, own), budget)
+    # A little more, or the post on the line would lie above it once thresholds are rounded, and overspend.
+    level = level + 1e-9 if level > 0 else 0.0
     return Thresholds(**{f.name: _moved(getattr(own, f.name), level) for f in fields(own)})
 
 
@@ -163,13 +166,13 @@ def _moved(threshold: float, level: float) -> float:
 
 
 def _fit_error_model(
-    learn: Judged, choose: Judged, novelty: Novelty | None, config: RouterConfig
+    learn: Judged, choose: Judged | None, novelty: Novelty | None, config: RouterConfig
 ) -> tuple[ErrorModel, Floats, dict[str, Any]]:
     """P(error), its cross-fitted values on `learn`, and the ablation table.
 
     More signals than confidence are used where they lower AURC on both: on `learn`, cross-fitted, by more than chance,
-    and on `choose`. The second is there because the encoder may have been trained on `learn`, and then features of
-    these posts, novelty above all, hold something of the gold label.
+    and on `choose`, if there is one. It is there because the encoder may have been trained on `learn`, and then
+    features of these posts, novelty above all, hold something of the gold label.
     """
     names = tuple(name for name in SIGNALS if name != "novelty" or novelty is not None)
     matrix = signal_matrix(names, learn.probabilities, learn.features, novelty)
@@ -194,15 +197,17 @@ def _fit_error_model(
     ]
     rows += [_row(f"{name} alone", columns([name])[:, 0], doubt, learn.wrong, config) for name in names]
     full = ErrorModel(names, config.strength).fit(matrix, learn.wrong)
-    held = signal_matrix(names, choose.probabilities, choose.features, novelty)
-    apart = _aurc(full.predict_proba(held), choose.wrong) - _aurc(held[:, names.index("doubt")], choose.wrong)
-    better = rows[0]["difference"]["high"] < 0 and apart < 0
+    better, apart = rows[0]["difference"]["high"] < 0, ""
+    if choose is not None:
+        held = signal_matrix(names, choose.probabilities, choose.features, novelty)
+        change = _aurc(full.predict_proba(held), choose.wrong) - _aurc(held[:, names.index("doubt")], choose.wrong)
+        better, apart = better and change < 0, f", by {change:+.4f} on {len(choose)} held-out ones; both must fall"
     plain = ErrorModel(CONFIDENCE, config.strength).fit(columns(CONFIDENCE), learn.wrong)
     told = "all signals" if better else "plain confidence"
     table = {
         "p_error": f"{told}: signals change AURC by {rows[0]['difference']['value']:+.4f} on the {len(learn)} posts "
-        f"that fit them (95 % interval {rows[0]['difference']['low']:+.4f} to {rows[0]['difference']['high']:+.4f}), "
-        f"by {apart:+.4f} on {len(choose)} held-out ones; both must fall",
+        "that fit them, cross-fitted "
+        f"(95 % interval {rows[0]['difference']['low']:+.4f} to {rows[0]['difference']['high']:+.4f}){apart}",
         "aurc_of_confidence": round(_aurc(doubt, learn.wrong), 5),
         "ablation": rows,
     }
@@ -231,10 +236,12 @@ def _novelty_pays(draft: Router, choose: Judged, config: RouterConfig) -> float:
     threshold = threshold_for_budget(scores["novel"], config.novel_share)
     novel = kept & (scores["novel"] > threshold)
     others = kept & ~novel
+    if not novel.any() or not others.any():
+        return np.inf
     right = int((~choose.wrong[novel]).sum())
     # As few right answers as these, were they as often right as the others, have this probability.
     by_chance = at_most(right, int(novel.sum()), 1 - float(choose.wrong[others].mean()))
-    return threshold if novel.any() and by_chance < 0.05 else np.inf
+    return threshold if by_chance < 0.05 else np.inf
 
 
 def _reached(wrong: NDArray[np.bool_], deferred: NDArray[np.bool_], config: RouterConfig) -> dict[str, Any]:

@@ -37,9 +37,9 @@ class Gain:
 
     Attributes:
         p_error: Where asking begins to help; `inf` for nowhere.
-        share: Share of posts from there on.
-        log_loss: Mean log-loss gained a post asked about, in nats.
-        p_value: One-sided, against no gain.
+        share: Share of posts asked about, by lines drawn without them.
+        log_loss: Mean log-loss gained by each of those, in nats; 0 if there are none.
+        p_value: One-sided, against no gain; 1 if there are none.
     """
 
     p_error: float
@@ -79,7 +79,7 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         pooled[~rest] = pool(fast[~rest], said[~rest], weights)
         deaf = fit_pooling(fast[rest], said[rest], judged.gold[rest], deaf=True)
         alone[~rest] = pool(fast[~rest], said[~rest], deaf)
-    gain = gain_from(p_error, _log_loss(alone, judged.gold) - _log_loss(pooled, judged.gold))
+    gain = gain_from(p_error, _log_loss(alone, judged.gold) - _log_loss(pooled, judged.gold), folds)
     weights = fit_pooling(fast, said, judged.gold)
     reasoner, adapter, prompt = next(iter(makers))
     return Pooling(
@@ -96,27 +96,43 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
     )
 
 
-def gain_from(p_error: Floats, gained: Floats) -> Gain:
+def gain_from(p_error: Floats, gained: Floats, folds: NDArray[Any]) -> Gain:
     """From which P(error) on asking lowers log-loss.
 
     The gain is taken to rise with P(error): its isotonic regression is above 0 from the place on where the sum of the
-    gains of all posts further up is largest. The gain of those posts must then pass a one-sided test.
+    gains of all posts further up is largest. A line drawn where it suits these posts best would show a gain on them
+    even where there is none. So the gain that must pass the one-sided test is that of each fold's posts above the line
+    of the other folds.
 
     Args:
         p_error: `[n]`.
         gained: Log-loss of the fast answer less that of the pooled one `[n]`.
+        folds: Number of each post's fold `[n]`.
     """
-    order = np.argsort(p_error, kind="stable")
-    sums = np.cumsum(gained[order][::-1])[::-1]
-    first = int(np.argmax(sums))
-    asked = gained[order][first:]
-    n, mean = len(asked), float(asked.mean())
-    error = float(asked.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
-    p_value = 1 - NormalDist().cdf(mean / error) if 0 < error < math.inf else float(mean <= 0)
+    lines = np.zeros(len(gained))
+    for k in np.unique(folds):
+        lines[folds == k] = _line(p_error[folds != k], gained[folds != k])
+    asked = gained[p_error >= lines]
+    n = len(asked)
+    if n < 2:
+        return Gain(math.inf, n / len(gained), 0.0, 1.0)
+    mean, error = float(asked.mean()), float(asked.std(ddof=1)) / math.sqrt(n)
+    p_value = 1 - NormalDist().cdf(mean / error) if error > 0 else float(mean <= 0)
     helps = n >= LEAST_ASKED and mean > LEAST_GAIN and p_value <= GAIN_LEVEL
-    # With all posts asked about there is no line to draw.
-    line = 0.0 if first == 0 else float(p_error[order][first])
-    return Gain(line if helps else math.inf, n / len(gained), mean, p_value)
+    return Gain(_line(p_error, gained) if helps else math.inf, n / len(gained), mean, p_value)
+
+
+def _line(p_error: Floats, gained: Floats) -> float:
+    """The P(error) from which on the sum of gains is largest; `inf` where none is above 0, 0 where all are asked."""
+    order = np.argsort(p_error, kind="stable")
+    ranked = p_error[order]
+    # A line cannot pass between posts of one P(error).
+    starts = np.flatnonzero(np.append(True, ranked[1:] > ranked[:-1]))
+    sums = np.cumsum(gained[order][::-1])[::-1][starts]
+    first = int(np.argmax(sums))
+    if sums[first] <= 0:
+        return math.inf
+    return float(ranked[starts[first]]) if first else 0.0
 
 
 def _log_loss(probabilities: Floats, gold: NDArray[Any]) -> Floats:
@@ -138,4 +154,5 @@ def _asked(gold: NDArray[Any], p_error: Floats, gain: Gain, fast: Floats, pooled
     asked = p_error >= gain.p_error
     right = [(p.argmax(1) == gold)[asked] for p in (pooled, fast)]
     per_hundred = 100 * float(right[0].mean() - right[1].mean()) if asked.any() else 0.0
-    return {"asking": asdict(gain) | {"p_error": None}, "gained_per_100_asked": per_hundred}
+    tested = {name: value for name, value in asdict(gain).items() if name != "p_error"}  # that stands as `gain_from`
+    return {"asking": tested, "gained_per_100_asked": per_hundred}

@@ -42,7 +42,7 @@ function head(post, id) {
   if (post.given) facts.append(` · given label: ${post.given}`);
   return el("header", {},
     el("h3", { id }, el("span", { class: "chip label" }, post.label), " ", percent(post.confidence), " ",
-      el("span", { class: "id" }, isolated(post.id || `line ${post.line}`))),
+      post.id ? el("span", { class: "id" }, "id ", isolated(post.id)) : ""),
     facts, badges(post));
 }
 
@@ -106,8 +106,8 @@ function picture(post) {
   const side = el("figure", { class: "picture" }, frame);
   if (evidence.heat || evidence.regions) side.append(heatButton());
   if (evidence.regions) {
-    side.append(el("figcaption", { class: "soft" }, "Regions: ",
-      evidence.regions.map((region, i) => `${i + 1}: ${signed(region[4])}`).join(", ")));
+    const list = evidence.regions.map(([, , , , effect, where]) => el("li", {}, `${where} ${signed(effect)}`));
+    side.append(el("figcaption", { class: "soft" }, "Regions:", el("ol", {}, ...list)));
   }
   return side;
 }
@@ -158,10 +158,10 @@ function evidence(post) {
   if (found.agree !== undefined) facts.push(found.agree ? "Words and picture agree." : "Words and picture do not agree.");
   facts.push(`Runner-up: ${found.runner_up}.`);
   box.append(el("p", { class: "soft" }, facts.join(" ")));
-  if (found.sarcasm) box.append(effects("Words that sound sarcastic: ", found.sarcasm));
+  if (found.sarcasm) box.append(effects("What raises P(sarcastic) most: ", found.sarcasm));
   if (found.changes) {
     const list = el("ul", {}, ...found.changes.map(([side, what, label]) =>
-      el("li", {}, `without ${side === "text" ? "the word " : ""}`, isolated(what), `${side === "text" ? "" : " of the picture"}: ${label}`)));
+      el("li", {}, ...(side === "text" ? ["without “", isolated(what), "”"] : [`without ${what} of the picture`]), `: ${label}`)));
     box.append(el("p", { class: "soft" }, "What would change the answer:"), list);
   }
   return box;

@@ -13,6 +13,7 @@ from math import ceil, isfinite
 from typing import Any
 
 from ...types import LABELS, Analysis, Explanation, Label, Prediction, Verdict, WordEffect
+from ..regions import place
 from .entries import Entry
 from .periods import moment
 
@@ -21,7 +22,7 @@ __all__ = ["CSV_COLUMNS", "csv_line", "flags", "pieces", "queue_key", "record"]
 MARKED = 0.5
 """P(sarcastic), and conflict, from which a post is marked, whatever the router made of it."""
 WEAK = 0.005
-"""Effects below this are not shaded: half a point of probability."""
+"""Words and regions of a smaller effect are not marked: half a point of probability."""
 FULL = 0.1
 """The strongest word of a post is shaded in full from this effect; in a post of weak words none is."""
 LEVELS = 4
@@ -118,13 +119,14 @@ def pieces(text: str | None, words: Sequence[WordEffect] | None) -> list[Piece] 
     """A text cut where its words begin and end, so that joined pieces are the text; None where there is no text.
 
     A script counts characters otherwise than Python does, so the cuts are made here. Words that overlap an earlier
-    one, or lie outside of the text, are left unshaded.
+    one, or do not stand at their place in the text, are left unshaded.
     """
     if text is None:
         return None
     kept: list[WordEffect] = []
     for word in sorted(words or (), key=lambda word: (word.start, -word.end)):
-        if word.start < word.end <= len(text) and (not kept or kept[-1].end <= word.start):
+        stands = word.word and text[word.start : word.end] == word.word
+        if stands and (not kept or kept[-1].end <= word.start):
             kept.append(word)
     top = max([FULL, *(abs(word.effect) for word in kept)])
     cut: list[Piece] = []
@@ -198,7 +200,8 @@ def _bars(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _evidence(evidence: Explanation) -> dict[str, Any]:
-    regions = [[_short(v) for v in (r.left, r.top, r.right, r.bottom, r.effect)] for r in evidence.regions or ()]
+    told = [region for region in evidence.regions or () if abs(region.effect) >= WEAK]
+    regions = [[*(_short(v) for v in (r.left, r.top, r.right, r.bottom, r.effect)), place(r)] for r in told]
     return _filled(
         {
             "text": evidence.text,
