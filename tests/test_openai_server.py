@@ -331,8 +331,61 @@ def test_a_label_is_found_however_the_answer_is_cut(places, logprob):
 
 
 def test_all_spellings_of_a_word_count_and_a_missing_word_gets_its_bound():
-    listed = {b' "pos': 0.4, b' "positive': 0.2, b' "neg': 0.2, b' "ne': 0.05, b" [": 0.1}
+    listed = {b' "pos': 0.4, b' "positive': 0.2, b' "neg': 0.2, b' "ne': 0.03, b" [": 0.1}
     first = SpelledToken(b' "pos', {spelled: float(np.log(p)) for spelled, p in listed.items()})
     tokens = [SpelledToken(b'{"label":', {b'{"label":': 0.0}), first, SpelledToken(b'itive"}', {b'itive"}': 0.0})]
-    wanted = np.array([0.2, 0.05, 0.6])  # 0.05 is left over, and no more than the least that is listed
+    wanted = np.array([0.2, 0.03, 0.6])  # no more than is left over, 0.07, and than the least that is listed
     np.testing.assert_allclose(word_shares(tokens, LABEL, WORDS), wanted / wanted.sum(), rtol=1e-5)
+
+
+def test_a_token_that_may_become_two_words_decides_nothing():
+    """Most of the probability stands on `ne`: the rest must not make `positive` the likeliest."""
+    listed = {b"ne": 0.9, b"pos": 0.05, b"x": 0.04}
+    first = SpelledToken(b"ne", {spelled: float(np.log(p)) for spelled, p in listed.items()})
+    tokens = [SpelledToken(b'{"label": "', {b'{"label": "': 0.0}), first, SpelledToken(b'gative"}', {b'gative"}': 0.0})]
+    assert word_shares(tokens, LABEL, WORDS) is None
+
+
+def test_a_key_with_a_line_break_is_the_key(scripted, monkeypatch):
+    monkeypatch.setenv("TINY_KEY", "sesame\n")
+    reasoner = asking(scripted, api_key_env="TINY_KEY")
+    assert reasoner.reason([POST])[0].label == "positive"
+    reasoner.close()
+    monkeypatch.setenv("TINY_KEY", "ses\name")
+    with pytest.raises(InputError, match="the key in TINY_KEY holds characters") as raised:
+        asking(scripted, api_key_env="TINY_KEY")
+    assert "ses" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["http://joe:secret@127.0.0.1/v1", "http://[::1/v1"])
+def test_an_address_with_a_password_or_a_broken_one_is_refused_and_not_repeated(address):
+    with pytest.raises(InputError) as raised:
+        open_reasoner(remote(address))
+    assert "secret" not in str(raised.value)
+
+
+def odd(**changes):
+    """A completion whose first token is described strangely."""
+    reply = completion({})
+    reply["choices"][0]["logprobs"]["content"][0] |= changes
+    return reply
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        odd(logprob=None),
+        odd(logprob=float("nan")),
+        odd(bytes=[999]),
+        odd(token=None, bytes=None),
+        {**completion({}), "choices": ["x"]},
+        {**completion({}), "choices": {"a": 1}},
+        {**completion({}), "choices": [{**completion({})["choices"][0], "message": None}]},
+    ],
+)
+def test_a_reply_that_makes_no_sense_is_said(scripted, reply):
+    scripted.replies = [reply]
+    reasoner = asking(scripted)
+    with pytest.raises(ReasonerError, match="sent no chat completion"):
+        reasoner.reason([POST])
+    reasoner.close()

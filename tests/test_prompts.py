@@ -186,6 +186,16 @@ def own(tmp_path):
     return path
 
 
+@pytest.mark.parametrize("place", ["../crowd.png", "{folder}/crowd.png"])
+def test_an_example_shows_no_picture_from_elsewhere(own, tmp_path, place):
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    text = own.read_text(encoding="utf-8").replace("crowd.png", place.format(folder=tmp_path))
+    (folder / "sly.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="lies outside of the prompt's folder"):
+        load_prompt(folder / "sly.toml")
+
+
 def test_examples_stand_between_instruction_and_post(own):
     messages = load_prompt(own).messages(Sample(text="the post"))
     assert [m["role"] for m in messages] == ["system", *["user", "assistant"] * 5, "user"]

@@ -79,10 +79,38 @@ def test_only_deferred_posts_are_asked_about():
 
 def test_a_failure_is_a_warning_on_every_deferred_post():
     posts = [Sample(text="x", id=i) for i in "abc"]
-    verdicts, warnings = ask_about_deferred(RecordedReasoner({"b": SURE}), posts, [DEFER, DEFER, KEEP])
+    verdicts, warnings = ask_about_deferred(RecordedReasoner({"c": SURE}), posts, [DEFER, DEFER, KEEP])
     assert verdicts == {}
     assert sorted(warnings) == [0, 1]
     assert "the fast answer stands: no verdict is recorded for 1 posts, such as id 'a'" in warnings[0][0]
+
+
+class Picky(RecordedReasoner):
+    """Cannot answer some posts; counts how often it was asked."""
+
+    def __init__(self, *hopeless):
+        super().__init__({id_: SURE for id_ in "abcdef"})
+        self.hopeless, self.times = hopeless, 0
+
+    def reason(self, samples, lora=None, *, rationale=False):
+        self.times += 1
+        if hopeless := [sample.id for sample in samples if sample.id in self.hopeless]:
+            raise ReasonerError(f"too long: {hopeless}")
+        return super().reason(samples, lora)
+
+
+def test_a_post_that_cannot_be_answered_takes_no_other_s_verdict():
+    posts = [Sample(text="x", id=i) for i in "abcd"]
+    verdicts, warnings = ask_about_deferred(Picky("b"), posts, [DEFER] * 4)
+    assert sorted(verdicts) == [0, 2, 3]
+    assert list(warnings) == [1]
+    assert "too long: ['b']" in warnings[1][0]
+
+
+def test_a_lost_reasoner_is_not_asked_about_every_post():
+    lost = Picky(*"abcdef")
+    verdicts, warnings = ask_about_deferred(lost, [Sample(text="x", id=i) for i in "abcdef"], [DEFER] * 6)
+    assert (verdicts, sorted(warnings), lost.times) == ({}, list(range(6)), 3)
 
 
 class Listening(RecordedReasoner):

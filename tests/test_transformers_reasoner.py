@@ -254,6 +254,25 @@ def test_an_adapter_that_changes_nothing_is_refused(random_vlm, tmp_path):
         open_reasoner(config(random_vlm)).load(idle)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"bias": "lora_only"}, "changes biases of the model itself"),
+        ({"init_lora_weights": "pissa"}, "began by changing the model itself"),
+        ({"init_lora_weights": "olora"}, "began by changing the model itself"),
+    ],
+)
+def test_an_adapter_that_would_change_the_model_itself_is_refused(random_vlm, posts, tmp_path, changes, said):
+    samples = [post.sample for post in posts[:4]]
+    reasoner = open_reasoner(config(random_vlm))
+    before = numbers(reasoner.reason(samples))
+    folder = write_lora(random_vlm, tmp_path)
+    edit_config(folder, **changes)
+    with pytest.raises(ArtefactError, match=said):
+        reasoner.load(lora("greedy", folder))
+    np.testing.assert_array_equal(numbers(reasoner.reason(samples)), before)
+
+
 def test_an_adapter_that_touches_the_picture_side_is_refused(random_vlm, tmp_path):
     wide = lora("wide", write_lora(random_vlm, tmp_path, targets=EVERYWHERE))
     with pytest.raises(ArtefactError, match=r"vision_tower.*only layers of the language model"):

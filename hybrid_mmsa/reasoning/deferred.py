@@ -11,6 +11,7 @@ from .base import Reasoner
 
 __all__ = ["ask_about_deferred"]
 
+MOST_FAILURES = 2
 ByRow: TypeAlias = tuple[Mapping[int, Verdict], Mapping[int, tuple[str, ...]]]
 
 
@@ -34,8 +35,38 @@ def ask_about_deferred(
     deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
     if reasoner is None or not deferred:
         return {}, {}
+    verdicts, failed = _asked(reasoner, samples, deferred, lora, rationale)
+    if failed is not None and len(deferred) > 1:  # perhaps one post's fault: the others shall have their verdicts
+        return _one_by_one(reasoner, samples, deferred, lora, rationale)
+    return verdicts, {i: _warning(failed) for i in deferred if failed is not None}
+
+
+def _asked(
+    reasoner: Reasoner, samples: Sequence[Sample], rows: Sequence[int], lora: LoraRef | None, rationale: bool
+) -> tuple[dict[int, Verdict], ReasonerError | None]:
     try:
-        verdicts = reasoner.reason([samples[i] for i in deferred], lora, rationale=rationale)
+        verdicts = reasoner.reason([samples[i] for i in rows], lora, rationale=rationale)
     except ReasonerError as error:
-        return {}, {i: (f"the reasoner could not answer, the fast answer stands: {error}",) for i in deferred}
-    return dict(zip(deferred, verdicts, strict=True)), {}
+        return {}, error
+    return dict(zip(rows, verdicts, strict=True)), None
+
+
+def _one_by_one(
+    reasoner: Reasoner, samples: Sequence[Sample], rows: Sequence[int], lora: LoraRef | None, rationale: bool
+) -> ByRow:
+    """Each post by itself, until `MOST_FAILURES` fail in a row: then it is the reasoner, and the rest is not asked."""
+    verdicts: dict[int, Verdict] = {}
+    warnings: dict[int, tuple[str, ...]] = {}
+    failures, failed = 0, None
+    for row in rows:
+        if failures < MOST_FAILURES:
+            said, failed_now = _asked(reasoner, samples, [row], lora, rationale)
+            failed, failures = (failed_now, failures + 1) if failed_now is not None else (failed, 0)
+            verdicts.update(said)
+        if row not in verdicts:
+            warnings[row] = _warning(failed)
+    return verdicts, warnings
+
+
+def _warning(error: ReasonerError | None) -> tuple[str, ...]:
+    return (f"the reasoner could not answer, the fast answer stands: {error}",)

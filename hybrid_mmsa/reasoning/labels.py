@@ -8,7 +8,7 @@ from itertools import takewhile
 
 import numpy as np
 
-from ..errors import ArtefactError
+from ..errors import ArtefactError, ReasonerError
 from ..types import LABELS, FloatArray, Label
 
 __all__ = ["ANSWER_START", "LabelTokens", "label_probabilities", "label_tokens"]
@@ -69,6 +69,8 @@ def label_probabilities(logits: FloatArray, tokens: LabelTokens | None = None) -
     values = np.asarray(logits, dtype=np.float64)
     if tokens is not None:
         values = values[:, [tokens.ids[label] for label in LABELS]]
+    if not np.isfinite(values).all():
+        raise ReasonerError("the model's logits are no numbers")
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     probabilities: FloatArray = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
     return probabilities

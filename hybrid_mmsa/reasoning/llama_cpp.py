@@ -143,7 +143,7 @@ class LlamaCppReasoner:
             for each in (None, path):
                 self._context.use_adapter(each)
                 probes.append(self._context.prefill(ANSWER_START, (), tokens.prefix, 0)[0])
-            if np.abs(probes[0] - probes[1]).max() < NO_EFFECT:
+            if not np.abs(probes[0] - probes[1]).max() >= NO_EFFECT:  # which numbers that are none are not either
                 raise ArtefactError(f"the adapter {path} changes nothing: it is untrained, or not this model's")
             self._proved.add(path)
         self._context.use_adapter(path)

@@ -58,19 +58,15 @@ class OpenAIServerReasoner:
     """
 
     def __init__(self, config: ReasonerConfig) -> None:
-        if (
-            config.url is None
-            or urlsplit(config.url).scheme not in {"http", "https"}
-            or not urlsplit(config.url).netloc
-        ):
-            raise InputError(f"url {config.url!r} is no http or https address", field="url")
+        key = (os.environ.get(config.api_key_env) or "none").strip()
+        _check_access(config, key)
         self.id = config.id
         self.config = config
         self._prompts: dict[Path | None, Prompt] = {None: load_prompt(config.prompt)}
         self._served: set[str] = set()
         self._client = openai.OpenAI(
             base_url=config.url,
-            api_key=os.environ.get(config.api_key_env) or "none",
+            api_key=key,
             timeout=config.timeout,
             max_retries=config.retries,
             http_client=openai.DefaultHttpxClient(follow_redirects=False, trust_env=False),
@@ -86,7 +82,10 @@ class OpenAIServerReasoner:
         Raises:
             ReasonerError: It does not, or cannot be asked.
         """
+        self._prompt(lora)
         name = lora.name
+        if name == self.config.model:
+            raise ReasonerError(f"the adapter is named like the model {name!r}: the server could not tell them apart")
         if name in self._served:
             return
         try:
@@ -164,6 +163,12 @@ class OpenAIServerReasoner:
             )
         except (openai.OpenAIError, ValueError) as error:
             raise ReasonerError(self._cause(error, model)) from error
+        try:
+            return self._reply(reply, most)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # the client checks no types
+            raise ReasonerError(f"{self.config.url} sent no chat completion that can be read: {error}") from error
+
+    def _reply(self, reply: Any, most: int) -> _Reply:
         choice = reply.choices[0] if getattr(reply, "choices", None) else None
         if choice is None or choice.message.content is None:
             raise ReasonerError(f"{self.config.url} sent no chat completion: is it an OpenAI-compatible server?")
@@ -210,6 +215,20 @@ class OpenAIServerReasoner:
         return f"{url} sent no answer that can be read: {str(error)[:200]}"
 
 
+def _check_access(config: ReasonerConfig, key: str) -> None:
+    """What could not be sent, or would show a secret in messages, is refused before anything is sent."""
+    try:
+        url = urlsplit(config.url or "")
+    except ValueError as error:
+        raise InputError(f"url is no address: {error}", field="url") from error
+    if "@" in url.netloc:
+        raise InputError("url holds a name or password, which messages would show: use `api_key_env`", field="url")
+    if url.scheme not in {"http", "https"} or not url.netloc:
+        raise InputError(f"url {config.url!r} is no http or https address", field="url")
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(f"the key in {config.api_key_env} holds characters that no header takes", field="api_key_env")
+
+
 def _label_alone(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, "properties": {"label": schema["properties"]["label"]}, "required": ["label"]}
 
@@ -220,7 +239,10 @@ def _sarcasm(reply: _Reply) -> float | None:
 
 
 def _spelled(token: Any) -> SpelledToken:
-    return SpelledToken(_bytes(token), {_bytes(each): each.logprob for each in (*token.top_logprobs, token)})
+    listed = {_bytes(each): float(each.logprob) for each in (*(token.top_logprobs or ()), token)}
+    if not all(value < 1 for value in listed.values()):  # also true of NaN
+        raise ValueError("log-probabilities that are no numbers")
+    return SpelledToken(_bytes(token), listed)
 
 
 def _bytes(token: Any) -> bytes:

@@ -105,6 +105,9 @@ def _find(name_or_path: str | Path) -> Path:
 
 def _shown(example: _Example, prompt: Prompt, folder: Path) -> Example:
     picture = None if example.image is None else folder / example.image
+    # A prompt may come with somebody's adapter, and what it shows may be sent to a server.
+    if picture is not None and not picture.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"the example's picture {example.image!r} lies outside of the prompt's folder", field="image")
     sample = read_sample(Sample(text=example.text, image=picture, target=example.target))
     answer = write_answer(prompt, **example.model_dump(exclude={"text", "image", "target"}))
     return Example(sample, answer, "" if picture is None else hashlib.sha256(picture.read_bytes()).hexdigest())

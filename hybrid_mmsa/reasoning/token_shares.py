@@ -12,6 +12,8 @@ from ..types import FloatArray
 
 __all__ = ["SpelledToken", "word_shares"]
 
+MOST_UNCLEAR = 0.05  # of what is told apart; more could make another word the likeliest
+
 
 @dataclass(frozen=True, slots=True)
 class SpelledToken:
@@ -56,14 +58,16 @@ def word_shares(tokens: Sequence[SpelledToken], opening: bytes, words: Sequence[
 
 def _shares(logprobs: Mapping[bytes, float], before: bytes, words: Sequence[bytes]) -> FloatArray | None:
     listed = {spelled: float(np.exp(logprob)) for spelled, logprob in logprobs.items()}
-    shares = np.zeros(len(words))
+    shares, unclear = np.zeros(len(words)), 0.0
     for spelled, probability in listed.items():
         rest = spelled.removeprefix(before) if spelled.startswith(before) else b""
         fitting = [n for n, word in enumerate(words) if rest and (word.startswith(rest) or rest.startswith(word))]
         if len(fitting) == 1:
             shares[fitting[0]] += probability
+        elif fitting:
+            unclear += probability
     missing = shares == 0
-    if missing.all():
+    if missing.all() or unclear > MOST_UNCLEAR * shares.sum():
         return None
     left = max(0.0, 1 - sum(listed.values())) / max(1, int(missing.sum()))
     shares[missing] = min(left, *listed.values())

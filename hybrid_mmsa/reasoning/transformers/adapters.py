@@ -23,6 +23,7 @@ from ...types import LoraRef
 __all__ = ["Adapters"]
 
 _WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_BESIDE_THE_MODEL = frozenset({"gaussian", "eva", "orthogonal"})  # beginnings that leave the model's own weights alone
 _BEFORE = "base_model.model."  # what PEFT writes before a module's own name
 
 
@@ -49,11 +50,11 @@ class Adapters:
         Raises:
             ArtefactError: The adapter cannot be used, see `load`.
         """
-        if lora is not None:
-            name = self.load(lora)
-            self._peft.base_model.enable_adapter_layers()
-            self._peft.set_adapter(name, inference_mode=True)
         try:
+            if lora is not None:
+                name = self.load(lora)
+                self._peft.base_model.enable_adapter_layers()
+                self._peft.set_adapter(name, inference_mode=True)
             yield
         finally:
             self._rest()
@@ -93,8 +94,8 @@ class Adapters:
             wanted = get_peft_model_state_dict(self._peft, adapter_name=name, save_embedding_layers=False)
             _refuse_other_keys(folder, set(wanted), set(weights))
             set_peft_model_state_dict(self._peft, weights, adapter_name=name)
-        except (ValueError, RuntimeError, KeyError) as error:
-            if isinstance(error, ArtefactError):
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, ArtefactError | torch.OutOfMemoryError):
                 raise
             cause = str(error).strip().split("\n")[0]
             raise ArtefactError(f"the LoRA in {folder} does not fit this model: {cause}") from error
@@ -110,7 +111,10 @@ class Adapters:
     def _refuse_no_change(self, folder: Path, name: str, before: torch.Tensor) -> None:
         self._peft.base_model.enable_adapter_layers()
         self._peft.set_adapter(name, inference_mode=True)
-        if torch.equal(before, self._probe()):
+        after = self._probe()
+        if not torch.isfinite(after).all():
+            raise ArtefactError(f"the LoRA in {folder} makes the model's logits no numbers")
+        if torch.equal(before, after):
             raise ArtefactError(f"the LoRA in {folder} changes nothing: the model's logits are the same without it")
 
     def _remove(self, name: str) -> None:
@@ -142,7 +146,14 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
     except (AttributeError, OSError, ValueError, TypeError, SafetensorError) as error:
         cause = str(error).strip().split("\n")[0]
         raise ArtefactError(f"the LoRA in {folder} cannot be read: {cause}") from error
+    if config.bias != "none":
+        raise ArtefactError(f"the LoRA in {folder} changes biases of the model itself (bias = {config.bias!r})")
+    begun = config.init_lora_weights
+    if isinstance(begun, str) and begun not in _BESIDE_THE_MODEL:
+        raise ArtefactError(f"the LoRA in {folder} began by changing the model itself (init_lora_weights = {begun!r})")
     config.inference_mode = True
+    # Every weight comes from the file; a random beginning would leave a trace where an adapter is refused half way.
+    config.init_lora_weights = True
     return config, weights
 
 

@@ -105,7 +105,10 @@ class TransformersReasoner:
     ) -> list[Verdict]:
         """The verdicts on one batch: one `generate`, whose first logits are the prefill's."""
         labels, closing = self._labels[prompt.hash], closing_tokens(prompt)
-        inputs = self._inputs(prompt, samples, labels)
+        try:
+            inputs = self._inputs(prompt, samples, labels)
+        except (TypeError, ValueError) as error:  # such as a picture narrower than the model's processor takes
+            raise ReasonerError(f"the model's processor cannot read a post: {error}") from error
         room = self._config.max_rationale_tokens if rationale else 0
         length = inputs["input_ids"].shape[1]
         most = room + closing if rationale else 1
