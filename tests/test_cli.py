@@ -322,6 +322,18 @@ def test_a_reasoner_is_named_on_the_command_line(tmp_path, capsys):
     assert any("no verdict is recorded for 1 posts" in warning for warning in alone.warnings)
 
 
+def test_a_verdict_is_shown_under_its_reasoner_s_name(analyzer):
+    probabilities = {"negative": 0.7, "neutral": 0.2, "positive": 0.1}
+    known = Verdict(label="negative", probabilities=probabilities, rationale="It was late.", reasoner="vlm")
+    answer = analyzer.analyze("What a day").model_copy(update={"verdict": known, "rationale": known.rationale})
+    assert answer.route.answered_by == "fast"
+    console = Console(file=io.StringIO(), width=100)
+    console.print(AnswerPanel(answer))
+    shown = console.file.getvalue()
+    assert "negative 70%, vlm" in shown
+    assert "Written by vlm, a model: It was late." in shown
+
+
 def test_an_unpulled_reasoner_is_refused_with_the_command_that_pulls_it(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HYBRID_MMSA_HOME", str(tmp_path))
     error = refused(capsys, "analyze", "fine", "--reasoner", "smolvlm-500m")

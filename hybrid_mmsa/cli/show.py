@@ -54,8 +54,8 @@ class AnswerPanel:
         parts: list[Text | Table] = [_bars(answer.sentiment, PANEL_BAR, options), Text(), facts]
         if answer.explanation is not None:
             parts += [Text(), Text(answer.explanation.text), *_evidence(answer.explanation, options)]
-        if answer.rationale is not None:
-            parts += [Text(), Text(f"Written by {answer.route.answered_by}: {answer.rationale}")]
+        if answer.verdict is not None and answer.rationale is not None:
+            parts += [Text(), Text(f"Written by {answer.verdict.reasoner}, a model: {answer.rationale}")]
         if answer.warnings:
             parts += [Text(), Text("\n".join(f"Note: {warning}" for warning in answer.warnings), style="yellow")]
         label = answer.sentiment.label
@@ -145,10 +145,7 @@ def _bars(sentiment: Prediction, width: int, options: ConsoleOptions) -> Text:
 def _facts(answer: Analysis) -> Iterator[tuple[str, Text]]:
     for name, side in (("words", answer.text_sentiment), ("picture", answer.image_sentiment)):
         if side is not None:
-            yield (
-                name,
-                Text(f"{side.label} ", style=COLOURS[side.label]).append(f"{side.confidence:.0%}", style="default"),
-            )
+            yield name, _said(side.label, side.confidence)
     if answer.conflict is not None:
         yield "conflict", Text(f"{answer.conflict:.2f} between words and picture, from 0 to 1")
     if answer.sarcasm is not None:
@@ -156,6 +153,12 @@ def _facts(answer: Analysis) -> Iterator[tuple[str, Text]]:
     if answer.emotion is not None:
         yield "emotion", Text(f"{answer.emotion.label} {answer.emotion.confidence:.0%}")
     yield "route", _route(answer, "; ")
+    if (verdict := answer.verdict) is not None:
+        yield "reasoner", _said(verdict.label, verdict.probabilities[verdict.label]).append(f", {verdict.reasoner}")
+
+
+def _said(label: Label, probability: float) -> Text:
+    return Text(f"{label} ", style=COLOURS[label]).append(f"{probability:.0%}", style="default")
 
 
 def _evidence(found: Explanation, options: ConsoleOptions) -> Iterator[Text | Table]:
