@@ -1,43 +1,28 @@
 """The benchmark compares like with like. Nothing is timed here."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
-import pytest
-
-PATH = Path(__file__).resolve().parent.parent / "eval" / "bench" / "bench.py"
+import bench
 
 
-@pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location("bench", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up by name
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_light_core_is_counted_without_torch(bench):
+def test_light_core_is_counted_without_torch():
     names = {found.metadata["Name"].lower() for found in bench.dependencies("hybrid-mmsa", set())}
     assert {"hybrid-mmsa", "numpy", "onnxruntime", "tokenizers"} <= names
     assert "torch" not in names
     assert "torch" in {found.metadata["Name"].lower() for found in bench.dependencies("open-clip-torch", set())}
 
 
-def test_times_better_points_the_same_way_for_speed_and_size(bench):
+def test_times_better_points_the_same_way_for_speed_and_size():
     ours = bench.Figures(10.0, 20.0, 100.0, 0.5, 200.0, 100.0)
     theirs = bench.Figures(100.0, 100.0, 10.0, 5.0, 1000.0, 4000.0)
     assert list(bench.ratios(ours, theirs).values()) == [10.0, 5.0, 10.0, 10.0, 5.0, 40.0]
 
 
-def test_posts_have_words_and_a_real_picture(bench):
+def test_posts_have_words_and_a_real_picture():
     batch = bench.posts(bench.BATCH)
     assert len(batch) == bench.BATCH
     assert all(text and picture.startswith(b"\xff\xd8") for text, picture in batch)
 
 
-def test_turns_are_pooled(bench):
+def test_turns_are_pooled():
     turns = [
         {"singles_ms": [1.0, 2.0], "posts_per_second": 10.0, "peak_memory_mb": 5.0},
         {"singles_ms": [3.0], "posts_per_second": 30.0, "peak_memory_mb": 7.0},
@@ -47,7 +32,7 @@ def test_turns_are_pooled(bench):
     assert (pooled.peak_memory_mb, pooled.install_mb) == (7.0, 80.0)
 
 
-def test_every_figure_has_its_row(bench):
+def test_every_figure_has_its_row():
     values = {name: 1.0 for name in bench.HEADINGS}
     result = {"machine": {"cpus": 2, "load": 0.0}, "hybrid_mmsa": values, "clip": values, "times_better": values}
     assert bench.table(result).row_count == len(bench.HEADINGS) == len(bench.Figures.__dataclass_fields__)

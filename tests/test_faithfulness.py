@@ -1,9 +1,6 @@
 """The faithfulness programme measures what it says. No corpus, no clock."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import faithfulness as program
 import numpy as np
 import pytest
 import tiny
@@ -11,19 +8,8 @@ import tiny
 from hybrid_mmsa.fusion import FusionHead
 from hybrid_mmsa.types import LABELS, Features, Sample
 
-PATH = Path(__file__).resolve().parent.parent / "eval" / "bench" / "faithfulness.py"
 
-
-@pytest.fixture(scope="module")
-def program():
-    spec = importlib.util.spec_from_file_location("faithfulness", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up by name
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_ties_are_counted_and_left_out(program):
+def test_ties_are_counted_and_left_out():
     falls = [program.Fall(0.2, 0.5), program.Fall(0.5, 0.5), program.Fall(0.6, 0.5), program.Fall(0.1, 0.5)]
     found = program.share_of_falls(falls)
     assert (found["posts"], found["ties"]) == (3, 1)
@@ -32,7 +18,7 @@ def test_ties_are_counted_and_left_out(program):
     assert found["mean_fall_beyond_random"] == pytest.approx(0.6 / 4)
 
 
-def test_ranks_are_compared_where_there_are_any(program):
+def test_ranks_are_compared_where_there_are_any():
     up = np.arange(6.0)
     assert program.correlation(up, up**3) == pytest.approx(1)
     assert program.correlation(up, -up) == pytest.approx(-1)
@@ -40,7 +26,7 @@ def test_ranks_are_compared_where_there_are_any(program):
     assert program.correlation(up[:3], up[:3]) is None
 
 
-def test_a_head_learns_the_labels_it_is_given_and_keeps_the_rest(program):
+def test_a_head_learns_the_labels_it_is_given_and_keeps_the_rest():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 90)
     values = {side: rng.normal(size=(90, 8)).astype(np.float32) + 2 * np.eye(8)[labels] for side in ("text", "image")}

@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from importlib import metadata
 from io import BytesIO
 from itertools import cycle, islice
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
+from keeping import keep, show, today
 from packaging.requirements import Requirement
 from PIL import Image
 from rich.console import Console
@@ -239,7 +239,7 @@ def ratios(ours: Figures, theirs: Figures) -> dict[str, float]:
 def record(found: dict[Side, Figures], options: argparse.Namespace) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
     return {
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {
             name: metadata.version(name) for name in ("hybrid-mmsa", "onnxruntime", "torch", "open-clip-torch")
@@ -280,16 +280,9 @@ def main() -> None:
         sys.stdout.write(json.dumps(work(cast("Side", options.side), options.repeats)))
         return
     result = record(measure(options.rounds, options.repeats, console), options)
-    text = json.dumps(result, indent=2)
-    if options.json:
-        sys.stdout.write(text + "\n")
-    else:
-        console.print(table(result))
+    show(result, table(result), as_json=options.json)
     if options.save:
-        path = ROOT / "eval" / "bench" / "results" / f"bench-{result['date']}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-        console.print(f"kept as {path.relative_to(ROOT)}")
+        keep("bench", result)
 
 
 if __name__ == "__main__":

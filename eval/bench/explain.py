@@ -10,18 +10,15 @@ It knows nothing of whether explanations are true; `faithfulness.py` does.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import sys
 import time
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from rich.console import Console
+from keeping import keep, show, today
 from rich.table import Table
 
 from hybrid_mmsa import Analyzer, Sample, __version__
@@ -59,7 +56,7 @@ def record(found: dict[str, list[float]], posts: list[Sample], options: argparse
     """The run as numbers, with what is needed to read them."""
     p50, p95 = ({level: float(np.percentile(ms, q)) for level, ms in found.items()} for q in (50, 95))
     return {
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {"hybrid-mmsa": __version__, "onnxruntime": metadata.version("onnxruntime")},
         "python": platform.python_version(),
@@ -97,17 +94,9 @@ def main() -> None:
     options = parser.parse_args()
     analyzer, posts = Analyzer.from_pretrained(threads=options.threads), sample_posts()
     result = record(times(analyzer, posts, options.rounds), posts, options)
-    text = json.dumps(result, indent=2)
-    console = Console(stderr=options.json)
-    if options.json:
-        sys.stdout.write(text + "\n")
-    else:
-        console.print(table(result))
+    show(result, table(result), as_json=options.json)
     if options.save:
-        path = ROOT / "eval" / "bench" / "results" / f"explain-{result['date']}.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-        console.print(f"kept as {path.relative_to(ROOT)}")
+        keep("explain", result)
 
 
 if __name__ == "__main__":

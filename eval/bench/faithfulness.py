@@ -22,14 +22,13 @@ Posts for development chose how words and boxes are hidden; the test part is for
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keeping import keep, today
 from numpy.typing import NDArray
 from PIL.Image import Image
 from rich.console import Console
@@ -53,7 +52,6 @@ from hybrid_mmsa.training.rows import OWN_POSTS, post_records
 from hybrid_mmsa.training.strategies import Evidence, JoiningConfig, fit_strategy
 from hybrid_mmsa.types import LABELS, IntArray, Label, Sample
 
-RESULTS = Path(__file__).parent / "results"
 TOP_WORDS = 3
 DRAWS = 20
 ORDERS = 2
@@ -281,7 +279,7 @@ def main() -> None:
     rows = [post_figures(analyzer, models, r, options.seed + i) for i, r in enumerate(track(posts, transient=True))]
     provenance = analyzer.adapters[analyzer.default].provenance()
     record = {
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "date": today(),
         "corpus": "mvsa_single",
         "part": options.part,
         "posts": len(rows),
@@ -292,10 +290,7 @@ def main() -> None:
     }
     Console().print(table(record, f"{len(rows)} posts of MVSA-Single, {options.part}"))
     if options.save:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"faithfulness-{options.part}-{record['date']}.json"
-        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        Console().print(f"kept as {path}")
+        keep(f"faithfulness-{options.part}", record)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ twice: started from the bundled heads, and from nothing.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
+from keeping import keep, today
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -31,7 +30,6 @@ from hybrid_mmsa.types import LABELS, FloatArray
 
 SIZES = (8, 16, 32, 64, 128)
 SPLIT = "memotion_grouped"
-RESULTS = Path(__file__).parent / "results"
 FOLDS = 5
 
 
@@ -86,10 +84,9 @@ def main() -> None:
             table.add_row(str(size), *how.values(), str(runs[0][1]), *told)
     Console().print(table)
     if options.save:
-        date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-        facts = {"date": date, "corpus": "memotion", "split": SPLIT, "seeds": options.seeds, "n_test": len(test)}
+        facts = {"date": today(), "corpus": "memotion", "split": SPLIT, "seeds": options.seeds, "n_test": len(test)}
         facts |= {"encoder_hash": analyzer.encoder.hash, "default": untouched, "curve": results}
-        (RESULTS / f"few-shot-{date}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        keep("few-shot", facts)
 
 
 def drawn(

@@ -8,11 +8,10 @@ Prints label agreement and mean absolute difference of probabilities per task.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 from pathlib import Path
 
 import numpy as np
+from keeping import keep, today
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +24,6 @@ from hybrid_mmsa.training.text_tower import TextTower, start_folder
 from hybrid_mmsa.types import Features
 
 BATCH = 64
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -61,10 +59,8 @@ def main() -> None:
         table.add_row(task, str(int(known.sum())), f"{agree:.2%}", f"{moved:.4f}")
     Console().print(table)
     if options.save:
-        today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-        facts = {"date": today, "encoder_hash": analyzer.encoder.hash, "model_hash": adapter.hash, "tasks": rows}
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"int8-agreement-{today}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        facts = {"date": today(), "encoder_hash": analyzer.encoder.hash, "model_hash": adapter.hash, "tasks": rows}
+        keep("int8-agreement", facts)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ machine slows all of them alike. Without `--model` the LLaVA is trained first, w
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -18,14 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
+from keeping import keep, show, today
 from rich.table import Table
 
 from hybrid_mmsa import __version__
@@ -50,20 +48,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the record instead of the table")
     parser.add_argument("--save", action="store_true", help="keep the record as eval/bench/results/reasoner-DATE.json")
     options = parser.parse_args()
-    console = Console(stderr=options.json)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or import_module("tiny_vlm").trained_vlm(Path(folder))
         result = record(model, options)
-    text = json.dumps(result, indent=2)
-    if options.json:
-        sys.stdout.write(text + "\n")
-    else:
-        console.print(table(result))
+    show(result, table(result), as_json=options.json)
     if options.save:
-        path = ROOT / "eval" / "bench" / "results" / f"reasoner-{result['date']}.json"
-        path.write_text(text + "\n", encoding="utf-8")
-        console.print(f"kept as {path.relative_to(ROOT)}")
+        keep("reasoner", result)
 
 
 def record(model: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -71,7 +62,7 @@ def record(model: Path, options: argparse.Namespace) -> dict[str, Any]:
     posts = [post for post in import_module("tiny_vlm").held_out(2 * options.posts) if post.word and post.thing]
     samples = [post.sample for post in posts[: options.posts]]
     return {
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {"hybrid-mmsa": __version__, **{name: metadata.version(name) for name in PACKAGES}},
         "python": platform.python_version(),

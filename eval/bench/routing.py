@@ -10,14 +10,13 @@ opposed, which the corpus's cleaning rule drops and nothing is fitted on, agains
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keeping import keep, today
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -36,7 +35,6 @@ RISKS = (0.10, 0.15, 0.20)
 DELTA = 0.1
 SHARE = 0.2
 RESPLITS = 200
-RESULTS = Path(__file__).parent / "results"
 OF_POSTS = tuple(field.name for field in fields(CalibrationSample) if not field.name.startswith("order_"))
 
 Floats = NDArray[np.float64]
@@ -279,7 +277,7 @@ def main() -> None:
     options = parser.parse_args()
     router, posts, adapter = answer(options.data, options.model)
     figures: dict[str, Any] = {
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "date": today(),
         "model_hash": adapter.hash,
         "encoder_hash": adapter.encoder_hash,
         "resplits": RESPLITS,
@@ -291,9 +289,7 @@ def main() -> None:
     }
     Console().print(table(figures))
     if options.save:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"routing-{figures['date']}.json"
-        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        keep("routing", figures)
 
 
 if __name__ == "__main__":
