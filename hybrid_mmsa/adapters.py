@@ -42,13 +42,8 @@ from .types import Features, FloatArray, LoraRef, Provenance, TaskArrays
 __all__ = ["ADAPTER_FORMAT", "Adapter", "describe_adapter", "resolve_adapter"]
 
 ADAPTER_FORMAT = 1
-HEAD, CALIBRATION, ROUTER, CARD, MANIFEST = (
-    "fast.safetensors",
-    "calibration.json",
-    "router.json",
-    "card.md",
-    "adapter.json",
-)
+MANIFEST, CARD = "adapter.json", "card.md"
+HEAD, CALIBRATION, ROUTER = "fast.safetensors", "calibration.json", "router.json"
 FITTED = (HEAD, CALIBRATION, ROUTER)
 ROUTER_ARRAYS, POOLING = "router.safetensors", "pooling.json"
 LORA, PROMPT = "lora", "prompt.toml"

@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from . import memes, mvsa, sarcasm, tweets, twitter
+from .memes import MEMOTION_HOME, TWITTER1269_HOME, load_memotion, load_twitter1269
+from .mvsa import HOME as MVSA_HOME
+from .mvsa import load_mvsa_multiple, load_mvsa_single
 from .records import LoadReport, Records
+from .sarcasm import ISARCASM_HOME, MMSD_HOME, load_isarcasm, load_mmsd2
+from .tweets import SEMEVAL_HOME, TWEETEVAL_HOME, load_semeval2017, load_tweeteval_emotion, load_tweeteval_irony
+from .twitter import HOME as TWITTER_HOME
+from .twitter import load_twitter2015, load_twitter2017
 
 __all__ = ["CORPORA", "Corpus", "load_corpus"]
 
@@ -26,17 +32,17 @@ class Corpus:
 
 
 CORPORA: dict[str, Corpus] = {
-    "mvsa_single": Corpus("MVSA-Single", mvsa.HOME, mvsa.load_mvsa_single),
-    "mvsa_multiple": Corpus("MVSA-Multiple", mvsa.HOME, mvsa.load_mvsa_multiple),
-    "twitter2015": Corpus("Twitter-2015", twitter.HOME, twitter.load_twitter2015),
-    "twitter2017": Corpus("Twitter-2017", twitter.HOME, twitter.load_twitter2017),
-    "mmsd2": Corpus("MMSD2.0", sarcasm.MMSD_HOME, sarcasm.load_mmsd2),
-    "memotion": Corpus("Memotion 7k", memes.MEMOTION_HOME, memes.load_memotion),
-    "twitter1269": Corpus("Twitter1269", memes.TWITTER1269_HOME, memes.load_twitter1269),
-    "semeval2017": Corpus("SemEval-2017 4A", tweets.SEMEVAL_HOME, tweets.load_semeval2017),
-    "tweeteval_emotion": Corpus("TweetEval emotion", tweets.TWEETEVAL_HOME, tweets.load_tweeteval_emotion),
-    "tweeteval_irony": Corpus("TweetEval irony", tweets.TWEETEVAL_HOME, tweets.load_tweeteval_irony),
-    "isarcasm": Corpus("iSarcasmEval", sarcasm.ISARCASM_HOME, sarcasm.load_isarcasm),
+    "mvsa_single": Corpus("MVSA-Single", MVSA_HOME, load_mvsa_single),
+    "mvsa_multiple": Corpus("MVSA-Multiple", MVSA_HOME, load_mvsa_multiple),
+    "twitter2015": Corpus("Twitter-2015", TWITTER_HOME, load_twitter2015),
+    "twitter2017": Corpus("Twitter-2017", TWITTER_HOME, load_twitter2017),
+    "mmsd2": Corpus("MMSD2.0", MMSD_HOME, load_mmsd2),
+    "memotion": Corpus("Memotion 7k", MEMOTION_HOME, load_memotion),
+    "twitter1269": Corpus("Twitter1269", TWITTER1269_HOME, load_twitter1269),
+    "semeval2017": Corpus("SemEval-2017 4A", SEMEVAL_HOME, load_semeval2017),
+    "tweeteval_emotion": Corpus("TweetEval emotion", TWEETEVAL_HOME, load_tweeteval_emotion),
+    "tweeteval_irony": Corpus("TweetEval irony", TWEETEVAL_HOME, load_tweeteval_irony),
+    "isarcasm": Corpus("iSarcasmEval", ISARCASM_HOME, load_isarcasm),
 }
 
 

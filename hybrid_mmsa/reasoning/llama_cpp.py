@@ -23,7 +23,7 @@ from .config import ReasonerConfig
 from .gguf_context import GgufContext
 from .gguf_writing import ENDING, write_json
 from .labels import ANSWER_START, LabelTokens, label_probabilities, label_tokens
-from .prompts import Prompt, load_prompt
+from .prompts import Prompt, Prompts
 
 __all__ = ["LlamaCppReasoner"]
 
@@ -57,10 +57,10 @@ class LlamaCppReasoner:
             Path(config.model), config.mmproj, context=config.context, threads=config.threads, gpu=gpu
         )
         self._chat = _chat(self._context)
-        self._prompts: dict[Path | None, Prompt] = {None: load_prompt(config.prompt)}
+        self._prompts = Prompts(config.prompt)
         self._labels: dict[str, LabelTokens] = {}
         self._proved: set[Path] = set()
-        self._tokens(self._prompts[None])
+        self._tokens(self._prompts.configured)
 
     def close(self) -> None:
         """Free the model; the reasoner answers no more."""
@@ -74,7 +74,7 @@ class LlamaCppReasoner:
             ArtefactError: It has no GGUF file, is not this model's, or changes nothing.
         """
         with self._lock:
-            self._use_adapter(lora, self._tokens(self._prompt(lora)))
+            self._use_adapter(lora, self._tokens(self._prompts.of(lora)))
 
     def reason(
         self, samples: Sequence[Sample], lora: LoraRef | None = None, *, rationale: bool = False
@@ -85,7 +85,7 @@ class LlamaCppReasoner:
             ReasonerError: Out of time, no room in the context, or llama.cpp failed.
             ArtefactError: The adapter has no GGUF file, is not this model's, or changes nothing.
         """
-        asked = self._prompt(lora)
+        asked = self._prompts.of(lora)
         return [self._judge(sample, asked.for_sample(sample), lora, rationale) for sample in samples]
 
     def _judge(self, sample: Sample, prompt: Prompt, lora: LoraRef | None, rationale: bool) -> Verdict:
@@ -123,12 +123,6 @@ class LlamaCppReasoner:
         start = [*tokens.prefix, tokens.ids[label]]
         written = write_json(self._context, schema, start, self.config.max_rationale_tokens)
         return read_answer(written.text, prompt, sample), written.sarcasm, written.tokens
-
-    def _prompt(self, lora: LoraRef | None) -> Prompt:
-        path = None if lora is None else lora.prompt
-        if path not in self._prompts:
-            self._prompts[path] = load_prompt(path or self.config.prompt)
-        return self._prompts[path]
 
     def _tokens(self, prompt: Prompt) -> LabelTokens:
         if prompt.id not in self._labels:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +22,7 @@ from ..errors import InputError, ReasonerError
 from ..types import LABELS, FloatArray, LoraRef, Sample, Verdict
 from .answer import answer_schema, read_answer, verdict
 from .config import ReasonerConfig
-from .prompts import Prompt, load_prompt
+from .prompts import Prompt, Prompts
 from .token_shares import SpelledToken, word_shares
 
 __all__ = ["OpenAIServerReasoner"]
@@ -62,7 +61,7 @@ class OpenAIServerReasoner:
         _check_access(config, key)
         self.id = config.id
         self.config = config
-        self._prompts: dict[Path | None, Prompt] = {None: load_prompt(config.prompt)}
+        self._prompts = Prompts(config.prompt)
         self._served: set[str] = set()
         self._client = openai.OpenAI(
             base_url=config.url,
@@ -82,7 +81,7 @@ class OpenAIServerReasoner:
         Raises:
             ReasonerError: It does not, or cannot be asked.
         """
-        self._prompt(lora)
+        self._prompts.of(lora)
         name = lora.name
         if name == self.config.model:
             raise ReasonerError(f"the adapter is named like the model {name!r}: the server could not tell them apart")
@@ -111,7 +110,7 @@ class OpenAIServerReasoner:
             return []
         if lora is not None:
             self.load(lora)
-        asked = self._prompt(lora)
+        asked = self._prompts.of(lora)
         with ThreadPoolExecutor(min(self.config.batch_size, len(samples))) as pool:
             waiting = [pool.submit(self._judge, s, asked.for_sample(s), lora, rationale) for s in samples]
             try:
@@ -188,12 +187,6 @@ class OpenAIServerReasoner:
                 f"none of the label words is among the {LISTED} likeliest tokens of {self.config.model}"
             )
         return shares
-
-    def _prompt(self, lora: LoraRef | None) -> Prompt:
-        path = None if lora is None else lora.prompt
-        if path not in self._prompts:
-            self._prompts[path] = load_prompt(path or self.config.prompt)
-        return self._prompts[path]
 
     def _cause(self, error: Exception, model: str) -> str:
         """What went wrong and what to do, in words that hold no key."""

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ..bundled import bundled_path
 from ..errors import InputError
 from ..inputs import read_sample
-from ..types import LABELS, Label, Sample
+from ..types import LABELS, Label, LoraRef, Sample
 from .answer import NOTHING, write_answer
 from .question import Example, Prompt
 
-__all__ = ["Prompt", "load_prompt"]
+__all__ = ["Prompt", "Prompts", "load_prompt"]
 
 
 class _Closed(BaseModel):
@@ -81,6 +81,33 @@ def load_prompt(name_or_path: str | Path) -> Prompt:
     """
     prompt = _read(_find(name_or_path))
     return replace(prompt, partner=_read(_find("sentiment" if prompt.asks_for_target else "target")))
+
+
+class Prompts:
+    """The prompts of one reasoner, each read once.
+
+    Args:
+        configured: Name or file of the one it asks with; a LoRA adapter may have been trained with another.
+
+    Attributes:
+        configured: That prompt.
+    """
+
+    def __init__(self, configured: str | Path) -> None:
+        self.configured = load_prompt(configured)
+        self._trained_with: dict[Path, Prompt] = {}
+
+    def of(self, lora: LoraRef | None) -> Prompt:
+        """What to ask with where this adapter answers, or none.
+
+        Raises:
+            InputError: The adapter's file is no prompt.
+        """
+        if lora is None or lora.prompt is None:
+            return self.configured
+        if lora.prompt not in self._trained_with:
+            self._trained_with[lora.prompt] = load_prompt(lora.prompt)
+        return self._trained_with[lora.prompt]
 
 
 def _read(path: Path) -> Prompt:

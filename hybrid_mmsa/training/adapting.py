@@ -5,8 +5,6 @@ Knows no command line; needs the extra `tune`, and no torch unless the encoder d
 
 from __future__ import annotations
 
-import datetime
-import platform
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from .. import metrics
-from .._version import __version__
 from ..adapters import Adapter, resolve_adapter
 from ..encoders import Encoder, extract_features, moved_name, open_encoder
 from ..fusion import Strategy
@@ -25,6 +22,7 @@ from ..metrics import Interval
 from ..types import LABELS, IntArray, Task, TaskArrays
 from .frozen import FEW_SHOT, FrozenConfig, Labelled, fit_frozen, labels_of
 from .labelled_file import LabelledFile, Parts, part_posts
+from .provenance import made_now
 
 __all__ = ["AdapterPlan", "Figures", "plan_adapter", "train_adapter"]
 
@@ -200,9 +198,7 @@ def _figures(found: TaskArrays, gold: IntArray) -> dict[str, float]:
 
 def _made_with(plan: AdapterPlan, start: Adapter | None) -> dict[str, Any]:
     return {
-        "package": __version__,
-        "python": platform.python_version(),
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        **made_now(),
         "posts_sha256": plan.posts.sha256,
         "parts": {
             "train": len(plan.parts.train),

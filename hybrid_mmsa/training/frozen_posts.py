@@ -5,21 +5,19 @@ Knows the corpora by their rows; knows nothing of how an encoder is made.
 
 from __future__ import annotations
 
-import datetime
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from .._version import __version__
 from ..adapters import Adapter, resolve_adapter
 from ..data import Record
 from ..encoders import Encoder, extract_features, moved_name, open_encoder
 from ..errors import InputError
 from ..types import IntArray
 from .frozen import FrozenConfig, Labelled, fit_frozen, labels_of, out_of_fold
+from .provenance import made_now
 from .rows import OWN_POSTS, fold_of, post_records, text_key
 from .strategies import Evidence
 
@@ -58,9 +56,7 @@ def train_frozen(
     train, dev = (_labelled(opened, parts[name], _kept(out), advance) for name in ("train", "dev"))
     adapter = fit_frozen(train, dev, opened, name=out.name, config=config, start=start)
     made_with = {
-        "package": __version__,
-        "python": platform.python_version(),
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        **made_now(),
         "n_train": len(parts["train"]),
         "start": None if start is None else {"name": start.name, "hash": start.hash},
         "recipe": asdict(config or FrozenConfig()),

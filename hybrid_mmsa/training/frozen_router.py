@@ -16,8 +16,8 @@ from ..routing import (
     signal_matrix,
     threshold_for_budget,
 )
+from .router_posts import half
 from .routing import LEAST_POSTS, Judged, RouterConfig, fit_router
-from .rows import fold_of
 
 __all__ = ["route_frozen"]
 
@@ -39,8 +39,8 @@ def route_frozen(
     """
     errors = int(learn.wrong.sum())
     if held is not None and min(errors, len(learn) - errors) >= LEAST_ERRORS:
-        odd = np.array([fold_of(f"half/{key}", 2) == 1 for key in held.keys], dtype=bool)
-        choose, judge = (held.take(np.flatnonzero(part)) for part in (odd, ~odd))
+        judges = np.array([half(key) for key in held.keys], dtype=bool)
+        choose, judge = (held.take(np.flatnonzero(part)) for part in (~judges, judges))
         if min(len(choose), len(judge)) >= LEAST_POSTS:
             novelty = Novelty().fit(learn.features)
             facts: dict[str, Any] = {"encoder_hash": encoder_hash}

@@ -6,10 +6,8 @@ temperatures on dev splits that choose nothing; the thresholds on a fixed half o
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -20,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from .._version import __version__
 from ..adapters import Adapter
 from ..calibration import Calibration, TemperatureScaling
 from ..data import Record
@@ -33,6 +30,7 @@ from ..routing import ErrorModel, Router, Thresholds
 from ..types import LABELS, TASKS, Features, FloatArray, IntArray, Task, TaskArrays
 from .export import export_compact
 from .image_tower import load_tower
+from .provenance import made_now
 from .router_posts import gold_labels, train_router
 from .routing import RouterConfig
 from .rows import MVSA_SPLIT, OWN_POSTS, TextRow, fold_of, general_rows, post_records, text_key
@@ -154,9 +152,7 @@ def fit_adapter(
     held = [r for r in records.values() if r.split == "dev"]
     router = train_router(draft, encoder, (posts, posteriors), held, dev, config.router)
     made_with = {
-        "package": __version__,
-        "python": platform.python_version(),
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        **made_now(),
         "posts": sorted({OWN_POSTS if _is_own(r) else MVSA_SPLIT for r in posts}),
         "texts": sorted(corpus for corpus, rows in dev.items() if rows),
         "n_train": len(posts),

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from ...metrics import Interval, wilson
 from ...types import LABELS, Label
-from . import periods
 from .entries import Entry
+from .periods import floor, moment, name, span, unit_for
 from .record import flags
 
 __all__ = ["Part", "Tally", "Trend"]
@@ -70,7 +70,7 @@ class Tally:
 
     def add(self, entry: Entry) -> None:
         """Count one post."""
-        analysis, when = entry.analysis, periods.moment(entry.sample.time)
+        analysis, when = entry.analysis, moment(entry.sample.time)
         label = analysis.sentiment.label
         self.n += 1
         self.labels[label] += 1
@@ -78,19 +78,19 @@ class Tally:
         self.marks["deferred"] += analysis.route.decision == "defer"
         self.marks["asked for review"] += analysis.needs_review is not None
         if when is not None:
-            self.hours[periods.floor(when, "hour"), label] += 1
+            self.hours[floor(when, "hour"), label] += 1
         if entry.sample.group is not None:
             self.groups[entry.sample.group, label] += 1
 
     def over_time(self) -> Trend:
         """Posts per period, empty periods between full ones included."""
         moments = [when for when, _ in self.hours]
-        unit = periods.unit_for(min(moments), max(moments)) if moments else ""
-        starts = periods.span(moments, unit)
+        unit = unit_for(min(moments), max(moments)) if moments else ""
+        starts = span(moments, unit)
         found: Counter[tuple[datetime, Label]] = Counter()
         for (when, label), count in self.hours.items():
-            found[periods.floor(when, unit), label] += count
-        parts = tuple(Part(periods.name(start, unit), _counts(found, start)) for start in starts)
+            found[floor(when, unit), label] += count
+        parts = tuple(Part(name(start, unit), _counts(found, start)) for start in starts)
         timed = self.hours.total()
         return Trend(parts, unit, timed - sum(part.n for part in parts), self.n - timed)
 

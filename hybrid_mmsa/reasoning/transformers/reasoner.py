@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from ...types import LoraRef, Sample, Verdict
 from ..answer import read_answer, verdict
 from ..config import ReasonerConfig
 from ..labels import LabelTokens, label_probabilities, label_tokens
-from ..prompts import load_prompt
+from ..prompts import Prompts
 from ..question import Prompt
 from .adapters import Adapters
 from .loading import memory_is_bounded, open_vlm
@@ -53,9 +52,8 @@ class TransformersReasoner:
         self._lock = threading.Lock()
         self._grammar = Grammar(self._vlm.tokenizer, self._vlm.vocabulary)
         self._labels: dict[str, LabelTokens] = {}
-        self._own = load_prompt(config.prompt)
-        self._prompts: dict[Path, Prompt] = {}
-        self._check(self._own)
+        self._prompts = Prompts(config.prompt)
+        self._check(self._prompts.configured)
         self._adapters = Adapters(self._vlm.model, self._vlm.language, self._probe)
 
     def load(self, lora: LoraRef) -> None:
@@ -66,7 +64,7 @@ class TransformersReasoner:
         """
         with self._lock, memory_is_bounded():
             self._adapters.load(lora)
-            self._check(self._prompt(lora))
+            self._prompt(lora)
 
     def reason(
         self, samples: Sequence[Sample], lora: LoraRef | None = None, *, rationale: bool = False
@@ -165,13 +163,9 @@ class TransformersReasoner:
         return dict(inputs)
 
     def _prompt(self, lora: LoraRef | None) -> Prompt:
-        if lora is None or lora.prompt is None:
-            return self._own
-        if lora.prompt not in self._prompts:
-            prompt = load_prompt(lora.prompt)
-            self._check(prompt)
-            self._prompts[lora.prompt] = prompt
-        return self._prompts[lora.prompt]
+        prompt = self._prompts.of(lora)
+        self._check(prompt)
+        return prompt
 
     def _check(self, prompt: Prompt) -> None:
         """The label words' tokens of a prompt and its partner, and that the model is told the instruction at all."""
@@ -189,7 +183,7 @@ class TransformersReasoner:
 
     def _probe(self) -> torch.Tensor:
         """The next token's logits after a fixed post, for the adapters' gate."""
-        prompt = self._own.for_sample(_PROBE)
+        prompt = self._prompts.configured.for_sample(_PROBE)
         with torch.inference_mode():
             logits = self._vlm.model(**self._inputs(prompt, [_PROBE], self._labels[prompt.hash])).logits
         last: torch.Tensor = logits[0, -1].float()
