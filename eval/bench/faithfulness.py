@@ -42,7 +42,7 @@ from hybrid_mmsa.data import Record
 from hybrid_mmsa.encoders.stored import extract_features
 from hybrid_mmsa.explain import Probe
 from hybrid_mmsa.explain.evidence import heat_map, hidden_words, region_evidence
-from hybrid_mmsa.explain.regions import BOX_SHARE, Box, grid_boxes, hide_box, shrunk, strongest_boxes
+from hybrid_mmsa.explain.regions import BOX_SHARE, Box, grid_boxes, hide_box, hide_boxes, shrunk, strongest_boxes
 from hybrid_mmsa.explain.words import hide
 from hybrid_mmsa.fusion import FusionHead
 from hybrid_mmsa.inputs import read_sample
@@ -151,7 +151,7 @@ def region_figures(probe: Probe, picture: Image, label: int, rng: np.random.Gene
     shown, _ = region_evidence(probe, heat, label)
     hottest = strongest_boxes(heat - heat.min() + 1, 1)  # also where no place speaks for the label
     told = [Box(region.left, region.top, region.right, region.bottom) for region in (shown or ())[:1]]
-    versions = [hide_box(picture, box) for box in (*drawn, *hottest, *told)]
+    versions = hide_boxes(picture, [*drawn, *hottest, *told])
     p = probe.with_pictures(versions).sentiment[:, label]
     random = float(p[:DRAWS].mean())
     figures["fall"] = Fall(float(p[DRAWS]), random)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..encoders import Encoder
 from ..types import LABELS, Change, Features, FloatArray, Region, Sample, TaskArrays, WordEffect
 from .probe import Opinions, Probe
-from .regions import Box, grid_boxes, hide_box, place, shrunk, strongest_boxes
+from .regions import Box, grid_boxes, hide_boxes, place, shrunk, strongest_boxes
 from .words import Span, groups, hide, word_spans
 
 __all__ = ["Evidence", "find_all", "find_evidence", "heat_map", "hidden_words", "region_evidence"]
@@ -115,7 +115,7 @@ def heat_map(probe: Probe, label: int) -> NDArray[np.float64] | None:
     found = probe.image_map()
     if found is None:
         picture = shrunk(probe.image)
-        versions = [picture, *(hide_box(picture, box) for box in grid_boxes(GRID, GRID))]
+        versions = [picture, *hide_boxes(picture, grid_boxes(GRID, GRID))]
         return _fall(probe.with_pictures(versions), label).reshape(GRID, GRID)
     rows, columns, width = found.shape
     cells = found.reshape(-1, width)
@@ -162,7 +162,7 @@ def region_evidence(probe: Probe, heat: NDArray[Any], label: int) -> tuple[tuple
     if probe.image is None or not boxes:
         return (), ()
     picture = shrunk(probe.image)
-    hidden = probe.with_pictures([hide_box(picture, box) for box in boxes]).sentiment
+    hidden = probe.with_pictures(hide_boxes(picture, boxes)).sentiment
     whole = probe.whole if picture is probe.image else probe.with_pictures([picture])
     sentiment = np.concatenate([whole.sentiment, hidden])
     effects, answers = sentiment[0, label] - sentiment[1:, label], sentiment[1:].argmax(1)

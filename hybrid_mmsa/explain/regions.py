@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from PIL import Image, ImageStat
 
 from ..types import Region
 
-__all__ = ["BOX_SHARE", "Box", "grid_boxes", "hide_box", "place", "shrunk", "strongest_boxes"]
+__all__ = ["BOX_SHARE", "Box", "grid_boxes", "hide_box", "hide_boxes", "place", "shrunk", "strongest_boxes"]
 
 BOX_SHARE = 0.1
 """Of the picture's area; a box is as wide and high, in shares, as its root."""
@@ -73,13 +74,21 @@ def place(box: Box | Region) -> str:
 
 def hide_box(picture: Image.Image, box: Box) -> Image.Image:
     """A copy of an RGB picture with a box in the picture's mean colour."""
-    hidden = picture.copy()
+    return hide_boxes(picture, [box])[0]
+
+
+def hide_boxes(picture: Image.Image, boxes: Sequence[Box]) -> list[Image.Image]:
+    """A copy per box, each with that one box in the picture's mean colour."""
     red, green, blue = (round(value) for value in ImageStat.Stat(picture).mean)
     width, height = picture.size
-    edges = (box.left * width, box.top * height, box.right * width, box.bottom * height)
-    left, top, right, bottom = map(round, edges)
-    hidden.paste((red, green, blue), (left, top, max(right, left + 1), max(bottom, top + 1)))
-    return hidden
+    copies = []
+    for box in boxes:
+        edges = (box.left * width, box.top * height, box.right * width, box.bottom * height)
+        left, top, right, bottom = map(round, edges)
+        hidden = picture.copy()
+        hidden.paste((red, green, blue), (left, top, max(right, left + 1), max(bottom, top + 1)))
+        copies.append(hidden)
+    return copies
 
 
 def shrunk(picture: Image.Image) -> Image.Image:

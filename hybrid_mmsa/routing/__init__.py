@@ -8,7 +8,7 @@ from .drift import Shift, kolmogorov_smirnov, same_shares, shifts
 from .error_model import CONFIDENCE, ErrorModel
 from .novelty import Novelty
 from .policy import Policy
-from .router import FAST, Router, Thresholds, defer_scores, margins
+from .router import FAST, Router, Thresholds, defer_scores, margins, moved
 from .signals import SIGNALS, conflict, opposition, signal_matrix
 from .thresholds import threshold_at_precision, threshold_for_budget
 
@@ -30,6 +30,7 @@ __all__ = [
     "kolmogorov_smirnov",
     "level_for_risk",
     "margins",
+    "moved",
     "opposition",
     "prediction_set",
     "same_shares",

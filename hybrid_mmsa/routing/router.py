@@ -27,7 +27,7 @@ from .policy import Policy
 from .signals import SIGNALS, Floats, opposition, signal_matrix
 from .thresholds import threshold_for_budget
 
-__all__ = ["FAST", "Router", "Thresholds", "defer_scores", "margins"]
+__all__ = ["FAST", "Router", "Thresholds", "defer_scores", "margins", "moved"]
 
 FAST = "fast"
 """Value of `RouteDecision.answered_by` when the fast tier's answer stands."""
@@ -81,6 +81,11 @@ def defer_scores(scores: Mapping[Reason, Floats], thresholds: Thresholds) -> Flo
     """The largest margin `[n]` of each post: above 0 it is deferred by the fitted thresholds."""
     largest: Floats = np.stack(list(margins(scores, thresholds).values())).max(0)
     return largest
+
+
+def moved(threshold: float, level: float) -> float:
+    """A threshold moved by a level in log-odds; one that is off, or always above or below, stays where it is."""
+    return float(sigmoid(_log_odds(threshold) + level)) if level != 0 and 0 < threshold < 1 else threshold
 
 
 def _log_odds(p: Any) -> Any:
@@ -141,8 +146,7 @@ class Router:
         above = {reason: values > level for reason, values in margins(scores, limits).items()}
         if level == -np.inf:  # nothing is promised, or all is paid for: also where P(error) has no threshold
             above["low_confidence"] = np.ones(len(p_error), dtype=bool)
-        moved = level != 0 and 0 < limits.p_error < 1
-        limit = float(sigmoid(_log_odds(limits.p_error) + level)) if moved else limits.p_error
+        limit = moved(limits.p_error, level)
         decisions = []
         for i, error in enumerate(p_error):
             wanted = kind in ("always", "risk") or (kind != "never" and error >= keep_below)

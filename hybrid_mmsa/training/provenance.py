@@ -7,7 +7,7 @@ import platform
 
 from .._version import __version__
 
-__all__ = ["made_now"]
+__all__ = ["made_now", "today"]
 
 
 def made_now() -> dict[str, str]:
@@ -15,5 +15,10 @@ def made_now() -> dict[str, str]:
     return {
         "package": __version__,
         "python": platform.python_version(),
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "date": today(),
     }
+
+
+def today() -> str:
+    """Today's date in UTC, ISO 8601."""
+    return datetime.datetime.now(tz=datetime.UTC).date().isoformat()

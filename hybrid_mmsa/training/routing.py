@@ -5,7 +5,6 @@ Knows posteriors, features and gold labels; knows nothing of towers, corpora or 
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -25,11 +24,13 @@ from ..routing import (
     at_most,
     conformal_threshold,
     defer_scores,
+    moved,
     opposition,
     signal_matrix,
     threshold_for_budget,
 )
 from ..types import LABELS, Features, IntArray, Reason, TaskArrays
+from .provenance import today
 from .rows import fold_of
 
 __all__ = ["LEAST_POSTS", "Judged", "RouterConfig", "fit_router"]
@@ -156,13 +157,7 @@ def _within(own: Thresholds, scores: dict[Reason, Floats], budget: float) -> Thr
     level = threshold_for_budget(defer_scores(scores, own), budget)
     # A little more, or the post on the line would lie above it once thresholds are rounded, and overspend.
     level = level + 1e-9 if level > 0 else 0.0
-    return Thresholds(**{f.name: _moved(getattr(own, f.name), level) for f in fields(own)})
-
-
-def _moved(threshold: float, level: float) -> float:
-    if not 0 < threshold < 1:
-        return threshold
-    return float(1 / (1 + (1 - threshold) / threshold * np.exp(-level)))
+    return Thresholds(**{f.name: moved(getattr(own, f.name), level) for f in fields(own)})
 
 
 def _fit_error_model(
@@ -255,7 +250,7 @@ def _reached(wrong: NDArray[np.bool_], deferred: NDArray[np.bool_], config: Rout
         return {name: round(value, 4) for name, value in asdict(interval).items()}
 
     return {
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "date": today(),
         "posts": len(wrong),
         "coverage": share(kept),
         "error_rate": share(wrong),

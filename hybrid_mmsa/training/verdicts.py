@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from .. import metrics
 from ..errors import InputError
 from ..pooling import Pooling, fit_pooling, pool
 from ..types import LABELS, Verdict
+from .provenance import today
 from .routing import LEAST_POSTS, Judged
 from .rows import fold_of
 
@@ -146,8 +146,7 @@ def _reached(gold: NDArray[Any], fast: Floats, said: Floats, pooled: Floats) -> 
         for name, p in (("fast", fast), ("verdict", said), ("pooled", pooled))
     }
     difference = metrics.paired_difference(metrics.accuracy, gold, pooled.argmax(1), fast.argmax(1), len(LABELS))
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    return {"date": today, "posts": len(gold), "accuracy": accuracy, "pooled_minus_fast": asdict(difference)}
+    return {"date": today(), "posts": len(gold), "accuracy": accuracy, "pooled_minus_fast": asdict(difference)}
 
 
 def _asked(gold: NDArray[Any], p_error: Floats, gain: Gain, fast: Floats, pooled: Floats) -> dict[str, Any]:
