@@ -7,6 +7,7 @@
     router.json          P(error), thresholds
     router.safetensors   scores of the posts it was calibrated on, for budgets and risks
     pooling.json         how a reasoner's verdicts are pooled with fast answers
+    align.safetensors    maps into one space of words and pictures, with align.json
     lora/                a LoRA adapter for a reasoner
     prompt.toml          the prompt it was trained with
 
@@ -34,7 +35,7 @@ from ._version import __version__
 from .bundled import bundled_path
 from .calibration import Calibration
 from .errors import ArtefactError
-from .fusion import FusionHead
+from .fusion import SPACE_FILES, FusionHead, Space
 from .pooling import Pooling
 from .routing import Router
 from .types import Features, FloatArray, LoraRef, Provenance, TaskArrays
@@ -63,6 +64,7 @@ class Adapter:
         hash: SHA-256 (hex) of its manifest, and so of its fitted parts; empty until loaded.
         lora: The LoRA adapter that a reasoner answers with, where there is one.
         pooling: How the verdicts of one reasoner are pooled with fast answers, where that was fitted.
+        space: One space of words and pictures, where that was fitted.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Adapter:
     hash: str = ""
     lora: LoraRef | None = None
     pooling: Pooling | None = None
+    space: Space | None = None
 
     def posteriors(self, features: Features) -> TaskArrays:
         """Calibrated probabilities per task, float32 `[n, classes]`, NaN where a side is missing."""
@@ -126,10 +129,14 @@ class Adapter:
         save_file({k: np.ascontiguousarray(v) for k, v in self.head.arrays.items()}, folder / HEAD)
         _write_json(folder / CALIBRATION, {"temperatures": self.calibration.temperatures})
         _write_json(folder / ROUTER, self.router.to_dict())
-        _save_or_remove(folder / ROUTER_ARRAYS, self.router.arrays())
-        (folder / POOLING).unlink(missing_ok=True)
+        for name in (ROUTER_ARRAYS, POOLING, *SPACE_FILES):
+            (folder / name).unlink(missing_ok=True)
+        if arrays := self.router.arrays():
+            save_file(dict(arrays), folder / ROUTER_ARRAYS)
         if self.pooling is not None:
             _write_json(folder / POOLING, self.pooling.to_dict())
+        if self.space is not None:
+            self.space.save(folder)
         if self.card:
             (folder / CARD).write_text(self.card, encoding="utf-8")
         if self.lora is not None:
@@ -180,6 +187,7 @@ class Adapter:
                 head=FusionHead(load_file(folder / HEAD), manifest.get("strategy", "gated")),
                 calibration=Calibration(_read_json(folder / CALIBRATION)["temperatures"]),
                 router=_router(folder),
+                space=Space.load(folder),
                 hash=_sha256_of(described),
                 **own,
             )
@@ -231,7 +239,7 @@ def describe_adapter(
 
 def _parts(folder: Path) -> list[str]:
     """Every part of an adapter that stands in a folder, by its path inside."""
-    single = [name for name in (*FITTED, ROUTER_ARRAYS, POOLING, PROMPT) if (folder / name).is_file()]
+    single = [name for name in (*FITTED, ROUTER_ARRAYS, POOLING, *SPACE_FILES, PROMPT) if (folder / name).is_file()]
     return single + sorted(p.relative_to(folder).as_posix() for p in (folder / LORA).rglob("*") if p.is_file())
 
 
@@ -252,13 +260,6 @@ def _router(folder: Path) -> Router:
 
 def _pooling(folder: Path) -> Pooling | None:
     return Pooling.from_dict(_read_json(folder / POOLING)) if (folder / POOLING).is_file() else None
-
-
-def _save_or_remove(path: Path, arrays: Mapping[str, Any]) -> None:
-    if arrays:
-        save_file(dict(arrays), path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _lora(folder: Path, name: str) -> LoraRef | None:

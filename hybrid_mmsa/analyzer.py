@@ -6,6 +6,7 @@ Knows nothing of file formats or servers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -17,10 +18,11 @@ from .analysis import Answer, compose_analysis
 from .encoders import Encoder, open_encoder
 from .errors import ArtefactError, InputError
 from .explain import find_all
+from .fusion import usable_space
 from .inputs import check_choice, read_row, read_sample
 from .reasoning import Reasoner, ReasonerConfig, ask_about_deferred, open_reasoner
 from .routing import Policy
-from .types import Analysis, ExplainLevel, ImageSource, Mode, RowError, Sample, TaskArrays
+from .types import Analysis, ExplainLevel, FloatArray, ImageSource, Mode, RowError, Sample, TaskArrays
 
 __all__ = ["Analyzer", "Row", "analyze"]
 
@@ -163,6 +165,21 @@ class Analyzer:
         chosen = self._adapter(adapter)
         return chosen.posteriors(self.encoder.encode([self._read(sample, i) for i, sample in enumerate(samples)]))
 
+    def embed(self, samples: Sequence[Sample]) -> FloatArray:
+        """A vector per post in one space of words and pictures, float32 `[n, d]` of length 1: for search and likeness.
+
+        The dot product of two vectors says how well they go together, whichever side each is of. A post of both sides
+        is the mean of its two vectors, scaled to length 1. Targets are not read.
+
+        Raises:
+            InputError: A post cannot be read; `InputError.index` names it, before any work.
+            ArtefactError: The model has no such space, or one that finds too little of what it should.
+        """
+        adapter = self.adapters[self.default]
+        space = usable_space(adapter.space, adapter.name, self.encoder.hash)
+        read = [replace(self._read(sample, i), target=None) for i, sample in enumerate(samples)]
+        return space.embed(self.encoder.encode(read))
+
     def _answer(self, samples: Sequence[Sample], name: str | None, mode: Mode, explain: ExplainLevel) -> list[Analysis]:
         check_choice("mode", mode, get_args(Mode))
         check_choice("explain", explain, get_args(ExplainLevel))
@@ -187,7 +204,8 @@ class Analyzer:
             evidence = find_all(self.encoder, adapter.posteriors, prior, samples, features)
             timings["explain"] = (perf_counter() - reasoned) * share
         said = (verdicts, warnings, timings, prior, evidence)
-        answer = Answer(samples, features, posteriors, routes, *said, adapter.router, adapter.pooling)
+        ready = bool(adapter.made_with.get("ready", True))
+        answer = Answer(samples, features, posteriors, routes, *said, adapter.router, adapter.pooling, ready)
         provenance = adapter.provenance()
         return [
             compose_analysis(answer, i, provenance, explain=explain, reasoner=reasoner) for i in range(len(samples))

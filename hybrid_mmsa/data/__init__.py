@@ -1,19 +1,23 @@
 """Corpora and people's own posts, read into samples; splits and leak checks. It knows no models."""
 
 from .corpus import CORPORA, Corpus, load_corpus
+from .photos import PHOTOS, Photo, load_photos
 from .posts import read_posts
 from .records import LoadReport, Record, Split, joint_label
 from .splits import SplitManifest, load_manifest
 
 __all__ = [
     "CORPORA",
+    "PHOTOS",
     "Corpus",
     "LoadReport",
+    "Photo",
     "Record",
     "Split",
     "SplitManifest",
     "joint_label",
     "load_corpus",
     "load_manifest",
+    "load_photos",
     "read_posts",
 ]
