@@ -31,10 +31,15 @@ class TemperatureScaling:
     temperature_: float
 
     def fit(self, logits: NDArray[Any], labels: NDArray[Any]) -> TemperatureScaling:
-        """Fit on logits `[n, classes]` and class indices `[n]` that the model was not trained on.
+        """Fit on logits `[n, classes]` of posts that the model was not trained on.
+
+        Args:
+            logits: Theirs.
+            labels: Class indices `[n]`, or weights `[n, classes]` of each label for each post.
 
         Raises:
-            ValueError: There are no logits, they are not all finite, or the labels are not one index for each.
+            ValueError: There are no logits, they are not all finite, or the labels are not one index for each, or
+                weights of which some are above 0 and none below.
         """
         _check(logits, labels)
         grid = _SEARCH
@@ -54,17 +59,22 @@ class TemperatureScaling:
 
 
 def _check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
-    if logits.ndim != 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
+    if logits.ndim != 2 or labels.shape not in (logits.shape[:1], logits.shape) or len(labels) == 0:
         raise ValueError(
             f"TemperatureScaling: found logits {logits.shape} and labels {labels.shape}; wanted [n, classes] and [n]"
         )
     if not np.isfinite(logits).all():
         raise ValueError("TemperatureScaling: found logits that are no finite numbers; leave those posts out")
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= logits.shape[1]:
+    if labels.ndim == 2:
+        if not (labels.min() >= 0 and labels.sum() > 0):
+            raise ValueError("TemperatureScaling: weights of labels must not be negative, nor all be 0")
+    elif labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(f"TemperatureScaling: labels must be class indices from 0 to {logits.shape[1] - 1}")
 
 
 def _log_loss(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+    if labels.ndim == 2:
+        return float(-(log_softmax(logits.astype(np.float64)) * labels).sum() / labels.sum())
     return float(-log_softmax(logits.astype(np.float64))[np.arange(len(labels)), labels].mean())
 
 

@@ -17,7 +17,18 @@ from ..errors import InputError
 from ..routing import Policy
 from ..types import ExplainLevel, Mode
 
-__all__ = ["AsJson", "Asked", "Explain", "ModeChoice", "Model", "ReasonerChoice", "asking", "check_file", "read_policy"]
+__all__ = [
+    "AsJson",
+    "Asked",
+    "Explain",
+    "ModeChoice",
+    "Model",
+    "ReasonerChoice",
+    "asking",
+    "check_file",
+    "read_policy",
+    "spread",
+]
 
 Model = Annotated[
     str,
@@ -114,18 +125,32 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
     Where the command has a default for `asked`, the options have its values as theirs.
     """
     default = signature(command).parameters["asked"].default
-    values = default if isinstance(default, Asked) else Asked()
-    shared = {field.name: getattr(values, field.name) for field in fields(Asked)}
-    hints = {**get_type_hints(command, include_extras=True), **get_type_hints(Asked, include_extras=True)}
+    return spread("asked", default if isinstance(default, Asked) else Asked())(command)
 
-    @wraps(command)
-    def run(**given: Any) -> None:
-        asked = Asked(**{name: given.pop(name) for name in shared})
-        command(**given, asked=asked)
 
-    own = [p.replace(annotation=hints[p.name]) for p in signature(command).parameters.values() if p.name != "asked"]
-    added = [Parameter(n, Parameter.KEYWORD_ONLY, default=d, annotation=hints[n]) for n, d in shared.items()]
-    ordered = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own] + added
-    run.__signature__ = signature(command).replace(parameters=ordered)  # type: ignore[attr-defined]
-    run.__annotations__ = {name: hint for name, hint in hints.items() if name != "asked"}
-    return run
+def spread(name: str, default: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes a frozen dataclass as `name` an option for each of its fields, behind its own.
+
+    Args:
+        name: The command's parameter.
+        default: Its value where no option is given; its fields are annotated as options are.
+    """
+    kind = type(default)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        shared = {field.name: getattr(default, field.name) for field in fields(kind)}
+        hints = {**get_type_hints(command, include_extras=True), **get_type_hints(kind, include_extras=True)}
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            value = kind(**{field: given.pop(field) for field in shared})
+            command(**given, **{name: value})
+
+        own = [p.replace(annotation=hints[p.name]) for p in signature(command).parameters.values() if p.name != name]
+        added = [Parameter(n, Parameter.KEYWORD_ONLY, default=d, annotation=hints[n]) for n, d in shared.items()]
+        ordered = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own] + added
+        run.__signature__ = signature(command).replace(parameters=ordered)  # type: ignore[attr-defined]
+        run.__annotations__ = {field: hint for field, hint in hints.items() if field != name}
+        return run
+
+    return decorate

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
@@ -18,14 +18,16 @@ from rich.table import Table
 from ..adapters import Adapter, resolve_adapter
 from ..encoders import open_encoder
 from ..errors import InputError, MissingExtraError
+from ..reasoning import RecordedReasoner
 from ..types import IntArray
-from .console import page
+from .console import page, say
+from .options import spread
 from .progress import progress
 
 if TYPE_CHECKING:
     from ..training.strategies import Evidence
 
-__all__ = ["train_app", "with_settings"]
+__all__ = ["Corpora", "Settings", "check_folder", "train_app", "training_room", "with_settings"]
 
 Config = TypeVar("Config")
 Joining: TypeAlias = Literal["early", "late", "attention", "gated", "all"]
@@ -47,8 +49,8 @@ def train_text(data: Corpora, runs: Runs, settings: Settings = None) -> None:
     For example:
         hybrid-mmsa train text --data corpora --runs runs/text --set mvsa.seed=1 --set batch_size=32
     """
-    _check_folder(data)
-    with _training_room():
+    check_folder(data)
+    with training_room():
         from ..training import text
 
         text.train_text(data, runs, with_settings(text.TextConfig(), settings or ()))
@@ -68,35 +70,66 @@ def train_image(
     For example:
         hybrid-mmsa train image --data corpora --start mobilenet_v2.onnx --runs runs/image
     """
-    _check_folder(data)
+    check_folder(data)
     if not start.is_file():
         raise InputError(f"there is no file {start}", field="--start")
-    with _training_room():
+    with training_room():
         from ..training import image
 
         image.train_image(data, start, runs, with_settings(image.ImageConfig(), settings or ()))
 
 
-@train_app.command("fusion")
-def train_fusion(
-    data: Corpora,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FOLDER", help="The model's folder; its name is the model's.")
-    ],
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a head is fitted on: options of `train fusion`."""
+
     text_runs: Annotated[
         Path | None, typer.Option("--text-runs", metavar="FOLDER", help="The --runs of `train text`.")
-    ] = None,
+    ] = None
     image_runs: Annotated[
         Path | None, typer.Option("--image-runs", metavar="FOLDER", help="The --runs of `train image`.")
-    ] = None,
+    ] = None
     encoder: Annotated[
         str | None,
         typer.Option(
             "--encoder",
             metavar="NAME",
-            help="Instead of trained towers, a frozen encoder: open_clip:ARCHITECTURE/WEIGHTS, hf:TEXT+timm:PICTURE.",
+            help="Instead of trained towers, a frozen encoder: compact, open_clip:ARCHITECTURE/WEIGHTS, "
+            "hf:TEXT+timm:PICTURE.",
         ),
-    ] = None,
+    ] = None
+    distil: Annotated[
+        Path | None,
+        typer.Option(
+            "--distil",
+            metavar="VERDICTS",
+            help="With --encoder: a reasoner's verdicts on the posts (.jsonl, with the post's id), labelled or not.",
+        ),
+    ] = None
+
+    def runs(self) -> tuple[Path, Path] | None:
+        """The runs of both towers; None where there is an encoder instead."""
+        if self.encoder is not None:
+            if self.text_runs or self.image_runs:
+                raise InputError("either an encoder or the runs of trained towers, not both", field="--encoder")
+            return None
+        if self.distil is not None:
+            raise InputError("verdicts are taught to heads on a frozen encoder: name one", field="--encoder")
+        if self.text_runs is None or self.image_runs is None:
+            raise InputError("wanted --text-runs and --image-runs, or --encoder", field="--text-runs")
+        for field, runs in (("--text-runs", self.text_runs), ("--image-runs", self.image_runs)):
+            if not (runs / "oof.json").is_file():
+                raise InputError(f"{runs} is no finished run: it has no oof.json", field=field)
+        return self.text_runs, self.image_runs
+
+
+@train_app.command("fusion")
+@spread("sources", Sources())
+def train_fusion(
+    data: Corpora,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="The model's folder; its name is the model's.")
+    ],
     strategy: Annotated[
         Joining, typer.Option("--strategy", help="How the sides are joined; all: write nothing, compare all four.")
     ] = "gated",
@@ -105,21 +138,25 @@ def train_fusion(
         typer.Option("--towers", metavar="FOLDER", help="Where the int8 towers go, if not into the model's folder."),
     ] = None,
     settings: Settings = None,
+    sources: Sources = Sources(),
 ) -> None:
     """Fit head, calibration and router on trained towers, exported to int8, or on a frozen encoder.
 
     What comes out is a model: name its folder to the --model of other commands.
+    With --distil, what a reasoner said of your posts is taught to the fast tier.
 
     For example:
         hybrid-mmsa train fusion --data corpora --text-runs runs/text --image-runs runs/image -o my-model
         hybrid-mmsa train fusion --data corpora --encoder open_clip:ViT-B-32/clip.safetensors -o my-clip
+        hybrid-mmsa train fusion --data mine --encoder compact --distil verdicts.jsonl -o my-model
     """
-    _check_folder(data)
-    runs = _runs(text_runs, image_runs, encoder)
-    with _training_room():
-        if runs is None:
-            _frozen(data, encoder or "", out, strategy, settings or ())
-            return
+    check_folder(data)
+    runs = sources.runs()
+    if runs is None:
+        with training_room():
+            _frozen(data, sources, out, strategy, settings or ())
+        return
+    with training_room():
         from ..training import fusion
 
         if strategy == "all":
@@ -129,32 +166,27 @@ def train_fusion(
         fusion.train_fusion(data, *runs, out, towers=towers, config=config)
 
 
-def _runs(text: Path | None, image: Path | None, encoder: str | None) -> tuple[Path, Path] | None:
-    """The runs of both towers; None where there is an encoder instead."""
-    if encoder is not None:
-        if text or image:
-            raise InputError("either an encoder or the runs of trained towers, not both", field="--encoder")
-        return None
-    if text is None or image is None:
-        raise InputError("wanted --text-runs and --image-runs, or --encoder", field="--text-runs")
-    for field, runs in (("--text-runs", text), ("--image-runs", image)):
-        if not (runs / "oof.json").is_file():
-            raise InputError(f"{runs} is no finished run: it has no oof.json", field=field)
-    return text, image
-
-
-def _frozen(data: Path, encoder: str, out: Path, strategy: Joining, settings: Sequence[str]) -> None:
+def _frozen(data: Path, sources: Sources, out: Path, strategy: Joining, settings: Sequence[str]) -> None:
     from ..training import frozen_posts
     from ..training.frozen import FrozenConfig
 
-    config = with_settings(FrozenConfig(), settings)
-    with progress("posts", lambda: frozen_posts.count_posts(data)) as advance:
+    config, encoder = with_settings(FrozenConfig(), settings), sources.encoder or ""
+    verdicts = None if sources.distil is None else RecordedReasoner.load(sources.distil).verdicts
+    if verdicts is not None and strategy == "all":
+        raise InputError("strategies are compared on gold labels: leave --distil out", field="--distil")
+    with progress("posts", lambda: frozen_posts.count_posts(data, verdicts or {})) as advance:
         if strategy == "all":
             found = frozen_posts.frozen_evidence(data, encoder, out, config=config, advance=advance)
         else:
-            frozen_posts.train_frozen(data, encoder, out, config=_joining(config, strategy), advance=advance)
+            joining = _joining(config, strategy)
+            fitted = frozen_posts.train_frozen(data, encoder, out, config=joining, verdicts=verdicts, advance=advance)
     if strategy == "all":
         _compare(*found)
+    elif taught := fitted.made_with["taught"]:
+        say(
+            f"taught by {taught['reasoner']}: {taught['posts']} training posts of {taught['verdicts']} verdicts, "
+            f"{taught['labelled_too']} of them labelled too"
+        )
 
 
 def _joining(config: Config, strategy: Joining) -> Config:
@@ -193,8 +225,8 @@ def train_router(
     For example:
         hybrid-mmsa train router my-model --data corpora --text-runs runs/text --image-runs runs/image
     """
-    _check_folder(data)
-    with _training_room():
+    check_folder(data)
+    with training_room():
         from ..training import fusion
 
         config = with_settings(fusion.FusionConfig(), settings or ())
@@ -246,13 +278,14 @@ def _value(name: str, written: str, default: object) -> object:
     return value
 
 
-def _check_folder(data: Path) -> None:
+def check_folder(data: Path) -> None:
+    """Raise `InputError` unless there is such a folder."""
     if not data.is_dir():
         raise InputError(f"there is no folder {data}", field="--data")
 
 
 @contextmanager
-def _training_room() -> Iterator[None]:
+def training_room() -> Iterator[None]:
     """Names the extra where a package of the training room is missing."""
     try:
         yield

@@ -5,7 +5,7 @@ All that is fitted on predictions is fitted on those for posts of a fold left ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,24 +19,17 @@ from ..errors import InputError
 from ..fusion import STRATEGIES, FusionHead
 from ..fusion.head import OPTIONAL_HEADS
 from ..routing import ErrorModel, Router, Thresholds
-from ..types import LABELS, TASKS, BoolArray, Features, FloatArray, IntArray, Sample, Task, TaskArrays
+from ..types import LABELS, TASKS, BoolArray, FloatArray, IntArray, Task, TaskArrays
 from .frozen_router import route_frozen
+from .labelled import HEADS, UNKNOWN, Labelled, labels_of
 from .logistic import LinearHead, choose_head
-from .routing import Judged, RouterConfig
+from .routing import LEAST_POSTS, Judged, RouterConfig
+from .shares import matching_bias
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy, joined
 
 __all__ = ["FEW_SHOT", "FrozenConfig", "Labelled", "OutOfFold", "fit_frozen", "labels_of", "out_of_fold"]
 
-UNKNOWN = -1
 UNROUTED = Router(ErrorModel(), Thresholds(np.inf, np.inf, np.inf))
-HEADS: Mapping[str, int] = {
-    "text.sentiment": len(LABELS),
-    "text.joint": len(LABELS),
-    "image.sentiment": len(LABELS),
-    "image.joint": len(LABELS),
-    "text.sarcasm": 2,
-}
-"""Heads that posts have labels for, and their classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +47,16 @@ class FrozenConfig:
     """A temperature fitted to this many posts counts half; the other half is the start's, or 1."""
     keep_joining: bool = False
     """Pull the fused head to the start's, where there is one of the same strategy."""
+    teaching: float = 0.5
+    """How much a teacher counts beside a gold label, 0 to 1; where it alone speaks it counts whole."""
+    match_shares: bool = False
+    """Say each label as often as it occurs: where labels are skewed and hard to tell, macro F1 gains, accuracy and
+    log-loss lose. See `shares`."""
     router: RouterConfig = field(default_factory=RouterConfig)
 
 
 FEW_SHOT = FrozenConfig(penalties=(0.3, 1, 3, 10, 30, 100), caution=1.0, least=8, keep_joining=True)
 """For 8 to 64 posts of a label."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Labelled:
-    """Posts to train on or to judge by.
-
-    Attributes:
-        features: What the encoder saw.
-        labels: int64 `[n]` per key of `HEADS`, `UNKNOWN` where there is none.
-        folds: int64 `[n]`; twins share one.
-        keys: What tells posts apart; twins share one.
-    """
-
-    features: Features
-    labels: Mapping[str, IntArray]
-    folds: IntArray
-    keys: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,30 +67,14 @@ class OutOfFold:
     said: dict[str, FloatArray]
     both: BoolArray
     labels: IntArray
+    targets: NDArray[np.float64]
 
     @property
     def evidence(self) -> Evidence:
-        """What both sides said, of the posts that have both."""
+        """What both sides said, of the posts that have both and of whose label something is known."""
         names = ("text.sentiment", "text.joint", "image.sentiment", "image.joint")
         parts = [self.said[name][self.both] for name in names]
-        return Evidence(parts[0], parts[1], parts[2], parts[3], self.labels[self.both])
-
-
-def labels_of(samples: Sequence[Sample]) -> dict[str, IntArray]:
-    """Class indices per head; what a side says is the post's label where it is not known by itself."""
-
-    def index(label: str | None) -> int:
-        return UNKNOWN if label is None else LABELS.index(label)
-
-    joint = [index(s.label) for s in samples]
-    found = {
-        "text.joint": joint,
-        "image.joint": joint,
-        "text.sentiment": [index(s.text_label or s.label) for s in samples],
-        "image.sentiment": [index(s.image_label or s.label) for s in samples],
-        "text.sarcasm": [UNKNOWN if s.sarcastic is None else int(s.sarcastic) for s in samples],
-    }
-    return {name: np.array(values, dtype=np.int64) for name, values in found.items()}
+        return Evidence(parts[0], parts[1], parts[2], parts[3], self.labels[self.both], self.targets[self.both])
 
 
 def fit_frozen(
@@ -150,16 +115,18 @@ def fit_frozen(
         )
     else:
         fusion, fused = begin, joined(begin, strategy, seen.evidence) if seen.both.any() else {}
+    if config.match_shares and fused:
+        shift = matching_bias(fused["sentiment"], _shares(posts, "text.joint", np.flatnonzero(seen.both)))
+        fusion = {**fusion, "fusion.bias": fusion["fusion.bias"] + shift}
+        fused = {task: logits + shift for task, logits in fused.items()}
     head = FusionHead({**seen.arrays, **fusion}, strategy)
     logits = _task_logits(seen, fused)
     calibration = _calibrate(logits, posts, config, start)
     draft = Adapter(name, encoder.name, encoder.hash, head, calibration, UNROUTED)
     sarcasm = np.inf if start is None else start.router.thresholds.sarcasm
     answers = calibration.probabilities(logits)
-    learn = Judged(answers, posts.features, posts.labels["text.joint"], posts.keys)
-    held = None
-    if judged is not None:
-        held = Judged(draft.posteriors(judged.features), judged.features, judged.labels["text.joint"], judged.keys)
+    held = None if judged is None else _judged(judged, draft.posteriors(judged.features))
+    learn = _judged(posts, answers)
     router = route_frozen(learn, held, sarcasm=sarcasm, encoder_hash=encoder.hash, config=config.router)
     return replace(draft, router=router)
 
@@ -172,23 +139,24 @@ def out_of_fold(posts: Labelled, config: FrozenConfig, start: Adapter | None = N
     values = {"text": posts.features.text_features, "image": posts.features.image_features}
     for name, classes in HEADS.items():
         side = name.partition(".")[0]
-        labels = posts.labels[name]
-        rows = np.flatnonzero(seen[side] & (labels != UNKNOWN))
+        targets = posts.targets(name, config.teaching)
+        rows = np.flatnonzero(seen[side] & (targets.sum(1) > 0))
         before = LinearHead(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) if f"{name}.weight" in arrays else None
-        counts = np.bincount(labels[rows], minlength=classes)
+        counts = np.bincount(targets[rows].argmax(1), minlength=classes)
         if (counts >= config.least).sum() >= 2 and len(np.unique(posts.folds[rows])) > 1:
             choice = choose_head(
                 values[side][rows],
-                labels[rows],
+                targets[rows],
                 posts.folds[rows],
                 classes,
                 config.penalties,
                 before,
                 caution=config.caution,
             )
-            arrays |= {f"{name}.weight": choice.head.weight, f"{name}.bias": choice.head.bias}
-            said[name] = choice.head.logits(values[side])
-            said[name][rows] = choice.held_out
+            shift = matching_bias(choice.held_out, _shares(posts, name, rows)) if config.match_shares else np.float32(0)
+            arrays |= {f"{name}.weight": choice.head.weight, f"{name}.bias": choice.head.bias + shift}
+            said[name] = choice.head.logits(values[side]) + shift
+            said[name][rows] = choice.held_out + shift
         elif before is not None:
             said[name] = before.logits(values[side])
         elif name in OPTIONAL_HEADS:
@@ -197,7 +165,23 @@ def out_of_fold(posts: Labelled, config: FrozenConfig, start: Adapter | None = N
             wanted = f"{config.least} posts with {side} of two labels at the least"
             raise InputError(f"found {_counted(counts)} posts with {side}; wanted {wanted}", field="posts")
         said[name][~seen[side]] = np.nan
-    return OutOfFold(arrays, said, seen["text"] & seen["image"], posts.labels["text.joint"])
+    joint = posts.targets("text.joint", config.teaching)
+    both = seen["text"] & seen["image"] & (joint.sum(1) > 0)
+    return OutOfFold(arrays, said, both, posts.labels["text.joint"], joint)
+
+
+def _shares(posts: Labelled, name: str, rows: NDArray[Any]) -> NDArray[np.float64]:
+    """How often each label occurs among some posts, counting a teacher's doubts."""
+    counts = posts.targets(name, 0.0)[rows].sum(0)
+    shares: NDArray[np.float64] = counts / counts.sum()
+    return shares
+
+
+def _judged(posts: Labelled, answers: TaskArrays) -> Judged:
+    """The posts whose answers can be judged, with those answers."""
+    rows, gold = posts.judging(LEAST_POSTS)
+    probabilities = {task: values[rows] for task, values in answers.items()}
+    return Judged(probabilities, posts.features.take(rows), gold, [posts.keys[i] for i in rows])
 
 
 def _counted(counts: NDArray[Any]) -> str:
@@ -238,7 +222,7 @@ def _calibrate(logits: TaskArrays, posts: Labelled, config: FrozenConfig, start:
     temperatures: dict[Task, float] = dict.fromkeys(TASKS, 1.0)
     if start is not None:
         temperatures |= start.calibration.temperatures
-    gold: dict[Task, str] = {
+    heads: dict[Task, str] = {
         "sentiment": "text.joint",
         "text_alone": "text.joint",
         "image_alone": "image.joint",
@@ -246,10 +230,14 @@ def _calibrate(logits: TaskArrays, posts: Labelled, config: FrozenConfig, start:
         "image_sentiment": "image.sentiment",
         "sarcasm": "text.sarcasm",
     }
-    for task, labels in gold.items():
-        rows = np.flatnonzero(~np.isnan(logits[task][:, 0]) & (posts.labels[labels] != UNKNOWN))
+    for task, head in heads.items():
+        there, gold = ~np.isnan(logits[task][:, 0]), posts.labels[head] != UNKNOWN
+        # Gold labels alone say how sure one may be; a teacher's probabilities stand in where there are too few.
+        enough = int((there & gold).sum()) >= config.least
+        targets = posts.targets(head, 0.0 if enough else config.teaching)
+        rows = np.flatnonzero(there & (gold if enough else targets.sum(1) > 0))
         if len(rows):
-            fitted = TemperatureScaling().fit(logits[task][rows], posts.labels[labels][rows]).temperature_
+            fitted = TemperatureScaling().fit(logits[task][rows], targets[rows]).temperature_
             share = len(rows) / (len(rows) + config.steady)
             temperatures[task] = float(fitted**share * temperatures[task] ** (1 - share))
     return Calibration(temperatures)

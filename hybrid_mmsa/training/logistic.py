@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 
 from ..fusion import log_softmax
 from ..types import FloatArray, IntArray
+from .targets import as_targets
 
 __all__ = ["Choice", "LinearHead", "choose_head", "fit_heads"]
 
@@ -47,13 +48,17 @@ class Choice:
 
 
 def fit_heads(
-    features: FloatArray, labels: IntArray, classes: int, penalties: Sequence[float], start: LinearHead | None = None
+    features: FloatArray,
+    labels: NDArray[Any],
+    classes: int,
+    penalties: Sequence[float],
+    start: LinearHead | None = None,
 ) -> list[LinearHead]:
     """One head per penalty, in the order given; each search begins where the one before ended.
 
     Args:
         features: float32 `[n, d]`.
-        labels: int64 `[n]`.
+        labels: int64 `[n]`, or targets `[n, classes]`; see `targets`.
         classes: How many labels there are, seen or not.
         penalties: λ, the strongest first for speed.
         start: The head to be pulled to.
@@ -61,8 +66,12 @@ def fit_heads(
     mean = features.mean(0, dtype=np.float64)
     rows = features - mean
     scale = float(np.sqrt((rows**2).sum(1).mean())) or 1.0
+    # With fewer posts than features, weights outside of what the posts span stay 0: the search is in that space alone.
+    basis = np.linalg.svd(rows, full_matrices=False)[2] if len(rows) < rows.shape[1] else None
+    rows = rows if basis is None else rows @ basis.T
     rows = np.column_stack([rows / scale, np.ones(len(rows))])
     offset = np.zeros((len(rows), classes)) if start is None else start.logits(features).astype(np.float64)
+    targets = as_targets(labels, classes)
     values, heads = np.zeros(classes * rows.shape[1]), []
     for penalty in penalties:
         weights = np.full(rows.shape[1], penalty)
@@ -70,13 +79,14 @@ def fit_heads(
         values = minimize(
             _loss,
             values,
-            args=(rows, labels, offset, weights),
+            args=(rows, targets, offset, weights),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": ITERATIONS},
         ).x
         change = values.reshape(classes, -1)
-        weight, bias = change[:, :-1] / scale, change[:, -1] - change[:, :-1] @ (mean / scale)
+        weight = (change[:, :-1] if basis is None else change[:, :-1] @ basis) / scale
+        bias = change[:, -1] - weight @ mean
         if start is not None:
             weight, bias = weight + start.weight, bias + start.bias
         heads.append(LinearHead(weight.astype(np.float32), bias.astype(np.float32)))
@@ -84,20 +94,18 @@ def fit_heads(
 
 
 def _loss(
-    values: NDArray[Any], rows: NDArray[Any], labels: IntArray, offset: NDArray[Any], penalty: NDArray[Any]
+    values: NDArray[Any], rows: NDArray[Any], targets: NDArray[Any], offset: NDArray[Any], penalty: NDArray[Any]
 ) -> tuple[float, NDArray[Any]]:
     change = values.reshape(offset.shape[1], -1)
     logs = log_softmax(rows @ change.T + offset)
-    slope = np.exp(logs)
-    picked = np.arange(len(labels)), labels
-    slope[picked] -= 1
-    loss = float(-logs[picked].sum() + 0.5 * (penalty * change**2).sum())
+    slope = targets.sum(1, keepdims=True) * np.exp(logs) - targets
+    loss = float(-(targets * logs).sum() + 0.5 * (penalty * change**2).sum())
     return loss, (slope.T @ rows + penalty * change).ravel()
 
 
 def choose_head(
     features: FloatArray,
-    labels: IntArray,
+    labels: NDArray[Any],
     folds: IntArray,
     classes: int,
     penalties: Sequence[float],
@@ -109,7 +117,7 @@ def choose_head(
 
     Args:
         features: float32 `[n, d]`.
-        labels: int64 `[n]`.
+        labels: int64 `[n]`, or targets `[n, classes]`; see `targets`.
         folds: int `[n]`, two different ones at the least; twins share one.
         classes: How many labels there are.
         penalties: What to choose from.
@@ -121,16 +129,16 @@ def choose_head(
     """
     if len(np.unique(folds)) < 2:
         raise ValueError("choosing a penalty needs posts of two folds or more")
-    ranked = sorted(penalties, reverse=True)
+    ranked, targets = sorted(penalties, reverse=True), as_targets(labels, classes)
     held_out = np.zeros((len(ranked), len(labels), classes), np.float32)
     for fold in np.unique(folds):
         held = folds == fold
-        heads = fit_heads(features[~held], labels[~held], classes, ranked, start)
+        heads = fit_heads(features[~held], targets[~held], classes, ranked, start)
         held_out[:, held] = [head.logits(features[held]) for head in heads]
-    losses = -log_softmax(held_out.astype(np.float64))[:, np.arange(len(labels)), labels]
+    losses = -(log_softmax(held_out.astype(np.float64)) * targets).sum(2)
     best = int(losses.mean(1).argmin())
     worse = losses - losses[best]
     allowed = caution * worse.std(1) / np.sqrt(len(labels))
     chosen = int(np.flatnonzero(worse.mean(1) <= allowed + 1e-12)[0])
-    head = fit_heads(features, labels, classes, ranked[: chosen + 1], start)[-1]
+    head = fit_heads(features, targets, classes, ranked[: chosen + 1], start)[-1]
     return Choice(head, ranked[chosen], held_out[chosen])

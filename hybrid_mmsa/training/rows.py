@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -99,12 +99,16 @@ def general_rows(root: Path) -> tuple[list[TextRow], dict[str, list[TextRow]]]:
     return train, dev
 
 
-def post_records(root: Path) -> list[Record]:
+def post_records(root: Path, taught: Container[str] = frozenset()) -> list[Record]:
     """Posts of text and picture with their split: MVSA-Single, and one's own `posts.jsonl`, whichever are there.
 
     MVSA-Single comes in the CLMLF split, without its pairs of opposed labels. One's own posts need a `label`; what a
     side says (`text_label`, `image_label`) counts as the label where it is not given. A tenth of them, chosen by
     their text, is dev and a tenth test.
+
+    Args:
+        root: The data folder.
+        taught: Ids of one's own posts that a reasoner gave a verdict on: they need no label.
 
     Raises:
         InputError: Neither is there, or a row of `posts.jsonl` cannot be used.
@@ -115,7 +119,7 @@ def post_records(root: Path) -> list[Record]:
         corpus = load_corpus("mvsa_single", root / CORPUS_FOLDERS["mvsa_single"])
         records += [Record(r.sample, split[r.sample.id or ""]) for r in corpus if r.sample.id in split]
     if (root / OWN_POSTS).is_file():
-        records += [_own_post(line, row) for line, row in read_posts(root / OWN_POSTS)]
+        records += [_own_post(line, row, taught) for line, row in read_posts(root / OWN_POSTS)]
     if not records:
         folder = CORPUS_FOLDERS["mvsa_single"]
         raise InputError(
@@ -124,11 +128,12 @@ def post_records(root: Path) -> list[Record]:
     return records
 
 
-def _own_post(line: int, row: Sample | RowError) -> Record:
+def _own_post(line: int, row: Sample | RowError, taught: Container[str]) -> Record:
     if isinstance(row, RowError):
         raise InputError(f"{OWN_POSTS}, line {line}: {row.error}", field=row.field)
-    if row.label is None:
-        raise InputError(f"{OWN_POSTS}, line {line}: a post to train on needs a label", field="label")
+    if row.label is None and row.id not in taught:
+        wanted = "a label or a verdict" if taught else "a label"
+        raise InputError(f"{OWN_POSTS}, line {line}: a post to train on needs {wanted}", field="label")
     tenth = fold_of(f"own/{text_key(row.text or str(line))}", 10)
     split: Split = "test" if tenth == 0 else "dev" if tenth == 1 else "train"
     text_label, image_label = row.text_label or row.label, row.image_label or row.label

@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 from ..fusion import STRATEGIES, Strategy, log_softmax
 from ..fusion.strategies import Sides, attention, gates
 from ..types import LABELS, BoolArray, FloatArray, IntArray, Task
+from .targets import as_targets
 
 __all__ = ["Evidence", "JoiningConfig", "cross_fit", "fit_strategy", "joined"]
 
@@ -30,7 +31,8 @@ class Evidence:
     Attributes:
         text, image: What each side says by itself (`sentiment` heads).
         text_joint, image_joint: What each side makes of the whole post.
-        labels: int64 `[n]`, the whole post's gold label.
+        labels: int64 `[n]`, the whole post's gold label; negative where there is none.
+        targets: float64 `[n, 3]`, what to learn of the whole post; the gold label by itself if not given.
     """
 
     text: FloatArray
@@ -38,12 +40,17 @@ class Evidence:
     image: FloatArray
     image_joint: FloatArray
     labels: IntArray
+    targets: NDArray[np.float64] | None = None
+
+    @property
+    def wanted(self) -> NDArray[np.float64]:
+        """What to learn of the whole post, float64 `[n, 3]`; see `targets`."""
+        return as_targets(self.labels, len(LABELS)) if self.targets is None else self.targets
 
     def take(self, rows: IntArray) -> Evidence:
         """Some rows, in the order given."""
-        return Evidence(
-            self.text[rows], self.text_joint[rows], self.image[rows], self.image_joint[rows], self.labels[rows]
-        )
+        said = (self.text[rows], self.text_joint[rows], self.image[rows], self.image_joint[rows])
+        return Evidence(*said, self.labels[rows], None if self.targets is None else self.targets[rows])
 
     def sides(self, *, text: bool = True, image: bool = True) -> Sides:
         """The posts with both sides, or with one hidden, in float64."""
@@ -80,7 +87,8 @@ def fit_strategy(
     """
     config = config or JoiningConfig()
     shapes = STRATEGIES[config.strategy].shapes
-    begin = _product_of_experts(config.strategy, evidence.labels) if start is None else start
+    wanted = evidence.wanted
+    begin = _product_of_experts(config.strategy, wanted) if start is None else start
     origin = _flat({name: begin[name] for name in shapes})
     views = [
         (evidence.sides(), 1.0),
@@ -94,7 +102,7 @@ def fit_strategy(
         arrays = _named(values, shapes)
         total, slope = penalty * float(away @ away), 2 * penalty * away
         for sides, weight in views:
-            part, gradient = log_loss(config.strategy, arrays, sides, evidence.labels)
+            part, gradient = log_loss(config.strategy, arrays, sides, wanted)
             total, slope = total + weight * part, slope + weight * _flat({k: gradient[k] for k in shapes})
         return total, slope
 
@@ -129,13 +137,12 @@ def cross_fit(
     return out
 
 
-def log_loss(strategy: Strategy, arrays: Arrays, sides: Sides, labels: IntArray) -> tuple[float, dict[str, Array]]:
-    """Mean log-loss of a strategy's logits, and its gradient by every array."""
-    rows = np.arange(len(labels))
+def log_loss(strategy: Strategy, arrays: Arrays, sides: Sides, labels: Array) -> tuple[float, dict[str, Array]]:
+    """Mean log-loss of a strategy's logits, and its gradient by every array; `labels` `[n]`, or targets `[n, 3]`."""
+    targets = as_targets(labels, len(LABELS))
     logs = log_softmax(STRATEGIES[strategy].fuse(arrays, sides))
-    slope = np.exp(logs)
-    slope[rows, labels] -= 1
-    return float(-logs[rows, labels].mean()), _GRADIENTS[strategy](arrays, sides, slope / len(labels))
+    slope = targets.sum(1, keepdims=True) * np.exp(logs) - targets
+    return float(-(targets * logs).sum()) / len(targets), _GRADIENTS[strategy](arrays, sides, slope / len(targets))
 
 
 def _gated(arrays: Arrays, sides: Sides, slope: Array) -> dict[str, Array]:
@@ -186,7 +193,7 @@ _GRADIENTS: Mapping[Strategy, Callable[[Arrays, Sides, Array], dict[str, Array]]
 }
 
 
-def _product_of_experts(strategy: Strategy, labels: IntArray) -> dict[str, Array]:
+def _product_of_experts(strategy: Strategy, targets: Array) -> dict[str, Array]:
     """Each side's `joint` opinion at a weight of 0.7, no gate or query, and the prior counted once instead of twice."""
     start = {name: np.zeros(shape) for name, shape in STRATEGIES[strategy].shapes.items()}
     pick = 0.7 * np.eye(len(LABELS))
@@ -199,7 +206,7 @@ def _product_of_experts(strategy: Strategy, labels: IntArray) -> dict[str, Array
     else:
         start["fusion.weights"][:] = (0, 0.7, 0, 0.7)
     # One post of each label more keeps a label that is not there possible.
-    share = (np.bincount(labels, minlength=len(LABELS)) + 1) / (len(labels) + len(LABELS))
+    share = (targets.sum(0) + 1) / (targets.sum() + len(LABELS))
     start["fusion.bias"] = -0.4 * np.log(share)
     return start
 
