@@ -216,10 +216,19 @@ def learn_to_see(model, processor, posts):
         loss.backward()
         optimiser.step()
     tower.eval()
+    return seen(model, processor, posts)
+
+
+def seen(model, processor, posts):
+    """What the vision tower sees in every post's picture, zero where there is none."""
+    tower = model.model.vision_tower
     features = torch.zeros(len(posts), (SIDE // PATCH) ** 2, tower.config.hidden_size)
+    shown = [n for n, post in enumerate(posts) if post.thing]
+    pixels = processor.image_processor([posts[n].sample.image for n in shown], return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         for rows in torch.arange(len(shown)).split(256):
-            features[[shown[n] for n in rows.tolist()]] = look(rows)
+            states = tower(pixels[rows], output_hidden_states=True).hidden_states
+            features[[shown[n] for n in rows.tolist()]] = states[-2][:, 1:]
     return features
 
 

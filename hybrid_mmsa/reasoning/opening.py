@@ -15,7 +15,7 @@ from .presets import Preset, presets
 from .recorded import RecordedReasoner
 from .store import check_files, model_folder, read_manifest
 
-__all__ = ["open_reasoner"]
+__all__ = ["located", "open_reasoner"]
 
 # Module, class, and the extra that brings its packages. They are imported only when a reasoner is opened.
 _BACKENDS: MappingProxyType[Backend, tuple[str, str, str]] = MappingProxyType(
@@ -52,7 +52,7 @@ def open_reasoner(what: str | Path | ReasonerConfig | Reasoner, loras: Sequence[
 
 def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
     if isinstance(what, ReasonerConfig):
-        return _backend(_found(what))
+        return _backend(located(what))
     if not isinstance(what, str | Path):
         if not callable(getattr(what, "reason", None)):
             raise InputError(f"a {type(what).__name__} is no reasoner: it has no `reason`", field="reasoner")
@@ -67,8 +67,12 @@ def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
     raise InputError(_advice(path), field="reasoner")
 
 
-def _found(config: ReasonerConfig) -> ReasonerConfig:
-    """The configuration with a preset's name replaced by its folder, and what was pulled checked against its hashes."""
+def located(config: ReasonerConfig) -> ReasonerConfig:
+    """The configuration with a preset's name replaced by its folder, and what was pulled checked against its hashes.
+
+    Raises:
+        ArtefactError: A preset that was not pulled, or files that are not as they were pulled.
+    """
     if config.backend != "transformers":
         return config
     preset = presets().get(config.model)

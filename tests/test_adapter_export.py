@@ -1,0 +1,183 @@
+"""An exported LoRA answers as the adapter does, in PEFT, merged and in llama.cpp; what would not is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from drawn_posts import draw_posts
+from peft import PeftModel
+from safetensors import safe_open
+from tiny_lora import edit_config, train_lora, turned, write_lora
+from tiny_vlm import held_out, make_model, make_processor, save
+from transformers import AutoTokenizer, LlavaForConditionalGeneration
+
+from hybrid_mmsa import Analyzer
+from hybrid_mmsa.adapters import Adapter, describe_adapter
+from hybrid_mmsa.bundled import bundled_path
+from hybrid_mmsa.cli import run
+from hybrid_mmsa.errors import ArtefactError
+from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
+from hybrid_mmsa.training.lora_export import Export, export_lora
+from hybrid_mmsa.types import LABELS
+
+POSTS = [turned(post).sample for post in held_out(100)]
+GOLD = [post.label for post in POSTS]
+
+
+def numbers(verdicts):
+    return np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts])
+
+
+def labels(verdicts):
+    return [verdict.label for verdict in verdicts]
+
+
+def agreement(some, others):
+    return np.mean([one == other for one, other in zip(labels(some), labels(others), strict=True)])
+
+
+def as_adapter(folder):
+    """What `adapter train` leaves behind: the LoRA, the prompt it was trained with, a card, a manifest."""
+    prompt = (bundled_path("prompts") / "sentiment.toml").read_text(encoding="utf-8")
+    (folder / "prompt.toml").write_text(prompt.replace('name = "sentiment"', 'name = "turned"'), encoding="utf-8")
+    (folder / "card.md").write_text("# turned\n", encoding="utf-8")
+    describe_adapter(folder, name=folder.name, made_with={"posts": 300})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapter(trained_vlm, tmp_path_factory):
+    """A LoRA that learned to call glad posts sad and sad posts glad."""
+    folder = tmp_path_factory.mktemp("adapters") / "turned"
+    train_lora(trained_vlm, folder / "lora", [turned(post) for post in draw_posts(300, 21)])
+    return as_adapter(folder)
+
+
+@pytest.fixture(scope="module")
+def in_peft(trained_vlm, adapter):
+    """The adapter's own answers."""
+    reasoner = open_reasoner(ReasonerConfig(backend="transformers", model=str(trained_vlm), device="cpu"))
+    return reasoner.reason(POSTS, Adapter.load(adapter).lora)
+
+
+def test_the_adapter_has_learned(in_peft):
+    assert np.mean([label == gold for label, gold in zip(labels(in_peft), GOLD, strict=True)]) >= 0.85
+
+
+@pytest.fixture(scope="module")
+def merged(trained_vlm, adapter, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "merged"
+    told = export_lora(Export(adapter, str(trained_vlm), out, "merged"))
+    assert "lost in rounding" in told[-1]
+    return out
+
+
+def test_the_merged_model_answers_as_the_adapter(merged, in_peft):
+    answers = open_reasoner(merged / "reasoner.toml").reason(POSTS)
+    assert agreement(answers, in_peft) >= 0.98
+    np.testing.assert_allclose(numbers(answers), numbers(in_peft), atol=1e-4)
+    assert answers[0].prompt == in_peft[0].prompt, "the prompt it was trained with went with it"
+    assert answers[0].adapter is None
+
+
+def test_the_merged_folder_is_a_plain_model(merged, trained_vlm):
+    for name in ("tokenizer.json", "processor_config.json", "chat_template.jinja"):
+        assert (merged / name).read_bytes() == (trained_vlm / name).read_bytes()
+    with safe_open(merged / "model.safetensors", "pt") as weights:
+        assert not [key for key in weights.keys() if "lora" in key]  # noqa: SIM118 - a file, not a mapping
+    model, found = LlavaForConditionalGeneration.from_pretrained(merged, output_loading_info=True)
+    assert not found["missing_keys"]
+    assert not found["unexpected_keys"]
+    before = LlavaForConditionalGeneration.from_pretrained(trained_vlm).state_dict()
+    moved = [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
+    assert moved
+    assert all("language_model" in key for key in moved), "the picture's side stays as it was"
+
+
+def test_llama_cpp_answers_as_the_adapter(trained_vlm, adapter, in_peft, tmp_path):
+    out = tmp_path / "turned"
+    command = ["adapter", "export", str(adapter), "--format", "gguf", "--base", str(trained_vlm), "-o", str(out)]
+    assert run([*command, "--with-base"]) == 0
+    exported = Adapter.load(out)
+    assert exported.name == "turned"
+    assert exported.made_with["exported_from"] == Adapter.load(adapter).hash
+    reasoner = open_reasoner(out / "llama.cpp" / "reasoner.toml", [exported.lora])
+    answers = reasoner.reason(POSTS, exported.lora)
+    assert agreement(answers, in_peft) >= 0.98
+    assert agreement(answers, reasoner.reason(POSTS)) < 0.7, "without it the base answers otherwise"
+    analyzer = Analyzer.from_pretrained(reasoner=reasoner, adapters=[out])
+    answer = analyzer.analyze(POSTS[0].text, POSTS[0].image, adapter="turned", mode="deep")
+    assert answer.verdict.adapter == "turned"
+    reasoner.close()
+
+
+def test_the_peft_folder_opens_without_this_package(trained_vlm, adapter, tmp_path, capsys):
+    out = tmp_path / "lora"
+    command = ["adapter", "export", str(adapter), "--format", "peft", "--base", str(trained_vlm), "-o", str(out)]
+    assert run(command) == 0
+    assert "--max-lora-rank 8" in " ".join(capsys.readouterr().err.split())
+    assert {"adapter_config.json", "adapter_model.safetensors", "prompt.toml", "card.md"} == {
+        path.name for path in out.iterdir()
+    }
+    settings = json.loads((out / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == trained_vlm.name
+    ids = AutoTokenizer.from_pretrained(trained_vlm)("a lovely day", return_tensors="pt")
+    base = LlavaForConditionalGeneration.from_pretrained(trained_vlm)
+    with torch.inference_mode():
+        before = base(**ids).logits
+        opened, given = (PeftModel.from_pretrained(base, folder) for folder in (out, adapter / "lora"))
+        after = opened(**ids).logits
+        torch.testing.assert_close(after, given(**ids).logits)
+    assert not torch.allclose(before, after, atol=0.1)
+
+
+def refused(adapter, base, out, form="peft", *more):
+    """One line on standard error, exit code 2, and nothing left behind."""
+    code = run(["adapter", "export", str(adapter), "--format", form, "--base", str(base), "-o", str(out), *more])
+    assert not out.with_name(f"{out.name}.partial").exists()
+    return code == 2
+
+
+def test_an_adapter_without_lora_is_refused(trained_vlm, tmp_path, capsys):
+    assert refused("default", trained_vlm, tmp_path / "out")
+    assert "holds no LoRA" in capsys.readouterr().err
+
+
+def test_a_wrong_base_is_refused(adapter, tmp_path, capsys, trained_vlm):
+    tokenizer = AutoTokenizer.from_pretrained(trained_vlm)
+    other = save(tmp_path / "other", make_model(tokenizer, width=64, layers=2), make_processor(tokenizer))
+    for form in ("peft", "merged", "gguf"):
+        assert refused(adapter, other, tmp_path / "out", form)
+        assert "does not fit this model" in capsys.readouterr().err
+    assert refused(adapter, tmp_path / "nowhere", tmp_path / "out")
+    assert "no preset and no model's folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_is_not_written_over(trained_vlm, adapter, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    assert refused(adapter, trained_vlm, tmp_path / "out")
+    assert "is there already" in capsys.readouterr().err
+    assert refused(adapter, trained_vlm, tmp_path / "new", "peft", "--with-base")
+    assert "--with-base" in capsys.readouterr().err
+
+
+def test_what_other_programs_would_not_run_is_refused(trained_vlm, adapter, tmp_path):
+    folder = tmp_path / "odd"
+    write_lora(trained_vlm, folder / "lora", strength=0.4)
+    edit_config(folder / "lora", trainable_token_indices=[1])
+    with pytest.raises(ArtefactError, match=r"trainable_token_indices|does not fit"):
+        export_lora(Export(as_adapter(folder), str(trained_vlm), tmp_path / "out", "peft"))
+
+
+def test_an_adapter_that_rounding_would_eat_is_not_merged(trained_vlm, tmp_path):
+    base = tmp_path / "coarse"
+    processor = make_processor(AutoTokenizer.from_pretrained(trained_vlm))
+    save(base, LlavaForConditionalGeneration.from_pretrained(trained_vlm).to(torch.bfloat16), processor)
+    folder = tmp_path / "faint"
+    write_lora(trained_vlm, folder / "lora", strength=0.002)
+    with pytest.raises(ArtefactError, match="too coarse for it"):
+        export_lora(Export(as_adapter(folder), str(base), tmp_path / "out", "merged"))
+    assert not (tmp_path / "out").exists()
