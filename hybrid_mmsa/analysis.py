@@ -40,6 +40,10 @@ OTHER_POOLED = (
     "a verdict is attached and does not count: the pooling was fitted to another reasoner, adapter or prompt; "
     "fit it again with `hybrid-mmsa route fit POSTS --verdicts FILE`"
 )
+NOT_READY = (
+    "the adapter that answered is not ready: when it was made, it did not surely beat its base, or its cascade the "
+    "fast tier; its card says which"
+)
 TARGET_READS_TEXT = "sentiment towards a target is judged from the words alone"
 TARGET_NOT_KNOWN = "the target was not asked about: this model has no head for targets"
 TARGET_NEEDS_TEXT = "the target was not asked about: there are no words that could speak of it"
@@ -64,6 +68,8 @@ class Answer:
     """Gives prediction sets."""
     pooling: Pooling | None = None
     """Joins fast answers and the verdicts it was fitted to."""
+    ready: bool = True
+    """Whether the adapter that the verdicts come from proved itself when it was made."""
 
 
 def compose_analysis(
@@ -88,6 +94,8 @@ def compose_analysis(
     warnings = (*sample.warnings, *_reading_warnings(sample, target, answer.features, i), *answer.warnings.get(i, ()))
     if verdict is not None and heard is None:
         warnings = (*warnings, NOT_POOLED if answer.pooling is None else OTHER_POOLED)
+    if verdict is not None and verdict.adapter is not None and not answer.ready:
+        warnings = (*warnings, NOT_READY)
     distance = float(conflict({t: v[i : i + 1] for t, v in answer.posteriors.items()})[0])
     return Analysis(
         id=sample.id,

@@ -173,10 +173,22 @@ def test_sarcasm_is_read_in_the_ways_tables_write_it(value, truth):
 
 
 @pytest.mark.parametrize(
+    ("value", "label"),
+    [(1, "negative"), ("2", "negative"), (3.0, "neutral"), (np.int64(4), "positive"), (" 5.0 ", "positive")],
+)
+def test_a_label_may_be_stars(value, label):
+    assert sample_from_row({"label": value}).label == label
+
+
+@pytest.mark.parametrize(
     ("column", "value"),
     [
         ("label", "joyful"),
-        ("label", 2),
+        ("label", 0),
+        ("label", 2.5),
+        ("label", "6"),
+        ("label", True),
+        ("text_label", 2),
         ("text_label", True),
         ("sarcastic", "perhaps"),
         ("sarcastic", 2),

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..adapters import Adapter, resolve_adapter
-from ..errors import ArtefactError, InputError, MissingExtraError
-from ..fusion import Strategy
-from .console import emit, page, say
+from ..errors import ArtefactError, InputError
+from .adapter_heads import Heads, fit_heads
+from .adapter_tuning import Tuning, tune_posts
+from .console import emit, page
 from .models import bundled_models, card_opening
-from .options import AsJson
-from .progress import progress
+from .options import AsJson, spread
 
 __all__ = ["adapter_app"]
 
@@ -24,57 +22,47 @@ adapter_app = typer.Typer(help="Adapters: fit the model to your own labelled pos
 
 
 @adapter_app.command("train")
+@spread("tuning", Tuning())
+@spread("heads", Heads())
 def train(
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Labelled posts: .jsonl, .csv or .parquet.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="The adapter's folder; names it too.")],
     fast: Annotated[
-        bool, typer.Option("--fast", help="Fit the fast tier: heads on a frozen encoder. Needs the extra `tune`.")
-    ] = False,
-    few_shot: Annotated[
-        bool, typer.Option("--few-shot", help="For 8 to 64 posts of a label: hold on to the bundled heads.")
-    ] = False,
-    encoder: Annotated[
-        str,
+        bool,
         typer.Option(
-            "--encoder",
-            metavar="NAME",
-            help="compact, open_clip:ARCHITECTURE/WEIGHTS or hf:TEXT+timm:PICTURE; local files only.",
+            "--fast", help="Fit the fast tier: heads on a frozen encoder. Needs the extra `tune`. With --base: as well."
         ),
-    ] = "compact",
-    strategy: Annotated[Strategy, typer.Option("--strategy", help="How words and picture are joined.")] = "gated",
-    features: Annotated[
-        Path | None,
-        typer.Option("--features", metavar="FOLDER", help="Keep what the encoder saw here, for other runs."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Draws the parts to train and to test on.")] = 0,
+    ] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Draws the parts to train and to test on.")] = None,
+    heads: Heads = Heads(),  # noqa: B008 - frozen
+    tuning: Tuning = Tuning(),  # noqa: B008 - frozen
 ) -> None:
     """Fit an adapter to labelled posts, and measure it on a fifth of them.
 
-    The columns are id, text, image and label (negative, neutral, positive);
-    text_label, image_label and sarcastic are used where they are there.
-    All posts are checked first. Near-duplicates stay on one side.
+    The columns are id, text, image and label: negative, neutral, positive, or
+    1 to 5 stars; text_label, image_label, sarcastic and rationale are used
+    where they are there. All posts are checked first. Near-duplicates stay on
+    one side. --fast fits the fast tier; --base (or --recipe) tunes a LoRA
+    adapter for a vision-language model, and needs the extra `train`.
 
     For example:
         hybrid-mmsa adapter train posts.jsonl --fast -o adapters/mine
         hybrid-mmsa adapter train few.jsonl --fast --few-shot -o adapters/mine
+        hybrid-mmsa adapter train posts.jsonl --base smolvlm-500m -o adapters/mine
+        hybrid-mmsa adapter train posts.jsonl --recipe qwen2.5-vl-3b-mvsa -o adapters/mine
     """
-    if not fast:
-        raise InputError("say what to train: --fast fits the heads of the fast tier", field="--fast")
     _check_out(out)
-    with _tuning():
-        from ..training.adapting import plan_adapter, train_adapter
-        from ..training.frozen import FEW_SHOT, FrozenConfig
-        from ..training.labelled_file import read_labelled_file
-
-        with progress("posts read", lambda: sum(1 for _ in posts.open("rb"))) as advance:
-            own = read_labelled_file(posts, least=(FEW_SHOT if few_shot else FrozenConfig()).least, advance=advance)
-        plan = plan_adapter(own, out, encoder=encoder, few_shot=few_shot, strategy=strategy, seed=seed)
-        for line in plan.lines():
-            say(line)
-        with progress("posts encoded", lambda: len(own.samples)) as advance:
-            figures = train_adapter(plan, features=features, advance=advance)
-    page().print("\n".join(figures.lines()), soft_wrap=True)
-    say(f"wrote {out}; use it with --model {out}")
+    if tuning.wanted:
+        heads.refuse_beside("--base")
+        tune_posts(posts, out, tuning, fast=fast, seed=seed)
+    elif fast:
+        tuning.refuse_beside("--fast")
+        fit_heads(posts, out, heads, seed=seed or 0)
+    else:
+        raise InputError(
+            "say what to train: --base MODEL tunes a LoRA adapter, --fast fits the heads of the fast tier",
+            field="--fast",
+        )
 
 
 @adapter_app.command("list")
@@ -131,6 +119,7 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
         "temperatures": adapter.calibration.temperatures,
         "router": adapter.router.to_dict()["thresholds"],
         "lora": adapter.lora is not None,
+        "ready": adapter.made_with.get("ready", True),
         "made_with": dict(adapter.made_with),
         "card": adapter.card,
     }
@@ -144,14 +133,3 @@ def _check_out(out: Path) -> None:
     except ArtefactError:
         return
     raise InputError(f"{out.name!r} is the name of the bundled adapter in {bundled}; name another", field="-o")
-
-
-@contextmanager
-def _tuning() -> Iterator[None]:
-    """Names the extra where a package that fitting needs is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("scipy", "sklearn"):
-            raise
-        raise MissingExtraError("training an adapter", "tune") from error

@@ -17,7 +17,7 @@ from ..errors import InputError, MissingExtraError
 from ..inputs import row_id, sample_from_row
 from ..types import RowError, Sample
 
-__all__ = ["read_posts"]
+__all__ = ["read_posts", "read_raw_rows"]
 
 _Parsed: TypeAlias = tuple[int, "Mapping[str, object] | RowError"]
 
@@ -33,12 +33,17 @@ def read_posts(path: Path) -> Iterator[tuple[int, Sample | RowError]]:
         MissingExtraError: A Parquet file without the extra `eval`.
     """
     path = Path(path)
+    return _samples(read_raw_rows(path), path.parent)
+
+
+def read_raw_rows(path: Path) -> Iterator[_Parsed]:
+    """The same rows as they stand in the file, column names to values; see `read_posts`."""
     readers = {".jsonl": _json_lines, ".ndjson": _json_lines, ".csv": _csv, ".parquet": _parquet}
     if path.suffix.lower() not in readers:
         raise InputError(f"{path} is none of .jsonl, .csv and .parquet", field="file")
     if not path.is_file():
         raise InputError(f"there is no file {path}", field="file")
-    return _samples(readers[path.suffix.lower()](path), path.parent)
+    return readers[path.suffix.lower()](path)
 
 
 def _samples(rows: Iterator[_Parsed], root: Path) -> Iterator[tuple[int, Sample | RowError]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .image import DRAFT_PIXELS, FORMATS, read_image, to_pixels
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import check_choice
-from .rows import read_row, row_id, sample_from_row
+from .rows import read_row, row_id, sample_from_row, stars
 from .sample import read_sample
 from .text import clean, looks_foreign, normalise, writable
 
@@ -23,6 +23,7 @@ __all__ = [
     "read_sample",
     "row_id",
     "sample_from_row",
+    "stars",
     "to_pixels",
     "writable",
 ]

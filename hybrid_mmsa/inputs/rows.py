@@ -19,10 +19,12 @@ from .sample import read_sample
 from .source import is_uri
 from .text import writable
 
-__all__ = ["read_row", "row_id", "sample_from_row"]
+__all__ = ["read_row", "row_id", "sample_from_row", "stars"]
 
 _TRUE = frozenset({"true", "yes", "1"})
 _FALSE = frozenset({"false", "no", "0"})
+# Reviews' stars, the usual reading: the middle is neutral.
+_OF_STARS: Mapping[int, Label] = {1: "negative", 2: "negative", 3: "neutral", 4: "positive", 5: "positive"}
 
 
 def sample_from_row(row: Mapping[str, object], root: Path | None = None) -> Sample:
@@ -30,7 +32,8 @@ def sample_from_row(row: Mapping[str, object], root: Path | None = None) -> Samp
 
     The columns are `id`, `text`, `image`, `target`, `time`, `group`, `label`, `text_label`, `image_label`,
     `sarcastic` and `rationale`; others are ignored. An absent, None, NaN or blank value is missing. Numbers as `id`
-    or `group` become strings; labels are read in any case, `sarcastic` also from true/false, yes/no and 1/0.
+    or `group` become strings; labels are read in any case, `sarcastic` also from true/false, yes/no and 1/0. A `label`
+    may be one to five stars instead, as a number or a numeral: 1 and 2 are negative, 3 is neutral, 4 and 5 positive.
 
     Args:
         row: Column name to value.
@@ -128,8 +131,23 @@ def _label(row: Mapping[str, object], column: str) -> Label | None:
     name = value.strip().lower() if isinstance(value, str) else None
     if name in get_args(Label):
         return cast(Label, name)
-    hint = " in words, since corpora number their labels differently" if isinstance(value, Number) else ""
-    raise refusal(column, shown(value), f"negative, neutral or positive{hint}")
+    if column != "label":
+        raise refusal(column, shown(value), "negative, neutral or positive")
+    if (given := stars(value)) is not None:
+        return _OF_STARS[given]
+    hint = "; labels are not numbered, since corpora do it differently" if isinstance(value, Number) else ""
+    raise refusal(column, shown(value), f"negative, neutral or positive, or 1 to 5 stars{hint}")
+
+
+def stars(value: object) -> int | None:
+    """How many stars of five a label's value gives; `None` where it is no whole number from 1 to 5 or its numeral."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, str | Number):
+        return None
+    try:
+        number = float(cast(float, value))
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return int(number) if number in _OF_STARS else None
 
 
 def _truth(row: Mapping[str, object], column: str) -> bool | None:

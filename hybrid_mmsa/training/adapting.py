@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from ..adapters import Adapter, resolve_adapter
 from ..encoders import Encoder, extract_features, moved_name, open_encoder
 from ..fusion import Strategy
 from ..metrics import Interval
-from ..types import LABELS, IntArray, Task, TaskArrays
+from ..types import LABELS, Features, IntArray, Task, TaskArrays
 from .frozen import FEW_SHOT, FrozenConfig, Labelled, fit_frozen, labels_of
 from .labelled_file import LabelledFile, Parts, part_posts
 from .provenance import made_now
 
-__all__ = ["AdapterPlan", "Figures", "plan_adapter", "train_adapter"]
+__all__ = ["AdapterPlan", "Figures", "fit_fast_tier", "plan_adapter", "train_adapter"]
 
 COMPACT = "compact"
 START = "default"
@@ -138,29 +138,50 @@ def train_adapter(
     bundled = resolve_adapter(START)
     default = Adapter.load(bundled)
     start = default if encoder.hash == default.encoder_hash else None
-    labels = labels_of(plan.posts.samples)
-
-    def part(rows: Iterable[int]) -> Labelled:
-        chosen = np.array(list(rows), dtype=np.int64)
-        keys = [plan.posts.keys[i] for i in chosen]
-        return Labelled(seen.take(chosen), {k: v[chosen] for k, v in labels.items()}, plan.parts.folds[chosen], keys)
-
-    held = part(plan.parts.calibration) if len(plan.parts.calibration) else None
+    learn, held = _labelled(plan.posts, plan.parts, seen)
     named = _Named(encoder, moved_name(plan.encoder, Path.cwd(), plan.out))
-    adapter = fit_frozen(part(plan.parts.train), held, named, name=plan.out.name, config=plan.config, start=start)
+    adapter = fit_frozen(learn, held, named, name=plan.out.name, config=plan.config, start=start)
     test = plan.parts.test
     if start is None:
         tested = [plan.posts.samples[i] for i in test]
         compact = extract_features(open_encoder(default.encoder, bundled, threads=threads), tested)
     else:
         compact = seen.take(test)
-    gold = labels["text.joint"][test]
+    gold = labels_of(plan.posts.samples)["text.joint"][test]
     figures = compare(adapter.posteriors(seen.take(test)), default.posteriors(compact), gold)
     made_with = _made_with(plan, start)
     replace(adapter, made_with=made_with, card=_card(plan, adapter, figures)).save(plan.out)
     if features is None:
         shutil.rmtree(kept)
     return figures
+
+
+def fit_fast_tier(posts: LabelledFile, parts: Parts, encoder: Encoder, *, name: str, start: Adapter) -> Adapter:
+    """A fast tier fitted to the training part of posts that a reasoner is tuned to as well.
+
+    Args:
+        posts: Checked posts.
+        parts: What each is for; the test part is not looked at.
+        encoder: The start's encoder.
+        name: The adapter's name.
+        start: The adapter whose heads are started from.
+    """
+    rarest = min(Counter(posts.samples[i].label for i in parts.train).values())
+    config = FEW_SHOT if rarest < FrozenConfig().least else FrozenConfig()
+    config = replace(config, joining=replace(config.joining, strategy=start.head.strategy))
+    learn, held = _labelled(posts, parts, extract_features(encoder, posts.samples))
+    return fit_frozen(learn, held, encoder, name=name, config=config, start=start)
+
+
+def _labelled(posts: LabelledFile, parts: Parts, seen: Features) -> tuple[Labelled, Labelled | None]:
+    """The posts to train on, and those for the router if there are any."""
+    labels = labels_of(posts.samples)
+
+    def part(chosen: IntArray) -> Labelled:
+        keys = [posts.keys[i] for i in chosen]
+        return Labelled(seen.take(chosen), {k: v[chosen] for k, v in labels.items()}, parts.folds[chosen], keys)
+
+    return part(parts.train), part(parts.calibration) if len(parts.calibration) else None
 
 
 class _Named:

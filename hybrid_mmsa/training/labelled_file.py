@@ -18,9 +18,10 @@ from PIL.Image import Image
 
 from ..data import read_posts
 from ..data.duplicates import groups, picture_hash, picture_pairs, text_pairs
+from ..data.posts import read_raw_rows
 from ..data.splits import make_folds
 from ..errors import InputError
-from ..inputs import read_sample
+from ..inputs import read_sample, stars
 from ..types import LABELS, RowError, Sample
 
 __all__ = ["LabelledFile", "Parts", "part_posts", "read_labelled_file"]
@@ -104,7 +105,21 @@ def read_labelled_file(path: Path, *, least: int, advance: Callable[[], None] = 
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     posts = LabelledFile(list(samples.values()), [key_of[line] for line in samples], sha256)
     _check_counts(posts.counts, least)
+    _check_stars(path, posts.counts)
     return posts
+
+
+def _check_stars(path: Path, counts: Counter[str]) -> None:
+    """Refuse a file whose labels are all 1, 2 or 3: rather numbers of labels than stars, and read wrongly then."""
+    if counts["positive"]:
+        return
+    given = [stars(row.get("label")) for _, row in read_raw_rows(path) if not isinstance(row, RowError)]
+    if all(number is not None for number in given):
+        raise InputError(
+            "all are numbers from 1 to 3; stars go up to 5, and numbers of labels are not read: write negative, "
+            "neutral and positive",
+            field="label",
+        )
 
 
 def _check_counts(counts: Counter[str], least: int) -> None:
@@ -118,14 +133,16 @@ def _check_counts(counts: Counter[str], least: int) -> None:
         )
 
 
-def part_posts(posts: LabelledFile, *, calibration: bool, seed: int = 0) -> Parts:
+def part_posts(posts: LabelledFile, *, calibration: bool, wanted: int = 0, seed: int = 0) -> Parts:
     """Two tenths to test on, two tenths to calibrate on if asked for, the rest to train on; labels evenly spread.
 
     Args:
         posts: The posts.
         calibration: Whether a part is held out for the router; few posts are worth more in training.
+        wanted: Posts the calibration part should have; a third tenth of the posts is given for it, not more.
         seed: Draws the parts.
     """
+    tenths = 3 if wanted > len(posts.samples) * 2 // TENTHS else 2
     ids = [str(i) for i in range(len(posts.samples))]
     labels = {i: str(sample.label) for i, sample in zip(ids, posts.samples, strict=True)}
     by_key: dict[str, list[str]] = {}
@@ -133,7 +150,7 @@ def part_posts(posts: LabelledFile, *, calibration: bool, seed: int = 0) -> Part
         by_key.setdefault(key, []).append(i)
     tenth = _assigned(make_folds(list(by_key.values()), labels, TENTHS, seed), ids)
     test = tenth < 2
-    held = (tenth < 4) & ~test if calibration else np.zeros(len(ids), dtype=bool)
+    held = (tenth < 2 + tenths) & ~test if calibration else np.zeros(len(ids), dtype=bool)
     train = ~test & ~held
     inside = [group for group in by_key.values() if train[int(group[0])]]
     folds = np.full(len(ids), -1, dtype=np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..config import ReasonerConfig
 
-__all__ = ["Vlm", "memory_is_bounded", "open_vlm"]
+__all__ = ["Vlm", "memory_is_bounded", "open_shape", "open_vlm", "outside"]
 
 _library: Any = transformers  # its classes are annotated only in part
 _LOG = logging.getLogger(__name__)
@@ -62,13 +62,27 @@ def open_vlm(config: ReasonerConfig) -> Vlm:
         ReasonerError: It does not fit into memory.
         MissingExtraError: A package that this model or precision needs is missing.
     """
+    return _open(config, _weights)
+
+
+def open_shape(config: ReasonerConfig) -> Vlm:
+    """The same with a model that has its layers and no weights: to count and to plan before the weights are read.
+
+    Raises:
+        ArtefactError: There is no such model here, or it is no VLM.
+        MissingExtraError: A package that this model needs is missing.
+    """
+    return _open(config, lambda _, settings: _shape(settings))
+
+
+def _open(config: ReasonerConfig, weights: Callable[[ReasonerConfig, Any], Any]) -> Vlm:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     try:
         with memory_is_bounded():
             settings = _library.AutoConfig.from_pretrained(config.model, revision=config.revision, **_LOCAL)
             processor = _library.AutoProcessor.from_pretrained(config.model, revision=config.revision, **_LOCAL)
-            model = _weights(config, settings)
+            model = weights(config, settings)
     except ImportError as error:
         raise MissingExtraError(f"{config.model} ({str(error).strip().splitlines()[0]})", "vlm") from error
     except ArtefactError:
@@ -129,12 +143,17 @@ def _weights(config: ReasonerConfig, settings: Any) -> Any:
     return model
 
 
+def _shape(settings: Any) -> Any:
+    """The model without weights."""
+    with torch.device("meta"):
+        return _library.AutoModelForImageTextToText.from_config(settings, trust_remote_code=False)
+
+
 def _quantisation(config: ReasonerConfig, settings: Any, dtype: Any) -> Any:
     """Language model in 4 or 8 bits; vision tower, projector and output layer as they are."""
     import bitsandbytes  # noqa: F401  # its absence is an error here, not in the middle of loading
 
-    with torch.device("meta"):
-        shape = _library.AutoModelForImageTextToText.from_config(settings, trust_remote_code=False)
+    shape = _shape(settings)
     kept = outside(_linear_names(shape), _language_name(shape))
     _LOG.info("%s in %s; kept as they are: %s", config.model, config.quantise, ", ".join(kept))
     compute = getattr(torch, dtype) if dtype != "auto" else settings.dtype or torch.bfloat16
@@ -142,6 +161,7 @@ def _quantisation(config: ReasonerConfig, settings: Any, dtype: Any) -> Any:
         load_in_4bit=config.quantise == "4bit",
         load_in_8bit=config.quantise == "8bit",
         bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
         llm_int8_skip_modules=kept,
     )

@@ -22,6 +22,7 @@ from ..labels import LabelTokens, label_probabilities, label_tokens
 from ..prompts import Prompts
 from ..question import Prompt
 from .adapters import Adapters
+from .asking import ask
 from .loading import memory_is_bounded, open_vlm
 from .writing import Grammar, LabelFirst, closing_tokens
 
@@ -139,28 +140,8 @@ class TransformersReasoner:
 
     def _inputs(self, prompt: Prompt, samples: Sequence[Sample], labels: LabelTokens) -> dict[str, Any]:
         """A batch as the model reads it: chats padded on the left, then the beginning of every answer."""
-        chats = [prompt.messages(sample, image_size=self._config.image_size) for sample in samples]
-        processor, bos = self._vlm.processor, self._vlm.tokenizer.bos_token
-        texts = processor.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
-        pictures = [[part["image"] for m in chat for part in m["content"] if part["type"] == "image"] for chat in chats]
-        inputs = processor(
-            text=texts,
-            images=pictures if pictures[0] else None,
-            padding=True,
-            add_special_tokens=not (bos and texts[0].startswith(bos)),
-            return_tensors="pt",
-        ).to(self._vlm.model.device)
-        shape = inputs["input_ids"].shape
-        prefix = torch.tensor([labels.prefix] * shape[0], device=inputs["input_ids"].device)
-        for name, values in inputs.items():
-            if name == "input_ids":
-                inputs[name] = torch.cat([values, prefix], dim=1)
-            elif values.shape == shape:  # the mask, and what some models say of every token's kind
-                more = torch.full_like(prefix, name == "attention_mask")
-                inputs[name] = torch.cat([values, more.to(values.dtype)], dim=1)
-            elif values.is_floating_point():
-                inputs[name] = values.to(self._vlm.model.dtype)
-        return dict(inputs)
+        answers = [labels.prefix] * len(samples)
+        return ask(self._vlm, prompt, samples, answers, image_size=self._config.image_size)
 
     def _prompt(self, lora: LoraRef | None) -> Prompt:
         prompt = self._prompts.of(lora)
