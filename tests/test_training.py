@@ -13,14 +13,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
+from hybrid_mmsa.encoders.wordpieces import WordPieces
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.fusion.head import TEXT_HEADS
 from hybrid_mmsa.inputs import clean, normalise
+from hybrid_mmsa.training import text
+from hybrid_mmsa.training.image import ImageConfig, picture_logits, train_top
 from hybrid_mmsa.training.image_tower import ImageTower, conv_specs, load_tower, read_start, same_padding
+from hybrid_mmsa.training.image_views import read_views
 from hybrid_mmsa.training.loop import LoopConfig, claim, train
-from hybrid_mmsa.training.pictures import augment, read_pictures
-from hybrid_mmsa.training.rows import fold_of, general_rows, post_records, post_rows, text_key
+from hybrid_mmsa.training.pictures import PictureRow, augment, read_pictures
+from hybrid_mmsa.training.rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
+from hybrid_mmsa.training.text import BranchConfig
+from hybrid_mmsa.training.text_heads import said_by_words, text_heads
+from hybrid_mmsa.training.text_states import read_states
 from hybrid_mmsa.training.text_tower import TextTower
+from hybrid_mmsa.types import Sample
 
 CONFIG = LoopConfig(epochs=2, learning_rate=1e-2, checkpoint_every=3, averaging=0.9, seed=5)
 
@@ -156,23 +164,98 @@ def test_same_padding_gives_tensorflows_size(size, kernel, stride):
         assert (size + before + after - kernel) // stride + 1 == -(-size // stride)
 
 
+def encoded(texts, tmp_path):
+    pieces = WordPieces(tiny.write_tokenizer(tmp_path / "tokenizer.json"), tiny.MAX_TOKENS)
+    return pieces.encode(texts, [None] * len(texts))
+
+
 def test_a_text_tower_survives_its_file(tmp_path):
     made = tiny.text_tower(tmp_path / "start")
     made.save(tmp_path / "tower.safetensors")
     loaded = TextTower(tmp_path / "start").load(tmp_path / "tower.safetensors").eval()
-    ids = torch.tensor([[2, 9, 11, 3, 0, 0]])
-    mask, segments = (ids > 0).long(), torch.zeros_like(ids)
+    alone = encoded(["we love it"], tmp_path)
+    padded = encoded(["we love it", "the food was not so very good but my team won this match"], tmp_path)
     with torch.inference_mode():
-        assert torch.allclose(loaded.features(ids, mask, segments), made.features(ids, mask, segments), atol=0.02)
-        shorter = made.features(ids[:, :4], mask[:, :4], segments[:, :4])
-        assert torch.allclose(made.features(ids, mask, segments), shorter, atol=1e-5)
-    assert set(made.heads) == set(TEXT_HEADS)
-    tensors = dict.fromkeys(["heads.sentiment.weight"], torch.zeros(3, tiny.TEXT_WIDTH))
+        assert torch.allclose(loaded.features(alone), made.features(alone), atol=0.02)
+        assert torch.allclose(made.features(padded)[:1], made.features(alone), atol=1e-5)
     from safetensors.torch import save_file
 
-    save_file(tensors, tmp_path / "half.safetensors")
+    save_file({"heads.sentiment.weight": torch.zeros(3, tiny.WIDTH)}, tmp_path / "half.safetensors")
     with pytest.raises(ValueError, match="does not fit the text tower"):
         TextTower(tmp_path / "start").load(tmp_path / "half.safetensors")
+
+
+def test_the_branch_is_a_copy_until_it_is_tuned_and_tuning_it_leaves_the_encoder(tmp_path):
+    tower, batch = tiny.text_tower(tmp_path / "start"), encoded(["so sad", "a great day in the sun"], tmp_path)
+    tower.grow_branch()
+    with torch.inference_mode():
+        features = tower.features(batch)
+        states = tower.encoder(*(torch.from_numpy(a) for a in (batch.ids, batch.mask, batch.segments)))
+    general, branched = features[:, : tiny.WIDTH], features[:, tiny.WIDTH :]
+    assert torch.equal(general, branched)
+    mask = torch.from_numpy(batch.mask).unsqueeze(-1)
+    assert torch.allclose((states.last_hidden_state * mask).sum(1) / mask.sum(1), general, atol=1e-5)
+    rows = [TextRow(Sample(text=t), t, None, {"sentiment": 0, "joint": 2}, "train") for t in ("so sad", "so sad")]
+    trunk = read_states(tower, WordPieces(tmp_path / "tokenizer.json", tiny.MAX_TOKENS), rows)
+    tower.save(tmp_path / "general.safetensors")
+    config = BranchConfig(LoopConfig(epochs=8, learning_rate=1e-2), batch_size=2)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(text, "start_folder", lambda: tmp_path / "start")
+        tuned = text.train_branch(tmp_path / "general.safetensors", trunk, config, tmp_path / "final")
+        again = text.train_branch(tmp_path / "general.safetensors", trunk, config, tmp_path / "final")
+    said = trunk.logits(tuned)
+    assert (said["said"].argmax(1) == 0).all()
+    assert (said["joint"].argmax(1) == 2).all()
+    assert np.abs(trunk.logits(tower)["sentiment"] - said["sentiment"]).max() < 0.02, "only rounded to fp16"
+    assert np.allclose(trunk.logits(again)["joint"], said["joint"], atol=0.05), "a finished stage is read, not run"
+
+
+def test_a_text_head_on_both_features_is_what_the_towers_heads_say(tmp_path):
+    tower, batch = tiny.text_tower(tmp_path / "start"), encoded(["so sad", "a great day in the sun"], tmp_path)
+    weights = {name: value.numpy() for name, value in tower.state_dict().items()}
+    arrays = text_heads(weights, 0.3)
+    assert {name.split(".")[1] for name in arrays} == set(TEXT_HEADS)
+    with torch.inference_mode():
+        features, told = tower.features(batch).numpy(), tower.all_logits(*tower.trunk(batch))
+    told = {name: value.numpy() for name, value in told.items()}
+    wanted = {**told, "sentiment": said_by_words(told, 0.3)}
+    for task in TEXT_HEADS:
+        found = features @ arrays[f"text.{task}.weight"].T + arrays[f"text.{task}.bias"]
+        assert np.allclose(found, wanted[task], atol=1e-4), task
+
+
+def test_the_top_of_an_image_tower_goes_on_where_its_trunk_ended(tmp_path):
+    whole, split = ImageTower(tiny.start_weights()).eval(), ImageTower(tiny.start_weights(), frozen=42).eval()
+    pixels = torch.from_numpy(tiny.pictures(2, side=64)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        assert torch.allclose(whole.features(pixels), split.top(split.trunk(pixels)), rtol=1e-3, atol=1e-3)
+    with pytest.raises(InputError, match="a block ends after"):
+        ImageTower(tiny.start_weights(), frozen=41)
+
+
+def test_views_of_pictures_are_made_once_and_tune_the_top_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(24):
+        label = number % 2
+        pixels = np.clip(rng.normal(200 if label else 40, 10, (40, 40, 3)), 0, 255).astype(np.uint8)
+        rows.append(PictureRow(str(number), pixels, {"joint": 2 * label, "sentiment": 2 * label}))
+    config = ImageConfig(
+        loop=LoopConfig(epochs=4, learning_rate=1e-3), side=32, decoded_side=40, views=2, batch_size=8, frozen=51
+    )
+    start = tiny.start_weights()
+    tower = ImageTower(start, config.frozen)
+    views = read_views(tower, rows, tmp_path / "views", views=2, side=32)
+    again = read_views(tower, rows, tmp_path / "views", views=2, side=32)
+    assert all(np.array_equal(a, b) for a, b in zip(views.maps, again.maps, strict=True))
+    assert not np.array_equal(views.maps[0], views.maps[1]), "each view is cropped anew"
+    tuned = train_top(start, views, np.arange(24), config, tmp_path / "final")
+    trunk = tuned.state_dict()["weights.10"]
+    assert torch.allclose(trunk, start["l.10.c.weight"], atol=1e-2), "only rounded to fp16"
+    said = picture_logits(tuned, np.stack([row.pixels[:32, :32] for row in rows]))["joint"]
+    assert (said.argmax(1) == [row.labels["joint"] for row in rows]).all()
+    with pytest.raises(InputError, match="another frozen"):
+        read_views(ImageTower(start, 42), rows, tmp_path / "views", views=2, side=32)
 
 
 def test_a_picture_varies_by_its_seed_alone():

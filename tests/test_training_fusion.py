@@ -18,7 +18,7 @@ from hybrid_mmsa.types import LABELS, TASKS
 
 POSTS = 220
 HEADS = {
-    "text": {"sentiment": 3, "joint": 3, "sarcasm": 2, "emotion": 4, "target": 3},
+    "text": {"sentiment": 3, "said": 3, "joint": 3, "sarcasm": 2, "emotion": 4, "target": 3},
     "image": {"sentiment": 3, "joint": 3},
 }
 
@@ -46,7 +46,7 @@ def drawn(tmp_path_factory):
     gold = np.array([LABELS.index(r.sample.label) for r in records])
     for side, heads in HEADS.items():
         logits = {h: rng.normal(size=(len(gold), n)).astype(np.float32) for h, n in heads.items()}
-        for head in ("sentiment", "joint"):
+        for head in {"sentiment", "said", "joint"} & heads.keys():
             logits[head] += np.eye(3, dtype=np.float32)[gold]
         save_runs(root / side, [r.sample.id for r in records], logits)
     return root

@@ -24,7 +24,8 @@ from hybrid_mmsa.types import TASKS
 
 MAX_TOKENS = 32
 SIDE = 32
-TEXT_WIDTH = 64
+WIDTH = 64
+TEXT_WIDTH = 2 * WIDTH
 IMAGE_WIDTH = 1280
 WORDS = re.findall(
     r"\w+",
@@ -52,7 +53,7 @@ def write_tokenizer(path):
 
 
 def text_tower(folder):
-    """A BERT of two layers, 64 wide, with the heads of the product; the same weights at every call."""
+    """A BERT of two layers, 64 wide, a branch of one, and the heads of the product; the same weights at every call."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -61,15 +62,19 @@ def text_tower(folder):
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(vocabulary()),
-        hidden_size=TEXT_WIDTH,
+        hidden_size=WIDTH,
         num_hidden_layers=2,
         num_attention_heads=2,
-        intermediate_size=2 * TEXT_WIDTH,
+        intermediate_size=2 * WIDTH,
         max_position_embeddings=MAX_TOKENS,
         initializer_range=0.1,
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return TextTower(folder).eval()
+    tower = TextTower(folder)
+    with torch.no_grad():  # tuned, the branch is no copy any more
+        for weight in tower.branch.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    return tower.eval()
 
 
 def start_weights():
@@ -123,8 +128,11 @@ def write_towers(folder):
     folder.mkdir(parents=True)
     write_tokenizer(folder / "tokenizer.json")
     text = text_tower(folder.parent / "start")
-    weights = {name: value.detach().numpy() for name, value in text.encoder.state_dict().items()}
-    export_text(weights, text.encoder.config.num_attention_heads, folder / "text.onnx")
+    weights, branch = (
+        {name: value.detach().numpy() for name, value in part.state_dict().items()}
+        for part in (text.encoder, text.branch)
+    )
+    export_text(weights, branch, text.encoder.config.num_attention_heads, folder / "text.onnx")
     export_image(image_tower(), SIDE, folder / "image.onnx")
     write_manifest(folder)
     return folder

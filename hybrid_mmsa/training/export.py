@@ -38,12 +38,15 @@ def export_compact(text: TextTower, image: ImageTower, folder: Path, *, max_toke
         side: Side of the image tower's square in pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.detach().float().numpy() for k, v in text.encoder.state_dict().items()}
-    export_text(weights, text.encoder.config.num_attention_heads, folder / "text.onnx")
+    weights, branch = (
+        {name: value.detach().float().numpy() for name, value in part.state_dict().items()}
+        for part in (text.encoder, text.branch)
+    )
+    export_text(weights, branch, text.encoder.config.num_attention_heads, folder / "text.onnx")
     export_image(image, side, folder / "image.onnx")
     shutil.copyfile(start_folder() / "tokenizer.json", folder / "tokenizer.json")
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
-    width = text.encoder.config.hidden_size
+    width = 2 * text.encoder.config.hidden_size
     manifest = CompactManifest(max_tokens, side, text_width=width, image_width=WIDTH, files=hashes)
     (folder / "compact.json").write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
 
@@ -67,8 +70,7 @@ class ExactEncoder:
         has_image = np.array([s.image is not None for s in samples])
         image = np.zeros((len(samples), WIDTH), np.float32)
         with torch.inference_mode():
-            arrays = (torch.from_numpy(a) for a in (tokens.ids, tokens.mask, tokens.segments))
-            text = self.text.features(*arrays).numpy() * has_text[:, None]
+            text = self.text.features(tokens).numpy() * has_text[:, None]
             pictures = [to_pixels(s.image, self.side) for s in samples if isinstance(s.image, Image)]
             if pictures:
                 image[has_image] = self.image.features(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).numpy()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,31 +19,40 @@ from .onnx_graph import ORT_DOMAIN, Graph
 
 __all__ = ["export_text"]
 
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 BLOCK = 64
 EXACT = 4  # MatMulNBits accuracy_level: int8 activations, one scale per token and block
 MASKED = -1e4
 
 
-def export_text(weights: Mapping[str, NDArray[Any]], heads: int, path: Path) -> None:
-    """Write `path` with inputs `ids`, `mask`, `segments` int64 `[n, length]`, output `features` float32 `[n, width]`.
+def export_text(weights: Arrays, branch: Arrays, heads: int, path: Path) -> None:
+    """Write `path`: `ids`, `mask`, `segments` int64 `[n, length]` in, `features` float32 `[n, 2 · width]` out.
 
     Args:
         weights: float32 tensors by their Hugging Face BERT names, without a prefix.
+        branch: Those of the branch, a copy of the last layers, by layer number from 0 and name: `0.attention…`.
         heads: Attention heads per layer.
         path: The `.onnx` file to write.
     """
     graph = Graph()
     layers = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("encoder.layer."))
+    copied = 1 + max(int(name.partition(".")[0]) for name in branch)
     hidden = _embeddings(graph, weights)
     bias = _attention_bias(graph)
+    trunk = hidden
     for number in range(layers):
         hidden = _layer(graph, weights, f"encoder.layer.{number}", hidden, bias, heads)
-    _mean_over_tokens(graph, hidden)
+        trunk = hidden if number < layers - copied else trunk
+    branched = trunk
+    for number in range(copied):
+        branched = _layer(graph, branch, str(number), branched, bias, heads)
+    means = [_mean_over_tokens(graph, states) for states in (hidden, branched)]
+    graph.node("Concat", means, output="features", axis=1)
     width = len(weights["embeddings.LayerNorm.weight"])
     inputs: dict[str, tuple[str, list[str | int]]] = {
         name: ("int64", ["n", "length"]) for name in ("ids", "mask", "segments")
     }
-    graph.save(path, inputs, {"features": ["n", width]})
+    graph.save(path, inputs, {"features": ["n", 2 * width]})
 
 
 def _linear(graph: Graph, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
@@ -55,7 +64,7 @@ def _linear(graph: Graph, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> s
     return graph.node("MatMulNBits", inputs, domain=ORT_DOMAIN, **sizes)
 
 
-def _norm(graph: Graph, x: str, weights: Mapping[str, NDArray[Any]], prefix: str) -> str:
+def _norm(graph: Graph, x: str, weights: Arrays, prefix: str) -> str:
     scale, shift = (graph.constant(weights[f"{prefix}.{part}"]) for part in ("weight", "bias"))
     return graph.node("LayerNormalization", [x, scale, shift], axis=-1, epsilon=1e-12)
 
@@ -75,7 +84,7 @@ def _blocks(weight: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.float32
     return levels.astype(np.uint8), scales.reshape(-1).astype(np.float32)
 
 
-def _embeddings(graph: Graph, weights: Mapping[str, NDArray[Any]]) -> str:
+def _embeddings(graph: Graph, weights: Arrays) -> str:
     words = _table(graph, weights["embeddings.word_embeddings.weight"], "ids")
     kinds = graph.node("Gather", [graph.constant(weights["embeddings.token_type_embeddings.weight"]), "segments"])
     length = graph.node("Gather", [graph.node("Shape", ["ids"]), graph.constant(np.int64(1))])
@@ -100,7 +109,7 @@ def _attention_bias(graph: Graph) -> str:
     return graph.node("Mul", [hidden, graph.constant(np.float32(MASKED))])
 
 
-def _layer(graph: Graph, weights: Mapping[str, NDArray[Any]], prefix: str, x: str, bias: str, heads: int) -> str:
+def _layer(graph: Graph, weights: Arrays, prefix: str, x: str, bias: str, heads: int) -> str:
     parts = [f"{prefix}.attention.self.{name}" for name in ("query", "key", "value")]
     width = len(weights[f"{parts[0]}.bias"])
     size = width // heads
@@ -121,12 +130,12 @@ def _layer(graph: Graph, weights: Mapping[str, NDArray[Any]], prefix: str, x: st
     return _norm(graph, graph.node("Add", [outer, x]), weights, f"{prefix}.output.LayerNorm")
 
 
-def _dense(graph: Graph, weights: Mapping[str, NDArray[Any]], prefix: str, x: str) -> str:
+def _dense(graph: Graph, weights: Arrays, prefix: str, x: str) -> str:
     return _linear(graph, x, weights[f"{prefix}.weight"], weights[f"{prefix}.bias"])
 
 
-def _mean_over_tokens(graph: Graph, hidden: str) -> None:
+def _mean_over_tokens(graph: Graph, hidden: str) -> str:
     mask = graph.node("Cast", [graph.node("Unsqueeze", ["mask", graph.ints(2)])], to=TensorProto.FLOAT)
     total = graph.node("ReduceSum", [graph.node("Mul", [hidden, mask]), graph.ints(1)], keepdims=0)
     count = graph.node("ReduceSum", [mask, graph.ints(1)], keepdims=0)
-    graph.node("Div", [total, count], output="features")
+    return graph.node("Div", [total, count])

@@ -24,7 +24,7 @@ from ..data import Record
 from ..encoders import CompactEncoder, Encoder
 from ..encoders.compact import WEIGHTS
 from ..fusion import FusionHead
-from ..fusion.head import IMAGE_HEADS, TEXT_HEADS
+from ..fusion.head import IMAGE_HEADS
 from ..inputs import read_sample
 from ..routing import ErrorModel, Router, Thresholds
 from ..types import LABELS, TASKS, Features, FloatArray, IntArray, Task, TaskArrays
@@ -35,6 +35,7 @@ from .router_posts import gold_labels, train_router
 from .routing import RouterConfig
 from .rows import MVSA_SPLIT, OWN_POSTS, TextRow, fold_of, general_rows, post_records, text_key
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy
+from .text_heads import said_by_words, text_heads
 from .text_tower import TextTower, start_folder
 
 __all__ = ["FusionConfig", "fit_adapter", "held_out_evidence", "refit_router", "train_fusion"]
@@ -49,6 +50,8 @@ class FusionConfig:
     """How the head, calibration and router are fitted."""
 
     joining: JoiningConfig = field(default_factory=JoiningConfig)
+    said: float = 0.5
+    """How much the text tower's branch counts in what the words say; the rest is the encoder's."""
     router: RouterConfig = field(default_factory=RouterConfig)
 
 
@@ -105,7 +108,7 @@ class _OutOfFold:
     image: dict[str, FloatArray]
 
     @classmethod
-    def load(cls, text: Path, image: Path) -> _OutOfFold:
+    def load(cls, text: Path, image: Path, said: float) -> _OutOfFold:
         sides = []
         for runs in (text, image):
             ids = json.loads((runs / "oof.json").read_text(encoding="utf-8"))["ids"]
@@ -113,9 +116,9 @@ class _OutOfFold:
         (text_ids, text_logits), (image_ids, image_logits) = sides
         ids = [i for i in text_ids if i in set(image_ids)]
         rows = [[known.index(i) for i in ids] for known in (text_ids, image_ids)]
-        return cls(
-            ids, {k: v[rows[0]] for k, v in text_logits.items()}, {k: v[rows[1]] for k, v in image_logits.items()}
-        )
+        words = {k: v[rows[0]] for k, v in text_logits.items()}
+        words["sentiment"] = said_by_words(words, said)
+        return cls(ids, words, {k: v[rows[1]] for k, v in image_logits.items()})
 
     def evidence(self, labels: IntArray) -> Evidence:
         return Evidence(
@@ -138,10 +141,10 @@ def fit_adapter(
     config = config or FusionConfig()
     text_runs, image_runs = towers
     records = {r.sample.id or "": r for r in post_records(data)}
-    seen = _OutOfFold.load(text_runs, image_runs)
+    seen = _OutOfFold.load(text_runs, image_runs, config.said)
     posts = [records[i] for i in seen.ids]
     evidence = seen.evidence(gold_labels(posts, "label"))
-    linear = _linear_heads(text_runs / "final", image_runs / "final")
+    linear = _linear_heads(text_runs, image_runs, config.said)
     head = FusionHead({**linear, **fit_strategy(evidence, config.joining)}, config.joining.strategy)
     # Equal texts share a fold, so that none is judged by a head fitted to its twin.
     held_out = cross_fit(evidence, _folds(posts), config.joining)
@@ -161,10 +164,12 @@ def fit_adapter(
     return Adapter(name, encoder.name, encoder.hash, head, calibration, router, made_with)
 
 
-def held_out_evidence(data: Path, text_runs: Path, image_runs: Path) -> tuple[Evidence, IntArray]:
+def held_out_evidence(
+    data: Path, towers: tuple[Path, Path], config: FusionConfig | None = None
+) -> tuple[Evidence, IntArray]:
     """What trained towers say of training posts they had not seen, and the folds `[n]` to judge a fused head by."""
     records = {r.sample.id or "": r for r in post_records(data)}
-    seen = _OutOfFold.load(text_runs, image_runs)
+    seen = _OutOfFold.load(*towers, (config or FusionConfig()).said)
     posts = [records[i] for i in seen.ids]
     return seen.evidence(gold_labels(posts, "label")), _folds(posts)
 
@@ -184,7 +189,7 @@ def refit_router(
     config = config or FusionConfig()
     joining = replace(config.joining, strategy=adapter.head.strategy)
     records = {r.sample.id or "": r for r in post_records(data)}
-    seen = _OutOfFold.load(*towers)
+    seen = _OutOfFold.load(*towers, config.said)
     posts = [records[i] for i in seen.ids]
     held_out = cross_fit(seen.evidence(gold_labels(posts, "label")), _folds(posts), joining)
     posteriors = adapter.calibration.probabilities(_task_logits(seen, held_out))
@@ -198,13 +203,12 @@ def _draft(name: str, encoder: Encoder, head: FusionHead, calibration: Calibrati
     return Adapter(name, encoder.name, encoder.hash, head, calibration, Router(ErrorModel(), Thresholds(1, 1, 1)))
 
 
-def _linear_heads(text: Path, image: Path) -> dict[str, FloatArray]:
-    arrays: dict[str, FloatArray] = {}
-    for side, folder, heads in (("text", text, TEXT_HEADS), ("image", image, IMAGE_HEADS)):
-        weights = load_file(folder / "tower.safetensors")
-        for head in heads:
-            for part in ("weight", "bias"):
-                arrays[f"{side}.{head}.{part}"] = weights[f"heads.{head}.{part}"].astype(np.float32)
+def _linear_heads(text: Path, image: Path, said: float) -> dict[str, FloatArray]:
+    arrays = text_heads(load_file(text / "final" / "tower.safetensors"), said)
+    weights = load_file(image / "final" / "tower.safetensors")
+    for head in IMAGE_HEADS:
+        for part in ("weight", "bias"):
+            arrays[f"image.{head}.{part}"] = weights[f"heads.{head}.{part}"].astype(np.float32)
     return arrays
 
 

@@ -6,9 +6,8 @@ model (Apache-2.0), so padding is TensorFlow's 'SAME' (the odd pixel goes right 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import onnx
 import torch
@@ -19,11 +18,9 @@ from torch.nn.functional import conv2d, pad
 
 from ..errors import InputError
 from ..fusion.head import IMAGE_HEADS
-from ..types import LABELS
 
 __all__ = [
     "BLOCKS",
-    "IMAGE_TRAINING_HEADS",
     "ConvSpec",
     "ImageTower",
     "conv_specs",
@@ -31,9 +28,6 @@ __all__ = [
     "read_start",
     "same_padding",
 ]
-
-IMAGE_TRAINING_HEADS: Mapping[str, int] = MappingProxyType({**IMAGE_HEADS, "meme": len(LABELS)})
-"""Classes per head. `meme` holds Memotion's noisy labels apart; it does not go into the product."""
 
 # Expansion, output channels, repeats, stride of the first: table 2 of the paper.
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -96,6 +90,11 @@ def read_start(path: Path) -> dict[str, Tensor]:
     return weights
 
 
+def _ends_block(specs: Sequence[ConvSpec], count: int) -> bool:
+    """Whether a block ends after so many layers; its last one is not clipped, and the stem is clipped."""
+    return not specs[count - 1].clipped
+
+
 def load_tower(path: Path) -> ImageTower:
     """A trained tower from a file that `ImageTower.save` wrote."""
     weights = {k: v.float() for k, v in load_file(path).items()}
@@ -112,41 +111,59 @@ class ImageTower(nn.Module):
 
     Args:
         start: State dict of the folded network (`l.<number>.c.weight|bias`), such as the ImageNet start weights.
-        frozen: How many leading convolutions stay as they are.
+        frozen: How many leading convolutions stay as they are; the trunk ends with them, where a block ends.
         dropout: On the features, before the heads.
     """
 
     def __init__(self, start: Mapping[str, Tensor], frozen: int = 0, dropout: float = 0.4) -> None:
         super().__init__()
         self.specs = conv_specs()
+        if frozen and not _ends_block(self.specs, frozen):
+            ends = [n for n in range(1, len(self.specs)) if _ends_block(self.specs, n)]
+            raise InputError(f"found {frozen} frozen layers; a block ends after {ends}", field="frozen")
+        self.frozen = frozen
         self.weights = nn.ParameterList([start[f"l.{s.number}.c.weight"].clone() for s in self.specs])
         self.biases = nn.ParameterList([start[f"l.{s.number}.c.bias"].clone() for s in self.specs])
         for number in range(frozen):
             self.weights[number].requires_grad_(False)
             self.biases[number].requires_grad_(False)
         self.dropout = nn.Dropout(dropout)
-        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, n) for name, n in IMAGE_TRAINING_HEADS.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, n) for name, n in IMAGE_HEADS.items()})
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """The map `[n, channels, rows, columns]` after the frozen layers of pixels `[n, 3, side, side]` in 0..255."""
+        x = (pixels.float() - CENTRE) / SCALE
+        return self._through(self.specs[: self.frozen], x.contiguous(memory_format=torch.channels_last))
+
+    def top(self, maps: Tensor) -> Tensor:
+        """Features `[n, 1280]` from the trunk's maps."""
+        return self._through(self.specs[self.frozen :], maps).float().mean((2, 3))
 
     def features(self, pixels: Tensor) -> Tensor:
         """Pooled last feature map of uint8 or float pixels `[n, 3, side, side]` in 0..255."""
-        x = (pixels.float() - CENTRE) / SCALE
-        x = x.contiguous(memory_format=torch.channels_last)
+        return self.top(self.trunk(pixels))
+
+    def logits(self, maps: Tensor) -> dict[str, Tensor]:
+        """Logits `[n, classes]` per head from the trunk's maps."""
+        features = self.dropout(self.top(maps))
+        return {name: head(features) for name, head in self.heads.items()}
+
+    def _through(self, specs: Sequence[ConvSpec], x: Tensor) -> Tensor:
         residual = x
-        for spec, weight, bias in zip(self.specs, self.weights, self.biases, strict=True):
+        for spec in specs:
+            weight, bias = self.weights[spec.number], self.biases[spec.number]
             if spec.opens_residual:
                 residual = x
-            kernel = weight.shape[-1]
-            before, after = same_padding(x.shape[-1], kernel, spec.stride)
+            before, after = same_padding(x.shape[-1], weight.shape[-1], spec.stride)
             groups = x.shape[1] if spec.depthwise else 1
             x = conv2d(pad(x, (before, after, before, after)), weight, bias, spec.stride, groups=groups)
             x = x.clamp(0, 6) if spec.clipped else x
             x = x + residual if spec.adds_residual else x
-        return x.float().mean((2, 3))
+        return x
 
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """Logits `[n, classes]` per head."""
-        features = self.dropout(self.features(pixels))
-        return {name: head(features) for name, head in self.heads.items()}
+        return self.logits(self.trunk(pixels))
 
     def save(self, path: Path) -> None:
         """Write all weights as fp16 safetensors."""

@@ -1,15 +1,17 @@
-"""`train text`: fine-tune the text tower multi-task, then on MVSA, with out-of-fold logits for the fusion head.
+"""`train text`: fine-tune the text tower multi-task, then its branch on MVSA, with out-of-fold logits for fusion.
 
 Stages, each in a folder of its own, each skipped when its `tower.safetensors` is there:
-`general` (all text corpora but MVSA) → `fold-k` (MVSA without fold k, from `general`) → `final` (all of MVSA train).
-`oof.safetensors` holds, for each MVSA training post, the head logits of the tower that never saw its text.
+`general` (the encoder, on all text corpora but MVSA) → `fold-k` (the branch, on MVSA without fold k) → `final` (on all
+of MVSA train). The trunk below the branch stays as `general` left it, so that its states are worked out once.
+`oof.safetensors` holds, for each MVSA training post, the head logits of the branch that never saw its text; `general`
+never saw any of them.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,26 +22,37 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from ..encoders.wordpieces import WordPieces
-from ..fusion.head import TEXT_HEADS
+from ..types import FloatArray, IntArray
 from .loop import LoopConfig, claim, train
 from .multitask import multitask_loss
+from .precision import training_precision
 from .rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
+from .text_states import TextStates, read_states
 from .text_tower import TextTower, start_folder
 
-__all__ = ["TextConfig", "head_logits", "train_text"]
+__all__ = ["BranchConfig", "TextConfig", "train_branch", "train_text"]
+
+GENERAL, TOWER = "general", "tower.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class BranchConfig:
+    """How the branch is tuned on posts."""
+
+    loop: LoopConfig = field(default=LoopConfig(epochs=4, learning_rate=6e-5, averaging=0.98))
+    batch_size: int = 32
+    label_smoothing: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
     """The whole recipe of the text tower."""
 
-    general: LoopConfig = field(default=LoopConfig(epochs=1, learning_rate=7e-5))
-    mvsa: LoopConfig = field(default=LoopConfig(epochs=3, learning_rate=4e-5, averaging=0.98))
+    general: LoopConfig = field(default=LoopConfig(epochs=1, learning_rate=6e-5))
+    branch: BranchConfig = field(default_factory=BranchConfig)
     folds: int = 4
-    batch_size: int = 64
+    batch_size: int = 32
     max_tokens: int = 128
-    replay: float = 0.75
-    """General rows mixed into each MVSA epoch, per MVSA row, so that the other heads do not drift."""
     label_smoothing: float = 0.05
 
 
@@ -53,103 +66,135 @@ def train_text(data: Path, runs: Path, config: TextConfig | None = None) -> None
     """
     config = config or TextConfig()
     pieces = WordPieces(start_folder() / "tokenizer.json", config.max_tokens)
-    general, dev = general_rows(data)
+    tower = _general(data, pieces, config, runs / GENERAL)
     records = post_records(data)
     posts = [r for r in records if r.split == "train" and r.sample.text and r.sample.label]
-    rows = post_rows(posts)
-    dev["posts"] = post_rows(r for r in records if r.split == "dev")
-    stage = _Stage(pieces, config, runs, dev)
-    stage.run(
-        "general", None, [_batches(general, pieces, config, e) for e in range(config.general.epochs)], config.general
-    )
-    keys = [text_key(r.text) for r in rows]
-    folds = np.array([fold_of(k, config.folds) for k in keys])
-    parts: dict[str, np.ndarray[Any, Any]] = {}
+    folds = np.array([fold_of(text_key(r.sample.text or ""), config.folds) for r in posts])
+    states = read_states(tower, pieces, post_rows(posts))
+    dev = read_states(tower, pieces, post_rows(r for r in records if r.split == "dev"))
+    found: dict[str, FloatArray] = {}
     for k in [*range(config.folds), -1]:
-        name = f"fold-{k}" if k >= 0 else "final"
-        seen = [r for r, f in zip(rows, folds, strict=True) if f != k]
-        epochs = [_mvsa_epoch(seen, general, pieces, config, e) for e in range(config.mvsa.epochs)]
-        tower = stage.run(name, "general", epochs, replace(config.mvsa, seed=config.mvsa.seed + k + 1))
+        folder = runs / (f"fold-{k}" if k >= 0 else "final")
+        seen = states.take(np.flatnonzero(folds != k))
+        tower = train_branch(runs / GENERAL / TOWER, seen, config.branch, folder, seed=k + 1, facts=_sizes(config))
+        (folder / "dev.json").write_text(json.dumps(_scores(dev, tower), indent=1) + "\n", encoding="utf-8")
         if k >= 0:
             held = np.flatnonzero(folds == k)
-            logits = head_logits(tower, pieces, [rows[i] for i in held])
-            for head, values in logits.items():
-                parts.setdefault(head, np.zeros((len(rows), values.shape[1]), np.float32))[held] = values
-    save_file(parts, runs / "oof.safetensors")
+            for head, values in states.take(held).logits(tower).items():
+                found.setdefault(head, np.zeros((len(posts), values.shape[1]), np.float32))[held] = values
+    save_file(found, runs / "oof.safetensors")
     ids = [r.sample.id for r in posts]
     (runs / "oof.json").write_text(json.dumps({"ids": ids, "folds": folds.tolist()}) + "\n", encoding="utf-8")
 
 
-def head_logits(tower: TextTower, pieces: WordPieces, rows: Sequence[TextRow]) -> dict[str, np.ndarray[Any, Any]]:
-    """Logits float32 `[n, classes]` per head, in the rows' order."""
-    tower.eval()
-    out: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in TEXT_HEADS}
-    with torch.inference_mode():
-        for start in range(0, len(rows), 64):
-            part = rows[start : start + 64]
-            for name, values in tower(pieces.encode([r.text for r in part], [r.target for r in part])).items():
-                out[name].append(values.float().numpy())
-    return {name: np.concatenate(values) for name, values in out.items() if values}
+def train_branch(
+    start: Path,
+    states: TextStates,
+    config: BranchConfig,
+    folder: Path,
+    *,
+    seed: int = 0,
+    facts: Mapping[str, Any] | None = None,
+) -> TextTower:
+    """A tower whose branch was tuned on posts, from disk if it is there; all else is as the general stage left it.
+
+    Args:
+        start: The general stage's `tower.safetensors`.
+        states: The posts, as that tower's trunk left them.
+        config: The recipe.
+        folder: The stage's folder; a killed run goes on where it stopped.
+        seed: Added to the recipe's.
+        facts: What else to note of the recipe.
+    """
+    loop = replace(config.loop, seed=config.loop.seed + seed)
+    told = {
+        "stage": folder.name,
+        "start": GENERAL,
+        "recipe": {**asdict(replace(config, loop=loop)), **(facts or {})},
+        "rows": len(states.rows),
+    }
+    claim(folder, told)
+    torch.manual_seed(loop.seed)  # new heads start from chance
+    tower = TextTower(start_folder())
+    if (folder / TOWER).exists():
+        return tower.load(folder / TOWER)
+    tower.load(start).grow_branch()
+    tower.requires_grad_(False)
+    tower.branch.requires_grad_(True)
+    tower.branch_heads.requires_grad_(True)
+    lengths = [len(hidden) for hidden in states.hidden]
+    epochs = [_batches(np.array(lengths), config.batch_size, epoch) for epoch in range(loop.epochs)]
+
+    def loss(model: nn.Module, rows: IntArray) -> Tensor:
+        part = states.take(rows)
+        with training_precision():
+            logits = tower.branch_logits(*part.padded())
+        return multitask_loss(logits, [_branch_labels(row) for row in part.rows], config.label_smoothing)
+
+    train(tower, epochs, loss, loop, folder, record=told)
+    tower.save(folder / TOWER)
+    return tower
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    pieces: WordPieces
-    config: TextConfig
-    runs: Path
-    dev: dict[str, list[TextRow]]
+def _general(data: Path, pieces: WordPieces, config: TextConfig, folder: Path) -> TextTower:
+    """The tower after the general stage, from disk if it is there."""
+    recipe = {"loop": asdict(config.general), "batch_size": config.batch_size, "smoothing": config.label_smoothing}
+    facts = {"stage": GENERAL, "start": "all-MiniLM-L6-v2", "recipe": recipe | _sizes(config)}
+    claim(folder, facts)
+    torch.manual_seed(config.general.seed)  # new heads start from chance
+    tower = TextTower(start_folder())
+    if (folder / TOWER).exists():
+        return tower.load(folder / TOWER)
+    rows, dev = general_rows(data)
+    tower.branch.requires_grad_(False)
+    tower.branch_heads.requires_grad_(False)
+    lengths = np.array([len(row.text) for row in rows])
+    epochs = [_batches(lengths, config.batch_size, epoch) for epoch in range(config.general.epochs)]
 
-    def run(self, name: str, start: str | None, epochs: list[list[list[TextRow]]], loop: LoopConfig) -> TextTower:
-        """The trained tower of one stage, from disk if it is there."""
-        folder = self.runs / name
-        rows = sum(len(batch) for batch in epochs[0])
-        facts = {"stage": name, "start": start or "all-MiniLM-L6-v2", "recipe": asdict(self.config), "rows": rows}
-        claim(folder, facts)
-        torch.manual_seed(loop.seed)  # new heads start from chance
-        tower = TextTower(start_folder())
-        if (folder / "tower.safetensors").exists():
-            return tower.load(folder / "tower.safetensors")
-        if start is not None:
-            tower.load(self.runs / start / "tower.safetensors")
-        train(tower, epochs, self._loss, loop, folder, record=facts)
-        tower.save(folder / "tower.safetensors")
-        accuracy = {corpus: self._accuracy(tower, rows) for corpus, rows in self.dev.items()}
-        (folder / "dev.json").write_text(json.dumps(accuracy, indent=1) + "\n", encoding="utf-8")
-        return tower
+    def loss(model: nn.Module, chosen: IntArray) -> Tensor:
+        part = [rows[i] for i in chosen]
+        with training_precision():
+            logits = model(pieces.encode([r.text for r in part], [r.target for r in part]))
+        return multitask_loss(logits, [row.labels for row in part], config.label_smoothing)
 
-    def _loss(self, model: nn.Module, batch: list[TextRow]) -> Tensor:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(self.pieces.encode([r.text for r in batch], [r.target for r in batch]))
-        return multitask_loss(logits, [r.labels for r in batch], self.config.label_smoothing)
-
-    def _accuracy(self, tower: TextTower, rows: list[TextRow]) -> dict[str, float]:
-        logits = head_logits(tower, self.pieces, rows)
-        scores: dict[str, float] = {}
-        for head, values in logits.items():
-            gold = np.array([r.labels.get(head, -1) for r in rows])
-            if (gold >= 0).any():
-                known = gold >= 0
-                right = values[known].argmax(1) == gold[known]
-                recall = [float(right[gold[known] == c].mean()) for c in sorted(set(gold[known]))]
-                scores |= {f"{head}/accuracy": float(right.mean()), f"{head}/macro_recall": float(np.mean(recall))}
-        return scores
+    train(tower, epochs, loss, config.general, folder, record=facts | {"rows": len(rows)})
+    tower.grow_branch()
+    tower.save(folder / TOWER)
+    scores = {corpus: _scores(read_states(tower, pieces, found), tower) for corpus, found in dev.items() if found}
+    (folder / "dev.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    return tower
 
 
-def _mvsa_epoch(
-    rows: list[TextRow], general: list[TextRow], pieces: WordPieces, config: TextConfig, epoch: int
-) -> list[list[TextRow]]:
-    replay = random.Random(f"replay-{epoch}").sample(general, min(len(general), int(config.replay * len(rows))))
-    return _batches(rows + replay, pieces, config, epoch)
+def _sizes(config: TextConfig) -> dict[str, Any]:
+    return {"max_tokens": config.max_tokens}
 
 
-def _batches(rows: list[TextRow], pieces: WordPieces, config: TextConfig, epoch: int) -> list[list[TextRow]]:
+def _branch_labels(row: TextRow) -> dict[str, int]:
+    """A post's labels by the branch's heads; what `sentiment` is to the encoder, `said` is to the branch."""
+    return {"said": row.labels["sentiment"], "joint": row.labels["joint"]}
+
+
+def _scores(states: TextStates, tower: TextTower) -> dict[str, float]:
+    """Accuracy and macro recall of each head that these rows have labels for."""
+    scores: dict[str, float] = {}
+    for head, values in states.logits(tower).items():
+        gold = np.array([row.labels.get("sentiment" if head == "said" else head, -1) for row in states.rows])
+        if (known := gold >= 0).any():
+            right = values[known].argmax(1) == gold[known]
+            recall = [float(right[gold[known] == c].mean()) for c in sorted(set(gold[known]))]
+            scores |= {f"{head}/accuracy": float(right.mean()), f"{head}/macro_recall": float(np.mean(recall))}
+    return scores
+
+
+def _batches(lengths: np.ndarray[Any, Any], size: int, epoch: int) -> list[IntArray]:
     """Shuffled batches of texts of like length: little padding, and the order depends on the epoch alone."""
     chance = random.Random(f"order-{epoch}")
-    order = chance.sample(rows, len(rows))
-    pool = config.batch_size * 50
-    batches = []
+    order = np.array(chance.sample(range(len(lengths)), len(lengths)))
+    pool = size * 50
+    found = []
     for start in range(0, len(order), pool):
-        part = sorted(order[start : start + pool], key=lambda r: len(r.text))
-        batches += [part[i : i + config.batch_size] for i in range(0, len(part), config.batch_size)]
-    chance.shuffle(batches)
-    return batches
+        part = order[start : start + pool]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        found += [part[i : i + size] for i in range(0, len(part), size)]
+    chance.shuffle(found)
+    return found

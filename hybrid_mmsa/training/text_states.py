@@ -1,0 +1,70 @@
+"""Texts as the trunk of the text tower left them: worked out once, then padded into batches. Knows no corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..encoders.wordpieces import LENGTH_STEP, WordPieces
+from ..types import FloatArray, IntArray
+from .rows import TextRow
+from .text_tower import TextTower
+
+__all__ = ["TextStates", "read_states"]
+
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextStates:
+    """Rows, and for each the trunk's hidden states `[tokens, width]`."""
+
+    rows: Sequence[TextRow]
+    hidden: Sequence[Tensor]
+
+    def take(self, rows: IntArray | Sequence[int]) -> TextStates:
+        """Some rows, in the order given."""
+        return TextStates([self.rows[i] for i in rows], [self.hidden[i] for i in rows])
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """Hidden states `[n, length, width]` and the mask `[n, length]` of real tokens."""
+        lengths = [len(states) for states in self.hidden]
+        # Few different lengths: math libraries compile and cache a kernel per shape.
+        longest = -(-max(lengths) // LENGTH_STEP) * LENGTH_STEP
+        hidden = torch.zeros(len(lengths), longest, self.hidden[0].shape[1])
+        mask = torch.zeros(len(lengths), longest, dtype=torch.long)
+        for i, states in enumerate(self.hidden):
+            hidden[i, : len(states)], mask[i, : len(states)] = states, 1
+        return hidden, mask
+
+    def logits(self, tower: TextTower) -> dict[str, FloatArray]:
+        """Logits float32 `[n, classes]` per head of a tower with the trunk that these states come from."""
+        tower.eval()
+        order = np.argsort([len(states) for states in self.hidden], kind="stable")
+        found: dict[str, FloatArray] = {}
+        with torch.inference_mode():
+            for start in range(0, len(order), BATCH):
+                rows = order[start : start + BATCH]
+                hidden, mask = self.take(rows).padded()
+                for name, values in tower.all_logits(hidden, mask).items():
+                    found.setdefault(name, np.zeros((len(order), values.shape[1]), np.float32))[rows] = values.numpy()
+        return found
+
+
+def read_states(tower: TextTower, pieces: WordPieces, rows: Sequence[TextRow]) -> TextStates:
+    """The trunk's states of texts, in the rows' order."""
+    tower.eval()
+    order = np.argsort([len(row.text) for row in rows], kind="stable")
+    hidden: list[Tensor] = [torch.empty(0)] * len(rows)
+    with torch.inference_mode():
+        for start in range(0, len(order), BATCH):
+            part = order[start : start + BATCH]
+            batch = pieces.encode([rows[i].text for i in part], [rows[i].target for i in part])
+            states, mask = tower.trunk(batch)
+            for i, values, length in zip(part, states, mask.sum(1).tolist(), strict=True):
+                hidden[i] = values[:length].clone()
+    return TextStates(list(rows), hidden)
