@@ -156,3 +156,30 @@ def check_family(name, models, tmp_path, monkeypatch):
     alone = analyzer.analyze(unseen[0].text)
     assert alone.sentiment == alone.text_sentiment
     return analyzer
+
+
+def tangled_posts(n, seed=0):
+    """Posts no side of which can be read off a sum of its parts: "not" turns the word, equal halves are a glad picture.
+
+    Sides of opposed feelings make a neutral post.
+    """
+    rng = np.random.default_rng(seed)
+    posts = []
+    for number in range(n):
+        word, turned = rng.choice(["great", "awful"]), bool(rng.integers(2))
+        upper, lower = rng.integers(2, size=2)
+        said = "positive" if (word == "great") != turned else "negative"
+        shown = "positive" if upper == lower else "negative"
+        pixels = np.empty((SIDE, SIDE, 3))
+        pixels[: SIDE // 2], pixels[SIDE // 2 :] = [((200, 40, 40), (40, 60, 200))[half] for half in (upper, lower)]
+        posts.append(
+            Sample(
+                id=str(number),
+                text=" ".join([*rng.choice(tiny.WORDS[:6], 2), "not" if turned else "very", word, str(number)]),
+                image=Image.fromarray(np.clip(pixels + rng.normal(0, 12, pixels.shape), 0, 255).astype(np.uint8)),
+                label=said if said == shown else "neutral",
+                text_label=said,
+                image_label=shown,
+            )
+        )
+    return posts

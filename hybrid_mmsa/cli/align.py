@@ -25,7 +25,8 @@ from ..types import FloatArray, RowError, Sample
 from .console import page, say
 from .options import Model, check_file
 from .progress import progress
-from .train import Corpora, Settings, check_folder, training_room, with_settings
+from .settings import with_settings
+from .train import Corpora, Settings, check_folder, training_room
 
 __all__ = ["embed", "train_align"]
 

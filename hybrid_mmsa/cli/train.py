@@ -5,12 +5,11 @@ A recipe's settings stand in its config class alone: `--set` reads their names a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 
 import typer
 from rich.table import Table
@@ -23,6 +22,7 @@ from ..types import IntArray
 from .console import page, say
 from .options import spread
 from .progress import progress
+from .settings import with_settings
 
 if TYPE_CHECKING:
     from ..training.strategies import Evidence
@@ -106,6 +106,10 @@ class Sources:
             help="With --encoder: a reasoner's verdicts on the posts (.jsonl, with the post's id), labelled or not.",
         ),
     ] = None
+    lora: Annotated[
+        Literal["text", "image", "both"] | None,
+        typer.Option("--lora", help="With --encoder open_clip:… or hf:…: tune LoRA on that tower, or on both, first."),
+    ] = None
 
     def runs(self) -> tuple[Path, Path] | None:
         """The runs of both towers; None where there is an encoder instead."""
@@ -115,6 +119,8 @@ class Sources:
             return None
         if self.distil is not None:
             raise InputError("verdicts are taught to heads on a frozen encoder: name one", field="--encoder")
+        if self.lora is not None:
+            raise InputError("LoRA is tuned on the towers of an encoder: name one", field="--encoder")
         if self.text_runs is None or self.image_runs is None:
             raise InputError("wanted --text-runs and --image-runs, or --encoder", field="--text-runs")
         for field, runs in (("--text-runs", self.text_runs), ("--image-runs", self.image_runs)):
@@ -144,6 +150,8 @@ def train_fusion(
 
     What comes out is a model: name its folder to the --model of other commands.
     With --distil, what a reasoner said of your posts is taught to the fast tier.
+    With --lora, the encoder's towers are tuned too: a few small matrices, which
+    are kept in the model's folder.
 
     For example:
         hybrid-mmsa train fusion --data corpora --text-runs runs/text --image-runs runs/image -o my-model
@@ -154,13 +162,13 @@ def train_fusion(
     runs = sources.runs()
     if runs is None:
         with training_room():
-            _frozen(data, sources, out, strategy, settings or ())
+            (_frozen if sources.lora is None else _tuned)(data, sources, out, strategy, settings or ())
         return
     with training_room():
         from ..training import fusion
 
         if strategy == "all":
-            _compare(*fusion.held_out_evidence(data, *runs))
+            _compare(*fusion.held_out_evidence(data, runs))
             return
         config = _joining(with_settings(fusion.FusionConfig(), settings or ()), strategy)
         fusion.train_fusion(data, *runs, out, towers=towers, config=config)
@@ -187,6 +195,21 @@ def _frozen(data: Path, sources: Sources, out: Path, strategy: Joining, settings
             f"taught by {taught['reasoner']}: {taught['posts']} training posts of {taught['verdicts']} verdicts, "
             f"{taught['labelled_too']} of them labelled too"
         )
+
+
+def _tuned(data: Path, sources: Sources, out: Path, strategy: Joining, settings: Sequence[str]) -> None:
+    from ..training import frozen_posts, lora_posts
+
+    if strategy == "all" or sources.distil is not None:
+        raise InputError("with --lora, one strategy is fitted, to gold labels alone", field="--lora")
+    config = with_settings(lora_posts.LoraConfig(), settings)
+    config = replace(config, frozen=_joining(config.frozen, strategy))
+    encoder, sides = sources.encoder or "", sources.lora or "both"
+    # Every post is encoded twice: by the towers as they were, and as they are in the end.
+    with progress("posts", lambda: 2 * frozen_posts.count_posts(data)) as advance:
+        fitted = lora_posts.train_with_lora(data, encoder, sides, out, config=config, advance=advance)
+    for head, loss in fitted.made_with["log_loss_left_out"].items():
+        say(f"{head}: log-loss on posts left out {loss['frozen']:.3f} before, {loss['lora']:.3f} with LoRA")
 
 
 def _joining(config: Config, strategy: Joining) -> Config:
@@ -233,49 +256,6 @@ def train_router(
         adapter = Adapter.load(resolve_adapter(model))
         encoder = open_encoder(adapter.encoder, model, threads=1)
         fusion.refit_router(data, (text_runs, image_runs), encoder, adapter, config).save(model)
-
-
-def with_settings(config: Config, settings: Sequence[str]) -> Config:
-    """A recipe with some settings changed, each `name=value` or `part.name=value`.
-
-    Raises:
-        InputError: No setting of that name, or a value of another kind.
-    """
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise InputError(f"found {setting!r}; wanted NAME=VALUE", field="--set")
-        known = dict(_settings(config))
-        if name not in known:
-            raise InputError(f"no setting {name!r}; known are {', '.join(known)}", field="--set")
-        config = _changed(config, name.split("."), _value(name, value, known[name]))
-    return config
-
-
-def _settings(config: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    for field in fields(cast(Any, config)):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            yield from _settings(value, f"{prefix}{field.name}.")
-        else:
-            yield prefix + field.name, value
-
-
-def _changed(config: Any, path: list[str], value: object) -> Any:
-    return replace(config, **{path[0]: _changed(getattr(config, path[0]), path[1:], value) if path[1:] else value})
-
-
-def _value(name: str, written: str, default: object) -> object:
-    """The value as its default's kind: a whole number may stand for a float, nothing else for anything else."""
-    try:
-        value = json.loads(written)
-    except ValueError:
-        value = written
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    if type(value) is not type(default):
-        raise InputError(f"{name}: found {written!r}; wanted a value like {default!r}", field="--set")
-    return value
 
 
 def check_folder(data: Path) -> None:

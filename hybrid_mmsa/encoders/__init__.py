@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ..errors import ArtefactError, MissingExtraError
 from .base import Encoder, MapEncoder
 from .cached import CachedEncoder
 from .compact import CompactEncoder
+from .pair import split_lora
 from .stored import extract_features
 
 __all__ = [
@@ -32,7 +34,8 @@ def open_encoder(name: str, root: Path, *, threads: int = 1) -> Encoder:
     """The encoder an adapter names.
 
     `compact` is the bundled one, `compact:FOLDER` one of the same layout; `open_clip:MODEL` and `hf:TEXT+timm:PICTURE`
-    open models of those libraries (see the modules `open_clip` and `hf`), from local files alone.
+    open models of those libraries (see the modules `open_clip` and `hf`), from local files alone. After either of
+    these, `+lora:FOLDER` is a LoRA on one or both towers (see `tower_lora`).
 
     Args:
         name: What `adapter.json` says.
@@ -43,19 +46,24 @@ def open_encoder(name: str, root: Path, *, threads: int = 1) -> Encoder:
         ArtefactError: No encoder of that name, or its files are not there.
         MissingExtraError: Its library is not installed.
     """
-    kind, _, folder = name.partition(":")
-    if kind == "compact":
+    base, lora = split_lora(name)
+    kind, _, folder = base.partition(":")
+    if kind == "compact" and lora is None:
         return CompactEncoder(root / folder, threads=threads, name=name) if folder else CompactEncoder(threads=threads)
     if kind not in EXTRAS:
         raise ArtefactError(
             f"no encoder {name!r}; known are 'compact', 'compact:FOLDER', 'open_clip:MODEL' and 'hf:TEXT+timm:PICTURE'"
         )
-    try:
-        module = import_module(f".{kind}", __package__)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"the encoder {name!r}", EXTRAS[kind]) from error
-    encoder: Encoder = module.open_pair(name, root)
+    pair = _module(kind, name, EXTRAS[kind]).open_pair(base, root)
+    encoder: Encoder = pair if lora is None else _module("tower_lora", name, "train").with_lora(pair, root / lora, name)
     return encoder
+
+
+def _module(file: str, name: str, extra: str) -> Any:
+    try:
+        return import_module(f".{file}", __package__)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"the encoder {name!r}", extra) from error
 
 
 def moved_name(name: str, root: Path, new_root: Path) -> str:
@@ -65,6 +73,9 @@ def moved_name(name: str, root: Path, new_root: Path) -> str:
         path = root / part[0]
         return Path(os.path.relpath(path, new_root)).as_posix() if path.exists() else part[0]
 
+    name, lora = split_lora(name)
+    if lora is not None:
+        return f"{moved_name(name, root, new_root)}+lora:{Path(os.path.relpath(root / lora, new_root)).as_posix()}"
     kind, colon, rest = name.partition(":")
     if kind != "open_clip":
         return kind + colon + re.sub(r"(?:(?<=timm:)|^(?!timm:))[^#+]+", moved, rest)

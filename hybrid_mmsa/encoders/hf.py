@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from ..errors import ArtefactError
 from ..types import FloatArray
-from .pair import Reading, TowerPair, opening, weights_hash
+from .pair import Reading, Tower, TowerPair, grey, opening, weights_hash
 
 __all__ = ["open_pair"]
 
@@ -64,6 +64,7 @@ def open_pair(name: str, root: Path) -> TowerPair:
         image.model.num_features,
         text.read,
         image.read,
+        {"text": Tower(text.model, text.features, "a day"), "image": Tower(image.model, image.features, grey())},
     )
 
 
@@ -104,16 +105,12 @@ class _Words:
 
     def read(self, texts: Sequence[str]) -> Reading:
         with self._lock:
-            found = self.tokenizer(
-                list(texts), truncation=True, max_length=self.most, padding=True, return_tensors="pt"
-            )
+            found = self._tokens(texts)
             whole = [self.tokenizer(text, verbose=False)["input_ids"] for text in texts]
             special = self.tokenizer.num_special_tokens_to_add()
         ids, mask = found["input_ids"], found["attention_mask"]
         with torch.inference_mode():
-            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-            share = mask[:, :, None].to(hidden.dtype)
-            features = hidden[:, 0] if self.cls else (hidden * share).sum(1) / share.sum(1)
+            features = self._pooled(ids, mask)
         n_tokens = np.maximum(mask.sum(1).numpy() - special, 0)
         unknown = (ids == self._unknown).logical_and(mask > 0).sum(1).numpy() / np.maximum(n_tokens, 1)
         return Reading(
@@ -122,6 +119,19 @@ class _Words:
             np.array([len(one) > self.most for one in whole]),
             unknown.astype(np.float32),
         )
+
+    def features(self, texts: Sequence[str]) -> torch.Tensor:
+        with self._lock:
+            found = self._tokens(texts)
+        return self._pooled(found["input_ids"], found["attention_mask"])
+
+    def _tokens(self, texts: Sequence[str]) -> Any:
+        return self.tokenizer(list(texts), truncation=True, max_length=self.most, padding=True, return_tensors="pt")
+
+    def _pooled(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        hidden: torch.Tensor = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        share = mask[:, :, None].to(hidden.dtype)
+        return hidden[:, 0] if self.cls else (hidden * share).sum(1) / share.sum(1)
 
     @property
     def _unknown(self) -> int:
@@ -144,7 +154,11 @@ class _Pictures:
 
     def read(self, pictures: Sequence[Image]) -> FloatArray:
         with torch.inference_mode():
-            return _array(self.model(torch.stack([self.prepare(picture) for picture in pictures])))
+            return _array(self.features(pictures))
+
+    def features(self, pictures: Sequence[Image]) -> torch.Tensor:
+        result: torch.Tensor = self.model(torch.stack([self.prepare(picture) for picture in pictures]))
+        return result
 
 
 def _check_cached(name: str) -> None:

@@ -20,8 +20,8 @@ import torch
 from PIL.Image import Image
 
 from ..errors import ArtefactError
-from ..types import FloatArray
-from .pair import Reading, TowerPair, opening, weights_hash
+from ..types import FloatArray, Modality
+from .pair import Reading, Tower, TowerPair, grey, opening, weights_hash
 
 __all__ = ["open_pair"]
 
@@ -55,7 +55,13 @@ def open_pair(name: str, root: Path) -> TowerPair:
         texts, pictures = towers.probe()
     facts = ("open_clip", tokenizer.context_length, type(tokenizer).__name__, str(prepare))
     return TowerPair(
-        name, weights_hash(model.state_dict(), facts), texts, pictures, towers.read_texts, towers.read_pictures
+        name,
+        weights_hash(model.state_dict(), facts),
+        texts,
+        pictures,
+        towers.read_texts,
+        towers.read_pictures,
+        towers.tunable(),
     )
 
 
@@ -84,15 +90,32 @@ class _Towers:
     def probe(self) -> tuple[int, int]:
         """Widths of both sides, found by reading something."""
         text = self.read_texts(["a"]).features
-        picture = self.read_pictures([_grey()])
+        picture = self.read_pictures([grey()])
         return text.shape[1], picture.shape[1]
+
+    def tunable(self) -> dict[Modality, Tower]:
+        """Both towers by themselves; in models of CLIP's first make, that of the words is spread over the model."""
+        words = self.model.text if hasattr(self.model, "text") else self.model.transformer
+        return {
+            "text": Tower(words, self.text_features, "a day"),
+            "image": Tower(self.model.visual, self.picture_features, grey()),
+        }
+
+    def text_features(self, texts: Sequence[str]) -> torch.Tensor:
+        with self._lock:
+            ids = self.tokenizer(list(texts))
+        result: torch.Tensor = self.model.encode_text(ids, normalize=True)
+        return result
+
+    def picture_features(self, pictures: Sequence[Image]) -> torch.Tensor:
+        result: torch.Tensor = self.model.encode_image(torch.stack([self.prepare(p) for p in pictures]), normalize=True)
+        return result
 
     def read_texts(self, texts: Sequence[str]) -> Reading:
         with self._lock:
-            ids = self.tokenizer(list(texts))
             lengths = np.array([self._length(text) for text in texts], dtype=np.int64)
         with torch.inference_mode():
-            features = self.model.encode_text(ids, normalize=True)
+            features = self.text_features(texts)
         room = self.tokenizer.context_length - _SPECIAL
         return Reading(_array(features), np.minimum(lengths, room), lengths > room, np.zeros(len(texts), np.float32))
 
@@ -104,13 +127,7 @@ class _Towers:
 
     def read_pictures(self, pictures: Sequence[Image]) -> FloatArray:
         with torch.inference_mode():
-            return _array(self.model.encode_image(torch.stack([self.prepare(p) for p in pictures]), normalize=True))
-
-
-def _grey() -> Image:
-    from PIL import Image as Pictures
-
-    return Pictures.new("RGB", (8, 8), "grey")
+            return _array(self.picture_features(pictures))
 
 
 def _array(values: torch.Tensor) -> FloatArray:

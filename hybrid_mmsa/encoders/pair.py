@@ -9,21 +9,23 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
 import numpy as np
+from PIL import Image as Pictures
 from PIL.Image import Image
 
 from ..errors import ArtefactError
 from ..inputs import clean
-from ..types import BoolArray, Features, FloatArray, IntArray, Sample
+from ..types import BoolArray, Features, FloatArray, IntArray, Modality, Sample
 
-__all__ = ["Reading", "TowerPair", "opening", "weights_hash"]
+__all__ = ["Reading", "Tower", "TowerPair", "grey", "opening", "split_lora", "weights_hash"]
 
 BATCH = 32
 _HUB = Lock()
+_LORA = "+lora:"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +39,21 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Tower:
+    """One tower as its tuning needs it.
+
+    Attributes:
+        module: The torch module whose layers may be tuned.
+        features: Cleaned texts or RGB pictures, a batch of them → a torch tensor `[n, width]` that keeps gradients.
+        example: Something it can read.
+    """
+
+    module: Any
+    features: Callable[[Sequence[Any]], Any]
+    example: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TowerPair:
     """Both towers, safe to call from many threads. Targets are not read: their rows say that none was there.
 
@@ -46,6 +63,7 @@ class TowerPair:
         text_width, image_width: Feature dimensions.
         read_texts: Cleaned texts, a batch of them or fewer → `Reading`.
         read_pictures: RGB pictures, a batch of them or fewer → float32 `[n, image_width]`.
+        towers: Both, for tuning.
     """
 
     name: str
@@ -54,6 +72,7 @@ class TowerPair:
     image_width: int
     read_texts: Callable[[Sequence[str]], Reading]
     read_pictures: Callable[[Sequence[Image]], FloatArray]
+    towers: Mapping[Modality, Tower] = field(default_factory=dict)
 
     def encode(self, samples: Sequence[Sample]) -> Features:
         """Features of read posts, in their order; see `Encoder.encode`."""
@@ -83,6 +102,17 @@ class TowerPair:
 
 def _batches(rows: list[int]) -> Iterator[list[int]]:
     yield from (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
+
+
+def grey() -> Image:
+    """A small picture of nothing, to try a tower on."""
+    return Pictures.new("RGB", (8, 8), "grey")
+
+
+def split_lora(name: str) -> tuple[str, str | None]:
+    """An encoder's name without the LoRA on its towers, and the LoRA's folder: `NAME+lora:FOLDER`."""
+    base, plus, folder = name.partition(_LORA)
+    return base, folder if plus else None
 
 
 def weights_hash(weights: Mapping[str, Any], facts: object) -> str:

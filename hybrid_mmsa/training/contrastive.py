@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, dropout, normalize
 
@@ -82,9 +84,9 @@ class _Whitening:
     def of(cls, rows: FloatArray, shrinkage: float) -> _Whitening:
         mean = rows.mean(0, dtype=np.float64)
         centred = rows - mean
-        spread, directions = np.linalg.eigh(centred.T @ centred / len(rows))
-        spread = np.maximum(spread, 0)  # rounding leaves some a little below
-        basis = directions / np.sqrt(spread + shrinkage * max(spread.mean(), 1e-12))
+        variances, directions = np.linalg.eigh(centred.T @ centred / len(rows))
+        spread = np.maximum(variances, 0)  # rounding leaves some a little below
+        basis = directions / np.sqrt(spread + shrinkage * max(float(spread.mean()), 1e-12))
         return cls(mean.astype(np.float32), basis.astype(np.float32))
 
     def __call__(self, rows: FloatArray) -> FloatArray:
@@ -110,7 +112,9 @@ def fit_maps(pairs: Pairs, configs: Sequence[ContrastConfig], seed: int = 0) -> 
         left, shared, right = np.linalg.svd(mean_views.T @ whitened.words / len(pairs.owner), full_matrices=False)
         for number, config in enumerate(configs):
             if config.shrinkage == shrinkage:
-                solved = [side[:, : config.width] * shared[: config.width] ** 0.5 for side in (left, right.T)]
+                solved: list[NDArray[Any]] = [
+                    side[:, : config.width] * shared[: config.width] ** 0.5 for side in (left, right.T)
+                ]
                 maps = _contrasted(whitened, solved, config, seed) if config.epochs else solved
                 found[number] = _arrays(whitenings, maps)
     return [found[number] for number in range(len(configs))]
@@ -120,7 +124,7 @@ def _flat(pictures: FloatArray) -> FloatArray:
     return pictures.reshape(-1, pictures.shape[2])
 
 
-def _arrays(whitenings: Sequence[_Whitening], maps: Sequence[FloatArray]) -> dict[str, FloatArray]:
+def _arrays(whitenings: Sequence[_Whitening], maps: Sequence[NDArray[Any]]) -> dict[str, FloatArray]:
     """Maps of whitened features → maps of features, of such a size that float16 holds them well."""
     arrays: dict[str, FloatArray] = {}
     for side, whitening, of_whitened in zip(("image", "text"), whitenings, maps, strict=True):
@@ -134,7 +138,7 @@ def _arrays(whitenings: Sequence[_Whitening], maps: Sequence[FloatArray]) -> dic
     return arrays
 
 
-def _contrasted(pairs: Pairs, start: Sequence[FloatArray], config: ContrastConfig, seed: int) -> list[FloatArray]:
+def _contrasted(pairs: Pairs, start: Sequence[NDArray[Any]], config: ContrastConfig, seed: int) -> list[NDArray[Any]]:
     """Both maps, trained from `start` on whitened features."""
     chance = np.random.default_rng(seed)
     torch.manual_seed(seed)

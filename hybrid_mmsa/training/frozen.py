@@ -85,6 +85,7 @@ def fit_frozen(
     name: str,
     config: FrozenConfig | None = None,
     start: Adapter | None = None,
+    seen: OutOfFold | None = None,
 ) -> Adapter:
     """Everything on top of an encoder.
 
@@ -97,12 +98,13 @@ def fit_frozen(
         config: The recipe.
         start: An adapter for the same encoder: its heads are started from and pulled to, and kept for tasks that the
             posts have no labels for.
+        seen: Linear heads that were fitted already, and what they made of posts they had not seen.
 
     Raises:
         InputError: Too few posts, or too few of a side, for a head that there is no start for.
     """
     config = config or FrozenConfig()
-    seen = out_of_fold(posts, config, start)
+    seen = seen or out_of_fold(posts, config, start)
     begin = _fusion_of(start, config)
     strategy = config.joining.strategy
     if int(seen.both.sum()) >= config.least:

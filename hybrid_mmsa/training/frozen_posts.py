@@ -23,7 +23,7 @@ from .provenance import made_now
 from .rows import OWN_POSTS, fold_of, post_records, text_key
 from .strategies import Evidence
 
-__all__ = ["count_posts", "frozen_evidence", "train_frozen"]
+__all__ = ["count_posts", "frozen_evidence", "kept_features", "labelled_posts", "train_frozen"]
 
 FOLDS = 5
 
@@ -62,7 +62,9 @@ def train_frozen(
     used = None if verdicts is None else _used(records, verdicts)
     opened, start = _opened(encoder, records, threads)
     parts = {name: [r for r in records if r.split == name] for name in ("train", "dev")}
-    train, dev = (_labelled(opened, parts[name], _kept(out), advance, verdicts) for name in ("train", "dev"))
+    train, dev = (
+        labelled_posts(opened, parts[name], kept_features(out), advance, verdicts) for name in ("train", "dev")
+    )
     adapter = fit_frozen(train, dev, opened, name=out.name, config=config, start=start)
     made_with = {
         **made_now(),
@@ -95,7 +97,7 @@ def frozen_evidence(
     """
     records = post_records(data)
     opened, start = _opened(encoder, records, threads=2)
-    train = _labelled(opened, [r for r in records if r.split == "train"], _kept(out), advance)
+    train = labelled_posts(opened, [r for r in records if r.split == "train"], kept_features(out), advance)
     seen = out_of_fold(train, config or FrozenConfig(), start)
     return seen.evidence, train.folds[seen.both]
 
@@ -119,7 +121,8 @@ def _opened(name: str, records: Sequence[Record], threads: int) -> tuple[Encoder
     return encoder, default
 
 
-def _kept(out: Path) -> Path:
+def kept_features(out: Path) -> Path:
+    """Where the features of a model's posts stand between runs."""
     return out.with_name(f"{out.name}.features")
 
 
@@ -151,13 +154,14 @@ def _id(record: Record) -> str:
     return (record.sample.id or "").removeprefix(f"{OWN_POSTS}:")
 
 
-def _labelled(
+def labelled_posts(
     encoder: Encoder,
     records: Sequence[Record],
     folder: Path,
     advance: Callable[[], None],
     verdicts: Mapping[str, Verdict] | None = None,
 ) -> Labelled:
+    """The posts of some records with their features, gold labels, folds and, where there are some, verdicts."""
     samples = [r.sample for r in records]
     keys = [text_key(s.text or "") or str(s.id) for s in samples]
     folds = np.array([fold_of(f"fusion/{key}", FOLDS) for key in keys], dtype=np.int64)
