@@ -38,7 +38,7 @@ from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy
 from .text_heads import said_by_words, text_heads
 from .text_tower import TextTower, start_folder
 
-__all__ = ["FusionConfig", "fit_adapter", "held_out_evidence", "refit_router", "train_fusion"]
+__all__ = ["FusionConfig", "fit_adapter", "held_out_evidence", "linear_heads", "refit_router", "train_fusion"]
 
 CROSS_FITS = 5
 TOWERS = "towers"
@@ -144,7 +144,7 @@ def fit_adapter(
     seen = _OutOfFold.load(text_runs, image_runs, config.said)
     posts = [records[i] for i in seen.ids]
     evidence = seen.evidence(gold_labels(posts, "label"))
-    linear = _linear_heads(text_runs, image_runs, config.said)
+    linear = linear_heads(text_runs / "final", image_runs / "final", config.said)
     head = FusionHead({**linear, **fit_strategy(evidence, config.joining)}, config.joining.strategy)
     # Equal texts share a fold, so that none is judged by a head fitted to its twin.
     held_out = cross_fit(evidence, _folds(posts), config.joining)
@@ -203,9 +203,16 @@ def _draft(name: str, encoder: Encoder, head: FusionHead, calibration: Calibrati
     return Adapter(name, encoder.name, encoder.hash, head, calibration, Router(ErrorModel(), Thresholds(1, 1, 1)))
 
 
-def _linear_heads(text: Path, image: Path, said: float) -> dict[str, FloatArray]:
-    arrays = text_heads(load_file(text / "final" / "tower.safetensors"), said)
-    weights = load_file(image / "final" / "tower.safetensors")
+def linear_heads(text: Path, image: Path, said: float) -> dict[str, FloatArray]:
+    """The linear heads of two towers, as a fusion head names them.
+
+    Args:
+        text: The text tower's folder, with its `tower.safetensors`.
+        image: The image tower's.
+        said: How much the text tower's branch counts in what the words say.
+    """
+    arrays = text_heads(load_file(text / "tower.safetensors"), said)
+    weights = load_file(image / "tower.safetensors")
     for head in IMAGE_HEADS:
         for part in ("weight", "bias"):
             arrays[f"image.{head}.{part}"] = weights[f"heads.{head}.{part}"].astype(np.float32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from .pictures import PictureRow, read_pictures
 from .precision import training_precision
 from .rows import CORPUS_FOLDERS, fold_of, post_records, text_key
 
-__all__ = ["ImageConfig", "picture_logits", "train_image", "train_top"]
+__all__ = ["ImageConfig", "picture_logits", "picture_rows", "serving_pixels", "train_image", "train_top"]
 
 TOWER = "tower.safetensors"
 
@@ -62,15 +62,14 @@ def train_image(data: Path, start: Path, runs: Path, config: ImageConfig | None 
     """
     config = config or ImageConfig()
     posts = [r for r in post_records(data) if r.split == "train" and r.sample.image is not None]
-    rows = _post_rows(posts, config.decoded_side)
+    rows = picture_rows(posts, data, config.decoded_side)
     readable = {r.id for r in rows}
     posts = [p for p in posts if p.sample.id in readable]
     folds = np.array([fold_of(text_key(p.sample.text or ""), config.folds) for p in posts])
-    photos = _photo_rows(data, config.decoded_side)
     weights = read_start(start)
     tower = ImageTower(weights, config.frozen)
-    views = read_views(tower, [*rows, *photos], runs / "views", views=config.views, side=config.side)
-    beside = np.arange(len(rows), len(rows) + len(photos))
+    views = read_views(tower, rows, runs / "views", views=config.views, side=config.side)
+    beside = np.arange(len(posts), len(rows))
     found: dict[str, FloatArray] = {}
     for k in [*range(config.folds), -1]:
         seen = np.concatenate([np.flatnonzero(folds != k), beside])
@@ -78,7 +77,7 @@ def train_image(data: Path, start: Path, runs: Path, config: ImageConfig | None 
         if k >= 0:
             held = np.flatnonzero(folds == k)
             for head, values in picture_logits(tower, serving_pixels([posts[i] for i in held], config.side)).items():
-                found.setdefault(head, np.zeros((len(rows), values.shape[1]), np.float32))[held] = values
+                found.setdefault(head, np.zeros((len(posts), values.shape[1]), np.float32))[held] = values
     save_file(found, runs / "oof.safetensors")
     ids = [p.sample.id for p in posts]
     (runs / "oof.json").write_text(json.dumps({"ids": ids, "folds": folds.tolist()}) + "\n", encoding="utf-8")
@@ -142,24 +141,24 @@ def serving_pixels(posts: Sequence[Record], side: int) -> NDArray[np.uint8]:
     return np.stack([r.pixels for r in rows])
 
 
-def _photo_rows(data: Path, side: int) -> list[PictureRow]:
-    """Twitter1269's training pictures, or none where its folder is not there."""
-    folder = data / CORPUS_FOLDERS["twitter1269"]
-    records: Iterable[Record] = load_corpus("twitter1269", folder) if folder.is_dir() else ()
-    wanted = (
-        (r.sample.id or "", r.sample.image, {"sentiment": LABELS.index(r.sample.label)})
-        for r in records
-        if r.split == "train" and r.sample.label and r.sample.image is not None
-    )
-    return read_pictures(wanted, side)[0]
+def picture_rows(posts: Sequence[Record], data: Path, side: int) -> list[PictureRow]:
+    """Pictures of labelled posts that can be read, and after them Twitter1269's training pictures, where it is there.
 
-
-def _post_rows(posts: Sequence[Record], side: int) -> list[PictureRow]:
+    Args:
+        posts: Posts with a picture, a label and what the picture says.
+        data: Folder holding the corpora.
+        side: What the pictures are squashed to, in pixels.
+    """
     wanted = []
     for sample in (p.sample for p in posts):
         if sample.label and sample.image_label:
             labels = {"sentiment": LABELS.index(sample.image_label), "joint": LABELS.index(sample.label)}
             wanted.append((sample.id or "", sample.image, labels))
+    folder = data / CORPUS_FOLDERS["twitter1269"]
+    for record in load_corpus("twitter1269", folder) if folder.is_dir() else ():
+        sample = record.sample
+        if record.split == "train" and sample.label and sample.image is not None:
+            wanted.append((f"twitter1269:{sample.id}", sample.image, {"sentiment": LABELS.index(sample.label)}))
     return read_pictures(wanted, side)[0]
 
 
