@@ -113,7 +113,7 @@ def cascade(model: Path, folder: Path, domain: Any, unseen: int) -> dict[str, An
     analyzer = opened(model, out, False)
     modes: tuple[Mode, ...] = ("fast", "auto", "deep")
     answers = {mode: analyzer.analyze_batch(apart, mode=mode, explain="none") for mode in modes}
-    labels = {mode: np.array([LABELS.index(a.sentiment.label) for a in found]) for mode, found in answers.items()}
+    labels = {str(m): np.array([LABELS.index(a.sentiment.label) for a in found]) for m, found in answers.items()}
     labels["vlm"] = np.array([LABELS.index(a.verdict.label) for a in answers["deep"] if a.verdict])
     made = json.loads((out / "adapter.json").read_text(encoding="utf-8"))["made_with"]
     pairs = [(one, other) for one in ("auto", "deep") for other in ("fast", "vlm")]

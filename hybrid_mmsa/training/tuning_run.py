@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import trl
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
-from transformers.utils import logging as library_logging
-from trl import SFTConfig
+from transformers.utils import logging
 
 from ..errors import ArtefactError
 from ..reasoning.transformers.loading import memory_is_bounded
@@ -33,6 +33,8 @@ from .tuning_turns import Course
 
 __all__ = ["Curve", "Held", "quietly", "steps_done", "train_lora"]
 
+_library: Any = trl  # it does not say what it exports
+_remarks: Any = logging
 LOG, DONE, LORA = "log.jsonl", "done.json", "lora"
 STATE = "trainer_state.json"
 
@@ -104,32 +106,41 @@ def train_lora(
     before = frozen_print(vlm)
     checkpoint = _newest_checkpoint(folder)
     with quietly(), memory_is_bounded():
-        trainer = AnswerTrainer(
-            learning=learning,
-            held=held.examples,
-            looks=_looks(held.samples, recipe.micro_batch),
-            gold=[LABELS.index(sample.label) for sample in held.samples if sample.label],
-            label_weight=recipe.label_weight,
-            model=vlm.model,
-            args=_arguments(recipe, course, folder, vlm.model.device, begins=checkpoint is None),
-            train_dataset=Dataset.from_list(turns),
-            eval_dataset=Dataset.from_list(turns[:1]),  # the trainer wants one; the calibration part is asked instead
-            processing_class=vlm.processor,
-            peft_config=LoraConfig(
-                r=recipe.rank,
-                lora_alpha=recipe.alpha,
-                lora_dropout=recipe.dropout,
-                target_modules=language_linears(vlm),
-                task_type="CAUSAL_LM",
-            ),
-            callbacks=[EarlyStoppingCallback(recipe.patience), _Journal(folder / LOG, advance), *callbacks],
-        )
-        trainer.remove_callback(PrinterCallback)
+        options = _arguments(recipe, course, folder, vlm.model.device, begins=checkpoint is None)
+        watching = [EarlyStoppingCallback(recipe.patience), _Journal(folder / LOG, advance), *callbacks]
+        trainer = _trainer(learning, held, turns, recipe, args=options, callbacks=watching)
         trained = check_frozen(vlm, trainer.model)
         trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
         if frozen_print(vlm) != before:
             raise ArtefactError("weights outside of the language model changed in training: the adapter is not kept")
         return _finish(trainer, folder, trained)
+
+
+def _trainer(
+    learning: Examples, held: Held, turns: list[dict[str, Any]], recipe: TuningRecipe, **options: Any
+) -> AnswerTrainer:
+    vlm = learning.vlm
+    trainer = AnswerTrainer(
+        learning=learning,
+        held=held.examples,
+        looks=_looks(held.samples, recipe.micro_batch),
+        gold=[LABELS.index(sample.label) for sample in held.samples if sample.label],
+        label_weight=recipe.label_weight,
+        model=vlm.model,
+        train_dataset=Dataset.from_list(turns),
+        eval_dataset=Dataset.from_list(turns[:1]),  # the trainer wants one; the calibration part is asked instead
+        processing_class=vlm.processor,
+        peft_config=LoraConfig(
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
+            target_modules=language_linears(vlm),
+            task_type="CAUSAL_LM",
+        ),
+        **options,
+    )
+    trainer.remove_callback(PrinterCallback)  # the journal keeps what it would print
+    return trainer
 
 
 def _finish(trainer: AnswerTrainer, folder: Path, trained: int) -> Curve:
@@ -153,9 +164,9 @@ def _curve_of(done: dict[str, Any]) -> Curve:
     return Curve(int(done["steps"]), int(done["best"] or 0), looks, int(done["trained"]))
 
 
-def _arguments(recipe: TuningRecipe, course: Course, folder: Path, device: torch.device, *, begins: bool) -> SFTConfig:
+def _arguments(recipe: TuningRecipe, course: Course, folder: Path, device: torch.device, *, begins: bool) -> Any:
     on_cpu = device.type == "cpu"
-    arguments = SFTConfig(
+    arguments = _library.SFTConfig(
         output_dir=str(folder),
         max_steps=course.steps,
         per_device_train_batch_size=1,  # a row of the data set is a micro-batch
@@ -221,7 +232,7 @@ def _step_in(checkpoint: Path) -> int:
         return 0
 
 
-class _Journal(TrainerCallback):  # type: ignore[misc]
+class _Journal(TrainerCallback):
     """A line of JSON per step and per look; lines after the checkpoint a run goes on from are dropped.
 
     Args:
@@ -262,15 +273,15 @@ def _step_of(line: str) -> float:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Keep the libraries' remarks and bars from whoever trains, who has ours; errors come through."""
-    level, bars = library_logging.get_verbosity(), library_logging.is_progress_bar_enabled()
-    library_logging.set_verbosity_error()
-    library_logging.disable_progress_bar()
+    level, bars = _remarks.get_verbosity(), _remarks.is_progress_bar_enabled()
+    _remarks.set_verbosity_error()
+    _remarks.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             # PEFT asks the model for a property under its deprecated name.
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             yield
     finally:
-        library_logging.set_verbosity(level)
+        _remarks.set_verbosity(level)
         if bars:
-            library_logging.enable_progress_bar()
+            _remarks.enable_progress_bar()

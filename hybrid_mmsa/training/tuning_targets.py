@@ -110,8 +110,8 @@ def reasoned_target(sample: Sample, prompt: Prompt, *, verdict: Verdict | None =
     label = _label_of(sample)
     heard = verdict if verdict is not None and verdict.label == label else None
     has_text, has_image = bool(sample.text), sample.image is not None
-    text = _side(sample.text_label, heard and heard.text_says, label if not has_image else None)
-    picture = _side(sample.image_label, heard and heard.picture_says, label if not has_text else None)
+    text = _side(sample.text_label, heard.text_says if heard else None, label if not has_image else None)
+    picture = _side(sample.image_label, heard.picture_says if heard else None, label if not has_text else None)
     mocking = sample.sarcastic
     if mocking is None and heard is not None and heard.sarcasm is not None:
         mocking = heard.sarcasm >= 0.5

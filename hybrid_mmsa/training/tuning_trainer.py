@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import trl
 from accelerate.utils import gather_object
 from torch.nn import functional
-from trl import SFTTrainer
 
 from .. import metrics
 from ..reasoning.labels import label_probabilities
@@ -19,7 +19,8 @@ from .tuning_turns import Turn
 
 __all__ = ["AnswerTrainer", "answer_loss"]
 
-_Trainer: Any = SFTTrainer  # not annotated
+_library: Any = trl  # it does not say what it exports
+_Trainer: Any = _library.SFTTrainer
 
 
 class AnswerTrainer(_Trainer):  # type: ignore[misc]
@@ -80,7 +81,7 @@ class AnswerTrainer(_Trainer):  # type: ignore[misc]
             f"{metric_key_prefix}_accuracy": float((probabilities.argmax(1) == self._gold).mean()),
         }
         self.log(found)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
