@@ -67,7 +67,7 @@ def main() -> None:
 
 def _left_out(folds: NDArray[Any], fold: int) -> NDArray[np.bool_]:
     """Posts that the towers of a fold never see."""
-    return (folds == fold) | (folds == (fold + 1) % 10)
+    return np.isin(folds, (fold, (fold + 1) % 10))
 
 
 def _text_towers(options: argparse.Namespace, records: list[Record], folds: NDArray[Any]) -> list[Logits]:
@@ -104,14 +104,13 @@ def _model(
     pictures: list[Logits],
 ) -> None:
     """Fit head and temperatures of one fold's model on two folds its towers never saw, and save it."""
-    config, sides, sources = FusionConfig(), {}, []
-    for tower, speaks_of in ((fold, (fold + 1) % 10), ((fold - 1) % 10, (fold - 1) % 10)):
-        rows = np.flatnonzero(folds == speaks_of)
-        sources.append(rows)
-        for name, values in (("text", words[tower]), ("image", pictures[tower])):
-            sides.setdefault(name, []).append({head: logits[rows] for head, logits in values.items()})
-    rows = np.concatenate(sources)
-    text, image = ({k: np.concatenate([part[k] for part in sides[s]]) for k in sides[s][0]} for s in ("text", "image"))
+    config, own, other = FusionConfig(), (fold + 1) % 10, (fold - 1) % 10
+    parts = [(tower, np.flatnonzero(folds == speaks_of)) for tower, speaks_of in ((fold, own), (other, other))]
+    rows = np.concatenate([part for _, part in parts])
+    text, image = (
+        {head: np.concatenate([said[tower][head][part] for tower, part in parts]) for head in said[fold]}
+        for said in (words, pictures)
+    )
     posts = [records[i].sample for i in rows]
     gold = {
         name: np.array([LABELS.index(getattr(post, name)) for post in posts])
@@ -133,9 +132,9 @@ def _model(
         temperatures[task] = TemperatureScaling().fit(values, gold[labels.get(task, "label")]).temperature_
     towers = out / str(fold) / "towers"
     if not (towers / "compact.json").exists():
-        tower = TextTower(start_folder()).load(runs / "text" / str(fold) / "tower.safetensors")
-        picture = load_tower(runs / "image" / str(fold) / "tower.safetensors")
-        export_compact(tower, picture, towers, max_tokens=MAX_TOKENS, side=ImageConfig().side)
+        reader = TextTower(start_folder()).load(runs / "text" / str(fold) / "tower.safetensors")
+        viewer = load_tower(runs / "image" / str(fold) / "tower.safetensors")
+        export_compact(reader, viewer, towers, max_tokens=MAX_TOKENS, side=ImageConfig().side)
     encoder = CompactEncoder(towers, name="compact:towers")
     made_with = {"split": SPLIT, "fold": fold, "fitted_on": len(rows), "date": today()}
     adapter = Adapter(f"fold-{fold}", encoder.name, encoder.hash, head, Calibration(temperatures), UNROUTED, made_with)
