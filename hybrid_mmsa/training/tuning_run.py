@@ -177,7 +177,7 @@ def _arguments(recipe: TuningRecipe, course: Course, folder: Path, device: torch
         max_length=None,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
-        warmup_steps=recipe.warmup,
+        warmup_steps=int(recipe.warmup * course.steps),  # whole steps: the first of a short run shall count
         lr_scheduler_type="cosine",
         max_grad_norm=recipe.clip_norm,
         eval_strategy="steps",
