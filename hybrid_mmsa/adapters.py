@@ -35,7 +35,7 @@ from ._version import __version__
 from .bundled import bundled_path
 from .calibration import Calibration
 from .errors import ArtefactError
-from .fusion import SPACE_FILES, FusionHead, Space
+from .fusion import SPACE_FILES, FusionHead, Space, usable_space
 from .pooling import Pooling
 from .routing import Router
 from .types import Features, FloatArray, LoraRef, Provenance, TaskArrays
@@ -87,6 +87,10 @@ class Adapter:
     def prior(self) -> FloatArray:
         """Class probabilities `[3]` with neither side seen."""
         return self.calibration.prior(self.head.prior_logits())
+
+    def embed(self, features: Features) -> FloatArray:
+        """Vectors in the space of words and pictures; errors as in `fusion.usable_space`."""
+        return usable_space(self.space, self.name, self.encoder_hash).embed(features)
 
     def gain_from(self, reasoner: str | None) -> float:
         """P(error) from which asking this reasoner is known to help; 0 where that was not measured."""

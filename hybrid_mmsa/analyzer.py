@@ -6,7 +6,6 @@ Knows nothing of file formats or servers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,6 @@ from .analysis import Answer, compose_analysis
 from .encoders import Encoder, open_encoder
 from .errors import ArtefactError, InputError
 from .explain import find_all
-from .fusion import usable_space
 from .inputs import check_choice, read_row, read_sample
 from .reasoning import Reasoner, ReasonerConfig, ask_about_deferred, open_reasoner
 from .routing import Policy
@@ -120,8 +118,7 @@ class Analyzer:
         Raises:
             InputError: Neither text nor picture, one that cannot be used, or an unknown option.
         """
-        sample = self._read(Sample(text=text, image=image, target=target))
-        return self._answer([sample], adapter, mode, explain)[0]
+        return self._answer([self._read(Sample(text=text, image=image, target=target))], adapter, mode, explain)[0]
 
     def analyze_batch(
         self,
@@ -175,10 +172,8 @@ class Analyzer:
             InputError: A post cannot be read; `InputError.index` names it, before any work.
             ArtefactError: The model has no such space, or one that finds too little of what it should.
         """
-        adapter = self.adapters[self.default]
-        space = usable_space(adapter.space, adapter.name, self.encoder.hash)
-        read = [replace(self._read(sample, i), target=None) for i, sample in enumerate(samples)]
-        return space.embed(self.encoder.encode(read))
+        read = [self._read(sample, i) for i, sample in enumerate(samples)]
+        return self.adapters[self.default].embed(self.encoder.encode([Sample(s.text, s.image) for s in read]))
 
     def _answer(self, samples: Sequence[Sample], name: str | None, mode: Mode, explain: ExplainLevel) -> list[Analysis]:
         check_choice("mode", mode, get_args(Mode))
@@ -189,8 +184,7 @@ class Analyzer:
         encoded = perf_counter()
         posteriors = adapter.posteriors(features)
         reasoner = self.reasoner.id if self.reasoner is not None else None
-        gain_from = adapter.gain_from(reasoner)
-        routes = adapter.router.decide(posteriors, features, mode, self.policy, keep_below=gain_from)
+        routes = adapter.router.decide(posteriors, features, mode, self.policy, keep_below=adapter.gain_from(reasoner))
         decided = perf_counter()
         written = explain == "full" or (mode == "deep" and explain != "none")
         verdicts, warnings = ask_about_deferred(self.reasoner, samples, routes, adapter.lora, rationale=written)

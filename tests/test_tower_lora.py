@@ -21,7 +21,7 @@ from hybrid_mmsa.types import LABELS
 
 CONFIG = LoraConfig(
     text=LoraSideConfig(loop=LoopConfig(epochs=14, learning_rate=4e-3)),
-    image=LoraSideConfig(loop=LoopConfig(epochs=2, learning_rate=1e-3)),
+    image=LoraSideConfig(loop=LoopConfig(epochs=8, learning_rate=4e-3)),
     folds=2,
 )
 HF, CLIP = "hf:bert+timm:vit", "open_clip:clip"
@@ -61,7 +61,8 @@ def test_lora_learns_what_no_head_on_frozen_features_can(desk, tuned):
     assert right(tuned, "sentiment") > right(desk / "frozen", "sentiment") + 0.05
     losses = Adapter.load(tuned).made_with["log_loss_left_out"]
     assert set(losses) == {"text.sentiment", "text.joint", "image.sentiment", "image.joint"}
-    assert losses["text.sentiment"]["lora"] < losses["text.sentiment"]["frozen"] - 0.1
+    for name in ("text.sentiment", "text.joint", "image.joint"):
+        assert losses[name]["lora"] < losses[name]["frozen"] - 0.015, losses
     answer = Analyzer.from_pretrained(tuned).analyze("we the not awful", tiny_encoders.tangled_posts(1)[0].image)
     assert answer.provenance.encoder_hash == Adapter.load(tuned).encoder_hash
     assert answer.text_sentiment.label == "positive"

@@ -1,6 +1,7 @@
 """Randomly initialised models of other families as local folders, and posts whose label depends on both sides."""
 
 import json
+from colorsys import hsv_to_rgb
 
 import numpy as np
 import tiny
@@ -159,7 +160,7 @@ def check_family(name, models, tmp_path, monkeypatch):
 
 
 def tangled_posts(n, seed=0):
-    """Posts no side of which can be read off a sum of its parts: "not" turns the word, equal halves are a glad picture.
+    """Posts whose sides say more than the sum of their parts: "not" turns the word, halves of like hues are glad.
 
     Sides of opposed feelings make a neutral post.
     """
@@ -167,11 +168,11 @@ def tangled_posts(n, seed=0):
     posts = []
     for number in range(n):
         word, turned = rng.choice(["great", "awful"]), bool(rng.integers(2))
-        upper, lower = rng.integers(2, size=2)
+        upper, lower = rng.integers(24, size=2) / 24
         said = "positive" if (word == "great") != turned else "negative"
-        shown = "positive" if upper == lower else "negative"
+        shown = "positive" if (upper < 0.5) == (lower < 0.5) else "negative"
         pixels = np.empty((SIDE, SIDE, 3))
-        pixels[: SIDE // 2], pixels[SIDE // 2 :] = [((200, 40, 40), (40, 60, 200))[half] for half in (upper, lower)]
+        pixels[: SIDE // 2], pixels[SIDE // 2 :] = (255 * np.array(hsv_to_rgb(h, 0.9, 0.9)) for h in (upper, lower))
         posts.append(
             Sample(
                 id=str(number),

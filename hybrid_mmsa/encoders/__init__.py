@@ -13,7 +13,7 @@ from ..errors import ArtefactError, MissingExtraError
 from .base import Encoder, MapEncoder
 from .cached import CachedEncoder
 from .compact import CompactEncoder
-from .pair import split_lora
+from .pair import split_lora as _split_lora
 from .stored import extract_features
 
 __all__ = [
@@ -46,7 +46,7 @@ def open_encoder(name: str, root: Path, *, threads: int = 1) -> Encoder:
         ArtefactError: No encoder of that name, or its files are not there.
         MissingExtraError: Its library is not installed.
     """
-    base, lora = split_lora(name)
+    base, lora = _split_lora(name)
     kind, _, folder = base.partition(":")
     if kind == "compact" and lora is None:
         return CompactEncoder(root / folder, threads=threads, name=name) if folder else CompactEncoder(threads=threads)
@@ -73,7 +73,7 @@ def moved_name(name: str, root: Path, new_root: Path) -> str:
         path = root / part[0]
         return Path(os.path.relpath(path, new_root)).as_posix() if path.exists() else part[0]
 
-    name, lora = split_lora(name)
+    name, lora = _split_lora(name)
     if lora is not None:
         return f"{moved_name(name, root, new_root)}+lora:{Path(os.path.relpath(root / lora, new_root)).as_posix()}"
     kind, colon, rest = name.partition(":")
