@@ -21,7 +21,7 @@ from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.training.lora_export import Export, export_lora
 from hybrid_mmsa.types import LABELS
 
-POSTS = [turned(post).sample for post in held_out(100)]
+POSTS = [turned(post).sample for post in held_out(50)]
 GOLD = [post.label for post in POSTS]
 
 
@@ -97,21 +97,23 @@ def test_the_merged_folder_is_a_plain_model(merged, trained_vlm):
 
 def test_llama_cpp_answers_as_the_adapter(trained_vlm, adapter, in_peft, tmp_path):
     out = tmp_path / "turned"
-    command = ["adapter", "export", str(adapter), "--format", "gguf", "--base", str(trained_vlm), "-o", str(out)]
-    assert run([*command, "--with-base"]) == 0
+    told = export_lora(Export(adapter, str(trained_vlm), out, "gguf", with_base=True, threads=1))
+    assert "tried there" in told[-1]
     exported = Adapter.load(out)
     assert exported.name == "turned"
     assert exported.made_with["exported_from"] == Adapter.load(adapter).hash
-    reasoner = open_reasoner(out / "llama.cpp" / "reasoner.toml", [exported.lora])
+    config = ReasonerConfig.from_file(out / "llama.cpp" / "reasoner.toml")
+    reasoner = open_reasoner(config.model_copy(update={"device": "cpu", "threads": 1}), [exported.lora])
     answers = reasoner.reason(POSTS, exported.lora)
     assert agreement(answers, in_peft) >= 0.98
-    assert agreement(answers, reasoner.reason(POSTS)) < 0.7, "without it the base answers otherwise"
+    assert agreement(answers[:15], reasoner.reason(POSTS[:15])) < 0.7, "without it the base answers otherwise"
     analyzer = Analyzer.from_pretrained(reasoner=reasoner, adapters=[out])
     answer = analyzer.analyze(POSTS[0].text, POSTS[0].image, adapter="turned", mode="deep")
     assert answer.verdict.adapter == "turned"
     reasoner.close()
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT asks by a deprecated name
 def test_the_peft_folder_opens_without_this_package(trained_vlm, adapter, tmp_path, capsys):
     out = tmp_path / "lora"
     command = ["adapter", "export", str(adapter), "--format", "peft", "--base", str(trained_vlm), "-o", str(out)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ class Export:
         form: `peft`: a LoRA folder as vLLM, SGLang and PEFT load it. `merged`: a model's folder. `gguf`: an adapter
             folder for llama.cpp, its LoRA in `lora/lora.gguf`.
         with_base: `gguf`: also write the base, and try the adapter on it in llama.cpp. For LLaVA.
+        threads: CPU threads that trials take; the libraries' choice if `None`.
     """
 
     adapter: str | Path
@@ -63,6 +65,7 @@ class Export:
     out: Path
     form: Form
     with_base: bool = False
+    threads: int | None = None
 
 
 def export_lora(wanted: Export) -> list[str]:
@@ -86,7 +89,7 @@ def export_lora(wanted: Export) -> list[str]:
     adapter = Adapter.load(folder)
     if adapter.lora is None:
         raise ArtefactError(f"adapter {adapter.name!r} in {folder} holds no LoRA: it is of the fast tier alone")
-    base = _base(wanted.base)
+    base = _base(wanted.base, wanted.threads)
     trial = Trial.of(open_reasoner(base, [adapter.lora]), adapter.lora)
     _refuse_odd(adapter.lora)
     draft = wanted.out.with_name(f"{wanted.out.name}.partial")
@@ -105,7 +108,7 @@ def _write(
     wanted: Export, folder: Path, adapter: Adapter, lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial
 ) -> list[str]:
     if wanted.form == "gguf":
-        return _write_gguf(folder, adapter, Path(base.model), out, trial if wanted.with_base else None)
+        return _write_gguf(folder, adapter, base, out, trial if wanted.with_base else None)
     if lora.prompt is not None:  # what the adapter was trained to be asked with travels with it
         shutil.copyfile(lora.prompt, out / PROMPT)
     if adapter.card:
@@ -117,11 +120,11 @@ def _write(
     )
 
 
-def _base(name: str) -> ReasonerConfig:
+def _base(name: str, threads: int | None) -> ReasonerConfig:
     """The base, found on this machine, in the precision it was published in: what is merged is stored so."""
     if name not in presets() and not (Path(name) / "config.json").is_file():
         raise InputError(f"{name!r} is no preset and no model's folder", field="--base")
-    config = located(ReasonerConfig(backend="transformers", model=name, device="cpu", timeout=600))
+    config = located(_patient(ReasonerConfig(backend="transformers", model=name), threads))
     settings = AutoConfig.from_pretrained(config.model, local_files_only=True, trust_remote_code=False)
     if getattr(settings, "quantization_config", None) is not None:
         raise ArtefactError(
@@ -153,7 +156,9 @@ def _write_peft(lora: LoraRef, name: str, base: ReasonerConfig, out: Path, trial
 
 
 def _write_merged(lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial) -> list[str]:
-    model = PeftModel.from_pretrained(open_vlm(base).model, str(lora.path)).merge_and_unload(safe_merge=True)
+    with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        model = PeftModel.from_pretrained(open_vlm(base).model, str(lora.path)).merge_and_unload(safe_merge=True)
     model.save_pretrained(out)
     del model  # one model in memory at a time
     left = {path.name for pattern in LEFT_BEHIND for path in Path(base.model).glob(pattern)}
@@ -162,7 +167,7 @@ def _write_merged(lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial) 
             shutil.copyfile(path, out / path.name)  # a processor travels as it was published, not as it was opened
     prompt = {"prompt": PROMPT} if lora.prompt is not None else {}
     _write_toml(out / REASONER, {"backend": "transformers", "model": ".", "dtype": base.dtype, **prompt})
-    verdicts = open_reasoner(_patient(ReasonerConfig.from_file(out / REASONER))).reason(probe_posts())
+    verdicts = open_reasoner(_patient(ReasonerConfig.from_file(out / REASONER), base.threads)).reason(probe_posts())
     lost = trial.lost(verdicts)
     if not (lost <= LOST[base.dtype] and trial.same_labels(verdicts)):
         raise ArtefactError(
@@ -175,14 +180,14 @@ def _write_merged(lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial) 
     ]
 
 
-def _write_gguf(folder: Path, adapter: Adapter, base: Path, out: Path, trial: Trial | None) -> list[str]:
+def _write_gguf(folder: Path, adapter: Adapter, base: ReasonerConfig, out: Path, trial: Trial | None) -> list[str]:
     """A copy of the adapter with its LoRA as GGUF; its fast parts and its pooling stay."""
     manifest = json.loads((folder / "adapter.json").read_text(encoding="utf-8"))
     for name in (*manifest["files"], CARD):
         if not name.startswith(f"{LORA}/") and (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
     (out / LORA).mkdir()
-    write_gguf_lora(folder / LORA, base, out / LORA / "lora.gguf")
+    write_gguf_lora(folder / LORA, Path(base.model), out / LORA / "lora.gguf")
     fitted_to = {key: manifest[key] for key in ("encoder", "encoder_hash", "strategy") if key in manifest}
     made_with = {**adapter.made_with, "exported_from": adapter.hash}
     describe_adapter(out, name=adapter.name, made_with=made_with, fitted_to=fitted_to)
@@ -191,8 +196,8 @@ def _write_gguf(folder: Path, adapter: Adapter, base: Path, out: Path, trial: Tr
         return [*told, "not tried in llama.cpp; --with-base writes a LLaVA's files beside it and tries both"]
     files = out / LLAMA_CPP
     files.mkdir()
-    write_gguf(base, files / "model.gguf", files / "mmproj.gguf")
-    values = {"backend": "llama_cpp", "model": "model.gguf", "mmproj": "mmproj.gguf", "id": base.name}
+    write_gguf(Path(base.model), files / "model.gguf", files / "mmproj.gguf")
+    values = {"backend": "llama_cpp", "model": "model.gguf", "mmproj": "mmproj.gguf", "id": Path(base.model).name}
     _write_toml(files / REASONER, values)
     prompt = out / PROMPT if (out / PROMPT).is_file() else None
     moved = _moved(
@@ -206,14 +211,14 @@ def _write_gguf(folder: Path, adapter: Adapter, base: Path, out: Path, trial: Tr
 
 
 def _moved(config: ReasonerConfig, lora: LoraRef, trial: Trial) -> float:
-    moved = trial.moved(open_reasoner(_patient(config)).reason(probe_posts(), lora))
+    moved = trial.moved(open_reasoner(config).reason(probe_posts(), lora))
     if not moved <= MOVED:
         raise ArtefactError(f"llama.cpp moves a probability by {moved:.3f} where {MOVED} may be: not the same adapter")
     return moved
 
 
-def _patient(config: ReasonerConfig) -> ReasonerConfig:
-    return config.model_copy(update={"device": "cpu", "timeout": 600})
+def _patient(config: ReasonerConfig, threads: int | None) -> ReasonerConfig:
+    return config.model_copy(update={"device": "cpu", "timeout": 600, "threads": threads})
 
 
 def _write_toml(path: Path, values: Mapping[str, str]) -> None:
