@@ -90,8 +90,8 @@ class _Whitening:
         return cls(mean.astype(np.float32), basis.astype(np.float32))
 
     def __call__(self, rows: FloatArray) -> FloatArray:
-        result: FloatArray = (rows - self.mean) @ self.basis
-        return result
+        result: NDArray[Any] = (rows - self.mean) @ self.basis
+        return result.astype(np.float32, copy=False)
 
 
 def fit_maps(pairs: Pairs, configs: Sequence[ContrastConfig], seed: int = 0) -> list[dict[str, FloatArray]]:
