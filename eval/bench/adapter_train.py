@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("accelerate", "bitsandbytes", "peft", "torch", "transformers", "trl")
 SETTINGS = {
     "learning_rate": "5e-3",
-    "epochs": "14",
+    "epochs": "12",
     "batch_size": "16",
     "micro_batch": "16",
     "evaluate_every": "22",
