@@ -125,13 +125,17 @@ def test_the_peft_folder_opens_without_this_package(trained_vlm, adapter, tmp_pa
     settings = json.loads((out / "adapter_config.json").read_text())
     assert settings["base_model_name_or_path"] == trained_vlm.name
     ids = AutoTokenizer.from_pretrained(trained_vlm)("a lovely day", return_tensors="pt")
-    base = LlavaForConditionalGeneration.from_pretrained(trained_vlm)
+    folders = (None, out, adapter / "lora")
     with torch.inference_mode():
-        before = base(**ids).logits
-        opened, given = (PeftModel.from_pretrained(base, folder) for folder in (out, adapter / "lora"))
-        after = opened(**ids).logits
-        torch.testing.assert_close(after, given(**ids).logits)
+        before, after, wanted = (opened(trained_vlm, folder)(**ids).logits for folder in folders)
+    torch.testing.assert_close(after, wanted)
     assert not torch.allclose(before, after, atol=0.1)
+
+
+def opened(base, lora):
+    """The base as transformers opens it, with a LoRA as PEFT opens it."""
+    model = LlavaForConditionalGeneration.from_pretrained(base)
+    return model if lora is None else PeftModel.from_pretrained(model, lora)
 
 
 def refused(adapter, base, out, form="peft", *more):
