@@ -105,7 +105,9 @@ def test_llama_cpp_answers_as_the_adapter(trained_vlm, adapter, in_peft, tmp_pat
     config = ReasonerConfig.from_file(out / "llama.cpp" / "reasoner.toml")
     reasoner = open_reasoner(config.model_copy(update={"device": "cpu", "threads": 1}), [exported.lora])
     answers = reasoner.reason(POSTS, exported.lora)
-    assert agreement(answers, in_peft) >= 0.98
+    words = [n for n, post in enumerate(POSTS) if post.image is None]
+    np.testing.assert_allclose(numbers(answers)[words], numbers(in_peft)[words], atol=0.02)
+    assert agreement(answers, in_peft) >= 0.95, "llama.cpp reads a picture by another program, adapter or not"
     assert agreement(answers[:15], reasoner.reason(POSTS[:15])) < 0.7, "without it the base answers otherwise"
     analyzer = Analyzer.from_pretrained(reasoner=reasoner, adapters=[out])
     answer = analyzer.analyze(POSTS[0].text, POSTS[0].image, adapter="turned", mode="deep")

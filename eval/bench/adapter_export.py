@@ -66,7 +66,7 @@ def record(model: Path, folder: Path, count: int) -> dict[str, Any]:
     forms = {}
     for form in ("peft", "merged", "gguf"):
         out = folder / form
-        export_lora(Export(adapter, str(model), out, form, with_base=form == "gguf", threads=1))  # type: ignore[arg-type]
+        export_lora(Export(adapter, str(model), out, form, with_base=form == "gguf", threads=1))
         forms[form] = compared(answers(form, out, model, samples), in_peft, samples)
     return {
         "date": today(),
