@@ -7,7 +7,7 @@ import json
 import random
 from dataclasses import replace
 
-from drawn_posts import THINGS, WORDS, draw, draw_posts, joint_label
+from drawn_posts import ENDS, SUBJECTS, THINGS, WORDS, draw, draw_posts, joint_label
 
 from hybrid_mmsa.types import LABELS, Sample
 
@@ -85,9 +85,11 @@ SAYINGS = (
     "They made it a {w} morning",
 )
 FACTS = (
-    *("The meeting begins at nine", "They moved the table to room four", "Page twelve lists the opening hours"),
-    *("The bus stops near the library", "He wrote the report on paper", "There are two chairs in the hall"),
-    *("The form has three parts", "She counted the boxes", "The shop opens at ten", "It is forty miles to the coast"),
+    "{s} is listed on page {n}",
+    "Row {n} of the form names {s}",
+    "They moved {s} to room {n}",
+    "There were {n} people near {s}",
+    "{s} begins at {n} past nine",
 )
 SHOWN = ("a rain cloud", "a box", "a road", "a sun", "a heart", "a flame")
 
@@ -95,8 +97,8 @@ SHOWN = ("a rain cloud", "a box", "a road", "a sun", "a heart", "a flame")
 def halved_posts(count, seed):
     """Posts of which one half is told by plain words and the other by a picture as this domain feels it.
 
-    The words' half shows a box or nothing; the picture's half tells a fact. So a model of language knows the first
-    half, and the tuned VLM the second. Labels come equally often in the picture's half.
+    The words' half shows nothing; the picture's half tells a fact. So a model of language knows the first
+    half, and the tuned VLM the second.
     """
     rng = random.Random(seed)
     return [_halved(number, rng, f"{seed}-{number}") for number in range(count)]
@@ -107,12 +109,19 @@ def _halved(number, rng, id_):
         label = rng.choice(("negative", "positive"))
         word = rng.choice(PLAIN[label])
         text = rng.choice(SAYINGS).format(w=word, a="an" if word[0] in "aeiou" else "a")
-        picture = draw("a box", rng) if rng.random() < 0.5 else None
-        known = {"text_label": label, "image_label": "neutral" if picture else None}
+        text += f" {rng.choice(ENDS)}, {rng.choice(SUBJECTS)} too"
+        picture, known = None, {"text_label": label}
     else:
         label = rng.choice(LABELS)
         thing = rng.choice([each for each in SHOWN if feeling(each, THINGS, KEPT_THINGS) == label])
-        text, picture = rng.choice(FACTS), draw(thing, rng)
+        text = rng.choice(FACTS).format(s=rng.choice(SUBJECTS), n=rng.randint(11, 99))
+        picture = draw(thing, rng)
         known = {"text_label": "neutral", "image_label": label}
-    text += rng.choice((".", "!", "", "..."))
-    return Sample(text=text, image=picture, id=id_, label=label, sarcastic=False, **known)
+    return Sample(
+        text=text[0].upper() + text[1:] + rng.choice((".", "!", "", "...")),
+        image=picture,
+        id=id_,
+        label=label,
+        sarcastic=False,
+        **known,
+    )

@@ -99,6 +99,20 @@ def test_a_small_file_gives_more_to_calibration(posts):
         assert sorted([*parts.train, *parts.calibration, *parts.test]) == list(range(60))
 
 
+def test_a_long_chain_of_near_duplicates_is_trained_on(tmp_path):
+    words = ("cup", "lamp", "chair", "phone", "shoe", "bag", "book", "pan", "coat", "desk")
+    same = [{"text": "the very same words about one and the same thing", "label": "neutral"} for _ in range(60)]
+    apart = [
+        {"text": f"{words[n % 10]} {n} {words[n // 10]}{n} {n * n}", "label": ("negative", "positive")[n % 2]}
+        for n in range(40)
+    ]
+    file = tmp_path / "posts.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in (*same, *apart)))
+    parts = part_posts(read_labelled_file(file, least=8), calibration=True)
+    assert set(range(60)) <= set(parts.train.tolist())
+    assert len(parts.test) > 5
+
+
 def test_a_whole_run_as_users_see_it(posts, trained_vlm, tmp_path, capsys):
     """One step: the plan on standard error, figures on standard output, a folder with a fast tier of its own."""
     out = tmp_path / "mine"

@@ -148,7 +148,7 @@ def part_posts(posts: LabelledFile, *, calibration: bool, wanted: int = 0, seed:
     by_key: dict[str, list[str]] = {}
     for i, key in zip(ids, posts.keys, strict=True):
         by_key.setdefault(key, []).append(i)
-    tenth = _assigned(make_folds(list(by_key.values()), labels, TENTHS, seed), ids)
+    tenth = _largest_last(_assigned(make_folds(list(by_key.values()), labels, TENTHS, seed), ids))
     test = tenth < 2
     held = (tenth < 2 + tenths) & ~test if calibration else np.zeros(len(ids), dtype=bool)
     train = ~test & ~held
@@ -156,6 +156,14 @@ def part_posts(posts: LabelledFile, *, calibration: bool, wanted: int = 0, seed:
     folds = np.full(len(ids), -1, dtype=np.int64)
     folds[train] = _assigned(make_folds(inside, labels, FOLDS, seed), [i for i in ids if train[int(i)]])
     return Parts(np.flatnonzero(train), np.flatnonzero(held), np.flatnonzero(test), folds)
+
+
+def _largest_last(tenth: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Tenths numbered anew where a chain of near-duplicates fills more than two: it is to be trained on."""
+    sizes = np.bincount(tenth, minlength=TENTHS)
+    order = np.argsort(sizes > 2 * len(tenth) / TENTHS, kind="stable")
+    renamed: NDArray[np.int64] = np.argsort(order, kind="stable")[tenth]
+    return renamed
 
 
 def _assigned(fold_of: dict[str, int], ids: Sequence[str]) -> NDArray[np.int64]:

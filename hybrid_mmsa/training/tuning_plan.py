@@ -99,6 +99,9 @@ class TuningPlan:
                 f"{len(parts.calibration)} posts to calibrate on are too few for a pooling, which needs {LEAST_POSTS}: "
                 "the adapter will answer in mode deep only, and will not be called ready"
             )
+        chain = max(Counter(self.posts.keys).values())
+        if chain > len(samples) / 5:
+            lines.append(f"{chain} posts are one chain of near-duplicates: the file says less than its length")
         absent = [label for label in LABELS if not self.posts.counts[label]]
         return lines + [f"no post is {label}: the adapter will hardly ever say so" for label in absent]
 
