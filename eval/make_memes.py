@@ -137,13 +137,12 @@ Macro F1 on one half of the dev part; thresholds were fitted on the other half.
 The gain in macro F1 over the default model is {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}). Labels drawn by
 chance, as often as each occurs, would score {coin:.3f} where the adapter scores {found:.3f}: what is gained is that
 labels are said as often as they occur and probabilities are calibrated, hardly that it is known which meme has which
-label. The best system of SemEval-2020 reached 0.355, on another test set.
+label. Published figures, on other test posts, stand in `eval/RESULTS.md`.
 
 ## Limits
 
 - The labels are very noisy: people disagree on what memes feel. Do not act on a single answer.
-- To say the commonest label always would be right more often. Probabilities are low; `needs_review` marks most memes,
-  rightly.
+- To say the commonest label always would be right more often. Probabilities are low, and the calibrated ones mean that.
 - English memes of 2019, many about the same few people and films. The tower does not read text in pictures: give it.
 - Political and offensive content is in the data. Do not use it to judge people.
 """
