@@ -39,14 +39,14 @@ TOWER = "tower.safetensors"
 class ImageConfig:
     """The whole recipe of the image tower."""
 
-    loop: LoopConfig = field(default=LoopConfig(epochs=6, learning_rate=2e-4, averaging=0.98))
+    loop: LoopConfig = field(default=LoopConfig(epochs=4, learning_rate=1.5e-4, averaging=0.98))
     folds: int = 3
     batch_size: int = 32
     side: int = 160
     decoded_side: int = 192
     frozen: int = 42
     """Leading convolutions kept as ImageNet left them: the stem and the first fourteen blocks."""
-    views: int = 6
+    views: int = 4
     """How often each picture is changed at random; epochs take them in turn."""
     label_smoothing: float = 0.1
 
