@@ -16,7 +16,7 @@ import typer
 from ..errors import InputError, MissingExtraError
 from .console import page, say
 from .progress import progress
-from .train import with_settings
+from .settings import with_settings
 
 if TYPE_CHECKING:
     from ..training.tuning_recipe import TuningRecipe
