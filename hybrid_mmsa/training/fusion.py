@@ -50,7 +50,7 @@ class FusionConfig:
     """How the head, calibration and router are fitted."""
 
     joining: JoiningConfig = field(default_factory=JoiningConfig)
-    said: float = 0.5
+    said: float = 0.25
     """How much the text tower's branch counts in what the words say; the rest is the encoder's."""
     router: RouterConfig = field(default_factory=RouterConfig)
 
