@@ -119,8 +119,8 @@ def card(figures: Figures, scores: dict[str, float], chosen: str, coin: float) -
 ## Data and its terms
 
 Memotion 7k (SemEval-2020 task 8): 6,992 memes with corrected texts, labelled by crowd workers; for research use. Split
-`{SPLIT}`, near-duplicates on one side. Fitted on its training part. The bundled picture tower saw that part too, in its
-first stage. Sarcasm, emotion and the sentiment towards a target {others}.
+`{SPLIT}`, near-duplicates on one side. Fitted on its training part; the bundled towers saw none of it. Sarcasm,
+emotion and the sentiment towards a target {others}.
 
 ## How it was chosen
 
