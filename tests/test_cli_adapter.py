@@ -62,7 +62,7 @@ def test_inspect_and_list_show_it(trained, capsys):
     assert "strategy: gated" in capsys.readouterr().out
     assert run(["adapter", "list", str(trained.parent), "--json"]) == 0
     names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["default", "mine"]
+    assert names == ["default", "memes", "mine"]
 
 
 def rewritten(posts, folder, change):
