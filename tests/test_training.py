@@ -344,8 +344,8 @@ def corpora(tmp_path):
     mvsa = tmp_path / "MVSA_Single"
     (mvsa / "data").mkdir(parents=True)
     texts = {TRAIN: "my happy post", DEV: "seen in mvsa dev", TEST: "Seen in MVSA test", "999999": "in no part"}
-    for id_, text in texts.items():
-        (mvsa / "data" / f"{id_}.txt").write_text(text)
+    for id_, words in texts.items():
+        (mvsa / "data" / f"{id_}.txt").write_text(words)
         Image.new("RGB", (8, 8)).save(mvsa / "data" / f"{id_}.jpg")
     rows = "".join(f"{id_}\tpositive,neutral\n" for id_ in texts)
     (mvsa / "labelResultAll.txt").write_text("ID\ttext,image\n" + rows)
