@@ -18,7 +18,7 @@ from hybrid_mmsa.types import LABELS
 
 FEW, MANY = 45, 240
 POSTS = tiny_encoders.drawn_posts(MANY, seed=31)
-UNSEEN = tiny_encoders.drawn_posts(150, seed=32)
+UNSEEN = tiny_encoders.drawn_posts(500, seed=32)
 GOLD = np.array([LABELS.index(post.label) for post in UNSEEN])
 
 
