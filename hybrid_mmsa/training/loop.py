@@ -169,7 +169,7 @@ def _resume(
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(tensors[f"weight/{name}"])
-            state = {k: tensors[f"{k}/{name}"] for k in MOMENTS if f"{k}/{name}" in tensors}
+            state = {k: tensors[f"{k}/{name}"].to(parameter.device) for k in MOMENTS if f"{k}/{name}" in tensors}
             if state:
                 optimiser.state[parameter] = state
         for name, mean in average.items():

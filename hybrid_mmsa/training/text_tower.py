@@ -62,7 +62,8 @@ class TextTower(nn.Module):
 
     def trunk(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         """Hidden states `[n, length, width]` where the branch begins, and the mask `[n, length]` of real tokens."""
-        ids, mask, segments = (torch.from_numpy(a) for a in (batch.ids, batch.mask, batch.segments))
+        arrays = (batch.ids, batch.mask, batch.segments)
+        ids, mask, segments = (torch.from_numpy(a).to(self.encoder.device) for a in arrays)
         hidden = self.encoder.embeddings(input_ids=ids, token_type_ids=segments)
         return _through(self.encoder.encoder.layer[: self.trunk_layers], hidden, mask), mask
 
