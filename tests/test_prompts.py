@@ -18,7 +18,7 @@ from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import load_prompt
 from hybrid_mmsa.reasoning.escape import escape, plain
 
-BUNDLED = ("few_shot", "sarcasm", "sentiment", "target")
+BUNDLED = ("few_shot", "nano", "nano_target", "sarcasm", "sentiment", "target")
 CONTROL = (
     *("<image>", "<s>", "</s>", "<unk>", "<pad>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[IMG]", "[IMG_END]"),
     *("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
@@ -61,7 +61,7 @@ def test_escaping_twice_changes_nothing_more(text):
 @given(hostile)
 def test_a_post_stays_inside_its_delimiters(text):
     """Whatever is posted, the prompt holds the delimiters and turns of the template and no others."""
-    for prompt in map(load_prompt, ("sentiment", "target")):
+    for prompt in map(load_prompt, ("sentiment", "target", "nano", "nano_target")):
         sample = Sample(text=text or "x", target=text or "x")
         shown = words(prompt, sample)
         assert shown.count("<post>") == shown.count("</post>") == 1
@@ -156,6 +156,14 @@ def test_a_post_with_a_target_is_asked_about_the_target():
     assert "<target>food</target>" in words(prompt.for_sample(with_target), with_target)
 
 
+def test_a_prompt_may_name_its_partner(own):
+    nano, with_target = load_prompt("nano"), Sample(text="good food", target="food")
+    assert nano.for_sample(with_target).id == load_prompt("nano_target").id
+    assert load_prompt("nano_target").for_sample(Sample(text="good food")).id == nano.id
+    own.write_text('partner = "nano_target"\n' + own.read_text(encoding="utf-8"), encoding="utf-8")
+    assert load_prompt(own).for_sample(with_target).id == load_prompt("nano_target").id
+
+
 def test_a_prompt_is_named_by_what_it_shows():
     prompt = load_prompt("sentiment")
     assert re.fullmatch(r"sentiment/1@[0-9a-f]{12}", prompt.id)
@@ -224,6 +232,9 @@ def test_another_picture_makes_another_prompt(own):
         ("version = 1", "version = 1\nvoice = 2", "voice: "),
         ('image = "crowd.png"', 'image = "gone.png"', "found no file"),
         ('name = "few_shot"', "name = few_shot", "own.toml is no prompt"),
+        ("version = 1", 'version = 1\npartner = "sarcasm"', "both ask for no target"),
+        ("version = 1", 'version = 1\npartner = "../target"', "partner: "),
+        ("version = 1", 'version = 1\npartner = "gone"', "no prompt 'gone'"),
     ],
 )
 def test_a_damaged_prompt_is_refused_with_the_cause(own, old, new, cause):
@@ -234,7 +245,7 @@ def test_a_damaged_prompt_is_refused_with_the_cause(own, old, new, cause):
 
 @pytest.mark.parametrize("name", ["nothing", "../prompts/sentiment", "gone.toml"])
 def test_an_unknown_prompt_is_refused(name):
-    with pytest.raises(InputError, match=r"bundled are few_shot, sarcasm, sentiment, target|gone\.toml is no prompt"):
+    with pytest.raises(InputError, match=r"bundled are few_shot, nano, .*, target|gone\.toml is no prompt"):
         load_prompt(name)
 
 

@@ -54,6 +54,7 @@ class _Template(_Closed):
     no_picture: str
     labels: dict[Label, str] = {label: label for label in LABELS}
     examples: tuple[_Example, ...] = ()
+    partner: str | None = Field(default=None, pattern=r"^[\w-]+$")
 
     @field_validator("post")
     @classmethod
@@ -74,13 +75,20 @@ class _Template(_Closed):
 def load_prompt(name_or_path: str | Path) -> Prompt:
     """Read a bundled prompt (`prompts/<name>.toml`) or a TOML file.
 
-    Its partner is the bundled `target` where it asks for no target, else the bundled `sentiment`.
+    Its partner is the bundled prompt that the file names; without a name, `target` where it asks for no target, else
+    `sentiment`.
 
     Raises:
-        InputError: There is none of that name, or the file is no prompt.
+        InputError: There is none of that name, the file is no prompt, or its partner is of its own kind.
     """
-    prompt = _read(_find(name_or_path))
-    return replace(prompt, partner=_read(_find("sentiment" if prompt.asks_for_target else "target")))
+    prompt, named = _read(_find(name_or_path))
+    partner, _ = _read(_find(named or ("sentiment" if prompt.asks_for_target else "target")))
+    if partner.asks_for_target == prompt.asks_for_target:
+        kind = "ask for a target" if prompt.asks_for_target else "ask for no target"
+        raise InputError(
+            f"{name_or_path} is no prompt: it and its partner {partner.name!r} both {kind}", field="prompt"
+        )
+    return replace(prompt, partner=partner)
 
 
 class Prompts:
@@ -110,12 +118,14 @@ class Prompts:
         return self._trained_with[lora.prompt]
 
 
-def _read(path: Path) -> Prompt:
+def _read(path: Path) -> tuple[Prompt, str | None]:
+    """The prompt without its partner, and the partner's name where the file gives one."""
     try:
         template = _Template.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        wording = template.model_dump(exclude={"examples"})
+        wording = template.model_dump(exclude={"examples", "partner"})
         prompt = Prompt(**wording)
-        return replace(prompt, examples=tuple(_shown(e, prompt, path.parent) for e in template.examples))
+        examples = tuple(_shown(e, prompt, path.parent) for e in template.examples)
+        return replace(prompt, examples=examples), template.partner
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is no prompt: {_causes(error)}", field="prompt") from error
 
