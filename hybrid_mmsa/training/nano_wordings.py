@@ -1,0 +1,159 @@
+"""The wordings that rationales are put together from, each a clause without capital and full stop. Knows no grammar.
+
+Slots are in braces: a label's word for `label` (the post), `text`, `picture` or `both` (the post and its two sides);
+`quoted` words of the post, `seen` things in the picture; `s` is the ending of a verb whose subject is one quotation.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AGREEING",
+    "ALONE",
+    "APART",
+    "BOTH",
+    "FOLLOWING",
+    "IRONIC",
+    "JOINS",
+    "LINKS",
+    "MOST_CHARACTERS",
+    "NOT_IRONIC",
+    "PICTURE",
+    "PICTURE_DECIDES",
+    "PICTURE_SEEN",
+    "TOGETHER",
+    "WORDS",
+    "WORDS_DECIDE",
+    "WORDS_QUOTED",
+]
+
+MOST_CHARACTERS = 200
+
+WORDS = (
+    "the words are {text}",
+    "the words say {text}",
+    "the words sound {text}",
+    "the text reads as {text}",
+    "the text is {text}",
+    "what is written is {text}",
+    "the words by themselves are {text}",
+    "on its own the text is {text}",
+    "the writing has a {text} tone",
+    "the post is worded in a {text} way",
+)
+WORDS_QUOTED = (
+    "{quoted} make{s} the words {text}",
+    "{quoted} give{s} the text a {text} tone",
+    "{quoted} speak{s} for {text} words",
+    "the words are {text}, as {quoted} show{s}",
+    "the words say {text} with {quoted}",
+    "the text reads as {text} because of {quoted}",
+    "with {quoted} the words are {text}",
+    "what is written is {text}, see {quoted}",
+    "the text is {text} where it says {quoted}",
+    "the words sound {text} through {quoted}",
+)
+PICTURE = (
+    "the picture is {picture}",
+    "the picture says {picture}",
+    "the picture looks {picture}",
+    "what is seen is {picture}",
+    "the photo feels {picture}",
+    "the image by itself is {picture}",
+    "on its own the picture is {picture}",
+    "the picture has a {picture} mood",
+    "what the picture shows is {picture}",
+    "to the eye it is {picture}",
+)
+PICTURE_SEEN = (
+    "the picture shows {seen} and is {picture}",
+    "the picture with {seen} is {picture}",
+    "the picture of {seen} looks {picture}",
+    "the photo shows {seen} and feels {picture}",
+    "the image has {seen} in it and is {picture}",
+    "with {seen} in it the picture is {picture}",
+    "what is seen is {picture}, with {seen} in the picture",
+    "the picture is {picture}, showing {seen}",
+    "the picture, where {seen} can be seen, is {picture}",
+    "the picture has a {picture} mood and shows {seen}",
+)
+BOTH = (
+    "words and picture are both {both}",
+    "words and picture agree on {both}",
+    "the words and the picture say the same: {both}",
+    "what is written and what is seen are both {both}",
+    "text and picture point the same way, to {both}",
+    "neither side speaks against the other and both are {both}",
+    "the picture shows what the words say, {both}",
+)
+AGREEING = (
+    "both agree, so the post is {label}",
+    "the two sides agree on a {label} post",
+    "together they make a {label} post",
+    "one backs the other, and the post is {label}",
+    "nothing speaks against a {label} post",
+)
+WORDS_DECIDE = (
+    "the words decide: {label}",
+    "the words carry the post, which is {label}",
+    "the picture leaves it to the words, so the post is {label}",
+    "the words tip the post to {label}",
+    "the picture adds no feeling, so the post is {label}",
+)
+PICTURE_DECIDES = (
+    "the picture decides: {label}",
+    "the picture carries the post, which is {label}",
+    "the words leave it to the picture, so the post is {label}",
+    "the picture tips the post to {label}",
+    "the words add no feeling, so the post is {label}",
+)
+APART = (
+    "the two disagree, and taken together the post is {label}",
+    "they pull apart, and the post ends up {label}",
+    "the sides differ, and the whole is {label}",
+)
+TOGETHER = (
+    "the post is {label}",
+    "the post as a whole is {label}",
+    "taken together the post is {label}",
+    "all in all it is {label}",
+    "the author feels {label}",
+    "as a whole it is {label}",
+)
+FOLLOWING = (
+    "so the post is {label}",
+    "this makes the post {label}",
+    "overall that is {label}",
+    "hence a {label} post",
+)
+"""Like those before, but never first."""
+ALONE = (
+    "nothing else is there, so the post is {label}",
+    "that alone makes the post {label}",
+    "there is no other side, and the post is {label}",
+    "with nothing beside it the post is {label}",
+)
+IRONIC = (
+    "the author means the opposite",
+    "this is sarcasm",
+    "it is meant ironically",
+    "the words are not meant as they stand",
+    "there is irony in it",
+    "the author is mocking",
+    "it is said tongue in cheek",
+)
+NOT_IRONIC = (
+    "it is meant as it stands",
+    "there is no irony in it",
+    "nothing here is sarcastic",
+    "the author is in earnest",
+    "no mockery is meant",
+    "the words are meant as they stand",
+)
+
+LINKS = {
+    "same": (", and ", "; ", ", and also ", ", just as "),
+    "apart": (", but ", ", while ", "; ", ", yet ", ", and "),
+}
+"""What stands between what the sides say, where they say the same and where not."""
+JOINS = (". ", ": ", *dict.fromkeys(link for links in LINKS.values() for link in links))
+"""All that may stand between two clauses."""
