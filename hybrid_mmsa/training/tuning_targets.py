@@ -15,7 +15,7 @@ from ..reasoning.labels import ANSWER_START
 from ..reasoning.question import Prompt
 from ..types import Label, Sample, Verdict
 
-__all__ = ["Target", "label_target", "reasoned_target"]
+__all__ = ["Known", "Target", "known_target", "label_target", "reasoned_target"]
 
 _KEYS = ("label", "text_says", "picture_says", "sarcastic", "text_cues", "picture_cues", "rationale")
 _BOTH = (
@@ -83,6 +83,27 @@ class Target:
         return "".join(self.answer[start:end] for start, end in self.taught)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a post's answer; `None` where it is not.
+
+    Attributes:
+        label: Of the whole post.
+        text, picture: What each side says by itself.
+        sarcastic: Whether the author means the opposite.
+        text_cues, picture_cues: What of each side decides; empty where it is known that nothing stands out.
+        rationale: Why.
+    """
+
+    label: Label | None = None
+    text: Label | None = None
+    picture: Label | None = None
+    sarcastic: bool | None = None
+    text_cues: Sequence[str] | None = None
+    picture_cues: Sequence[str] | None = None
+    rationale: str | None = None
+
+
 def label_target(sample: Sample, prompt: Prompt) -> Target:
     """The label alone: the answer up to the end of its word.
 
@@ -117,26 +138,44 @@ def reasoned_target(sample: Sample, prompt: Prompt, *, verdict: Verdict | None =
         mocking = heard.sarcasm >= 0.5
     rationale = sample.rationale or (heard.rationale if heard else None)
     rationale = rationale or _composed(sample, prompt, (text, picture), bool(mocking), variant)
-    cues = heard.cues if heard else ()
+    cues = {
+        side: [cue.text for cue in heard.cues if cue.side == side] if heard else None for side in ("text", "image")
+    }
+    known = Known(label, text, picture, mocking, cues["text"], cues["image"], rationale)
+    return known_target(sample, prompt, known, stand_in=label)
+
+
+def known_target(sample: Sample, prompt: Prompt, known: Known, *, stand_in: Label) -> Target:
+    """All that is known of a post; a side that it does not have is known to say nothing.
+
+    Args:
+        sample: The post.
+        prompt: Gives the label words.
+        known: What is known of it.
+        stand_in: Stands in the answer, untaught, for labels that are not known.
+    """
+    label = known.label or stand_in
+    has_text, has_image = bool(sample.text), sample.image is not None
     answer = write_answer(
         prompt,
         label=label,
-        text_says=(text or label) if has_text else None,
-        picture_says=(picture or label) if has_image else None,
-        sarcastic=bool(mocking),
-        text_cues=[cue.text for cue in cues if cue.side == "text"],
-        picture_cues=[cue.text for cue in cues if cue.side == "image"],
-        rationale=rationale or "",
+        text_says=(known.text or label) if has_text else None,
+        picture_says=(known.picture or label) if has_image else None,
+        sarcastic=bool(known.sarcastic),
+        text_cues=known.text_cues or (),
+        picture_cues=known.picture_cues or (),
+        rationale=known.rationale or "",
     )
     unknown = {
-        "text_says": has_text and text is None,
-        "picture_says": has_image and picture is None,
-        "sarcastic": mocking is None,
-        "text_cues": heard is None,
-        "picture_cues": heard is None,
-        "rationale": not rationale,
+        "label": known.label is None,
+        "text_says": has_text and known.text is None,
+        "picture_says": has_image and known.picture is None,
+        "sarcastic": known.sarcastic is None,
+        "text_cues": known.text_cues is None,
+        "picture_cues": known.picture_cues is None,
+        "rationale": not known.rationale,
     }
-    return Target(answer, label, _without(answer, [key for key in _KEYS if unknown.get(key)]), closes=True)
+    return Target(answer, label, _without(answer, [key for key in _KEYS if unknown[key]]), closes=True)
 
 
 def _label_of(sample: Sample) -> Label:
