@@ -15,7 +15,7 @@ import typer
 
 from .._version import __version__
 from ..errors import HybridError
-from . import adapter_export, align, analyze, batch, console, demo, doctor
+from . import adapter_export, align, analyze, batch, console, demo, doctor, nano
 from .adapter import adapter_app
 from .evaluate import eval_app
 from .explain import explain_app
@@ -42,6 +42,7 @@ app.command()(batch.batch)
 app.command()(align.embed)
 app.command()(doctor.doctor)
 train_app.command("align")(align.train_align)
+train_app.command("nano")(nano.train_nano)
 adapter_app.command("export")(adapter_export.export)
 app.add_typer(adapter_app, name="adapter")
 app.add_typer(eval_app, name="eval")

@@ -11,6 +11,7 @@ from ..errors import ArtefactError, InputError, MissingExtraError
 from ..types import LoraRef
 from .base import Reasoner
 from .config import Backend, ReasonerConfig
+from .own import BUNDLED, bundled_folder, own_config
 from .presets import Preset, presets
 from .recorded import RecordedReasoner
 from .store import check_files, model_folder, read_manifest
@@ -31,9 +32,9 @@ def open_reasoner(what: str | Path | ReasonerConfig | Reasoner, loras: Sequence[
     """Open a reasoner.
 
     Args:
-        what: A preset's name (pulled before), a model's folder, a `.toml` file of a `ReasonerConfig`, a `.jsonl` file
-            of recorded verdicts, a `ReasonerConfig` (whose `model` may be a preset's name), or a reasoner, which is
-            returned as it is.
+        what: `nano`, which is bundled; a preset's name (pulled before), a model's folder, a `.toml` file of a
+            `ReasonerConfig`, a `.jsonl` file of recorded verdicts, a `ReasonerConfig` (whose `model` may be a name
+            too), or a reasoner, which is returned as it is.
         loras: LoRA adapters it will answer with. A reasoner that can check them (it has `load`) does so now rather than
             at the first deferred post.
 
@@ -62,13 +63,16 @@ def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
         return RecordedReasoner.load(path)
     if path.suffix == ".toml":
         return _opened(ReasonerConfig.from_file(path))
+    own = own_config(bundled_folder() if what == BUNDLED else path)
+    if own is not None:
+        return _opened(own)
     if what in presets() or (path / "config.json").is_file():
         return _opened(ReasonerConfig(backend="transformers", model=str(what)))
     raise InputError(_advice(path), field="reasoner")
 
 
 def located(config: ReasonerConfig) -> ReasonerConfig:
-    """The configuration with a preset's name replaced by its folder, and what was pulled checked against its hashes.
+    """The configuration with a name replaced by its folder, and a folder's files checked against its hashes.
 
     Raises:
         ArtefactError: A preset that was not pulled, or files that are not as they were pulled.
@@ -76,12 +80,14 @@ def located(config: ReasonerConfig) -> ReasonerConfig:
     if config.backend != "transformers":
         return config
     preset = presets().get(config.model)
+    if config.model == BUNDLED:
+        config = config.model_copy(update={"model": str(bundled_folder())})
     folder = model_folder(preset.name) if preset else Path(config.model)
     pulled = read_manifest(folder)
     if pulled is not None:
         check_files(folder, pulled)
     if preset is None:
-        return config
+        return config if pulled is None else config.model_copy(update={"revision": pulled.revision})
     if pulled is None:
         raise ArtefactError(_not_pulled(preset))
     changes = {"model": str(folder), "revision": pulled.revision, "image_size": config.image_size or preset.image_size}
@@ -112,4 +118,5 @@ def _advice(path: Path) -> str:
         )
     if path.exists():
         return f"{path} is no model folder (it has no config.json) and no .toml or .jsonl file"
-    return f"no reasoner {str(path)!r}; presets are {', '.join(presets())}; or name a model's folder or a .toml file"
+    known = f"presets are {', '.join(presets())}; {BUNDLED} is bundled"
+    return f"no reasoner {str(path)!r}; {known}; or name a model's folder or a .toml file"

@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import ArtefactError
 
-__all__ = ["Pulled", "check_files", "file_hashes", "model_folder", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "Pulled", "check_files", "file_hashes", "model_folder", "read_manifest", "write_manifest"]
 
 MANIFEST = "hybrid_mmsa.json"
+"""What makes a folder a whole model: its name among the files."""
 HOME = "HYBRID_MMSA_HOME"
 
 
@@ -29,6 +30,7 @@ class Pulled(BaseModel):
 
     name: str
     repository: str
+    """Its name on the hub; empty for a model that `hybrid-mmsa train` made."""
     revision: str
     files: Mapping[str, str]
     """SHA-256 (hex) by path inside the folder, with forward slashes."""
@@ -70,10 +72,13 @@ def check_files(folder: Path, pulled: Pulled) -> None:
     found = file_hashes(folder)
     wrong = sorted(set(found.items()) ^ set(pulled.files.items()))
     if wrong:
-        raise ArtefactError(
-            f"{folder / wrong[0][0]} is not as it was pulled (missing, changed or added); "
+        state = "is not as it was pulled" if pulled.repository else "is not as it was written"
+        way = (
             f"remove {folder} and run `hybrid-mmsa models pull {pulled.name}`"
+            if pulled.repository
+            else f"install hybrid-mmsa again, or write {folder} again with `hybrid-mmsa train {pulled.name}`"
         )
+        raise ArtefactError(f"{folder / wrong[0][0]} {state} (missing, changed or added); {way}")
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

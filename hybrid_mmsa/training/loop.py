@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 
-__all__ = ["LoopConfig", "claim", "train"]
+__all__ = ["LoopConfig", "claim", "progress", "train"]
 
 Batch = TypeVar("Batch")
 CHECKPOINT = "checkpoint.safetensors"
@@ -100,7 +100,7 @@ def train(
     losses: list[float] = []
     started = time.monotonic()
     model.train()
-    for number, batch in _progress(steps, done, folder.name):
+    for number, batch in progress(steps, done, folder.name):
         rate = config.learning_rate * _schedule(number / len(steps), config.warmup)
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -134,7 +134,14 @@ def _schedule(progress: float, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
-def _progress(steps: Sequence[Batch], done: int, name: str) -> Iterable[tuple[int, Batch]]:
+def progress(steps: Sequence[Batch], done: int, name: str) -> Iterable[tuple[int, Batch]]:
+    """The steps that are left with their numbers, how far they have come shown on standard error.
+
+    Args:
+        steps: All steps.
+        done: Steps taken before.
+        name: What they are steps of.
+    """
     columns = [TextColumn("{task.description}"), TextColumn("{task.completed}/{task.total}")]
     console = Console(stderr=True)
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:

@@ -1,0 +1,51 @@
+"""Models of this package's own making: a folder that says itself how it is opened, and the one that is bundled.
+
+Such a folder holds `reasoner.toml` beside the weights. It may only configure the model it stands with.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import ArtefactError
+from .config import ReasonerConfig
+from .store import MANIFEST
+
+__all__ = ["BUNDLED", "CONFIGURATION", "bundled_folder", "own_config"]
+
+BUNDLED = "nano"
+"""The reasoner that travels with the package."""
+CONFIGURATION = "reasoner.toml"
+_WEIGHTS = Path(__file__).parent / "weights"
+
+
+def bundled_folder() -> Path:
+    """Where the bundled reasoner lies.
+
+    Raises:
+        ArtefactError: This installation lacks it.
+    """
+    folder = _WEIGHTS / BUNDLED
+    if not (folder / MANIFEST).is_file():
+        raise ArtefactError(
+            f"{BUNDLED} is not in this installation: {folder} has no {MANIFEST}; install hybrid-mmsa again, or make "
+            f"one with `hybrid-mmsa train {BUNDLED}` and name its folder"
+        )
+    return folder
+
+
+def own_config(folder: Path) -> ReasonerConfig | None:
+    """How a folder wants its model to be opened; `None` where it does not say.
+
+    Raises:
+        InputError: Its `reasoner.toml` cannot be read.
+        ArtefactError: It configures another model than the folder's own.
+    """
+    path = folder / CONFIGURATION
+    if not path.is_file():
+        return None
+    config = ReasonerConfig.from_file(path)
+    # A folder may come from elsewhere: naming it must not send posts to a server or open another model.
+    if config.backend != "transformers" or Path(config.model).resolve() != folder.resolve():
+        raise ArtefactError(f"{path} configures another model than the one it stands with")
+    return config

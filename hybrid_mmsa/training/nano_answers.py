@@ -1,0 +1,186 @@
+"""nano's `answers` stage: projector and language model learn to answer. Knows lessons and pictures, no corpora.
+
+The label weighs most: a small model that learns whole answers, every token alike, learns to write and not to judge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..types import FloatArray, IntArray
+from .loop import LoopConfig, claim, train
+from .nano_lessons import FACTS, KINDS, Lessons
+from .nano_pieces import IMAGE
+from .precision import training_precision
+from .text_batches import alike
+
+__all__ = ["AnswerRows", "AnswersConfig", "embedded", "measure", "restore_answers", "train_answers"]
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersConfig:
+    """How answering is learnt."""
+
+    loop: LoopConfig = field(
+        default=LoopConfig(epochs=6, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
+    )
+    batch_size: int = 64
+    label_weight: float = 0.5
+    """Share of the loss that the label's token has."""
+    facts_weight: float = 0.25
+    """Share of what the words say, what the picture says and whether it is sarcastic; the rest has what is left."""
+    dropout: float = 0.1
+    """On what goes into the language model."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnswerRows:
+    """Lessons with the pictures that belong to them, on the model's device.
+
+    Attributes:
+        lessons: Questions and answers.
+        pictures: int64 `[n]`: the row of `features` a lesson shows, -1 without a picture.
+        features: float16 `[pictures, patches, channels]`.
+        weights: float `[n]`: how often a lesson is drawn per epoch.
+        corpora: `[n]`: where each is from.
+    """
+
+    lessons: Lessons
+    pictures: IntArray
+    features: Tensor
+    weights: FloatArray
+    corpora: Sequence[str]
+
+
+class _Table:
+    """A class's tokens on the model's device, taken in batches."""
+
+    def __init__(self, rows: AnswerRows) -> None:
+        self._rows = rows
+        device = rows.features.device
+        self._ids = torch.from_numpy(rows.lessons.ids).to(device)
+        self._kinds = torch.from_numpy(rows.lessons.kinds).to(device)
+
+    def take(self, rows: IntArray) -> tuple[Tensor, Tensor, Tensor]:
+        """Token ids and kinds int64 `[n, width]`, and the features of the lessons that show a picture."""
+        device, width = self._ids.device, int(self._rows.lessons.lengths[rows].max())
+        shown = self._rows.pictures[rows]
+        places = torch.from_numpy(rows).to(device)
+        seen = self._rows.features[torch.from_numpy(shown[shown >= 0]).to(device)]
+        return self._ids[places, :width].long(), self._kinds[places, :width].long(), seen
+
+
+def train_answers(model: Any, learnt: AnswerRows, held: AnswerRows, config: AnswersConfig, folder: Path) -> None:
+    """Train projector and language model in place.
+
+    Args:
+        model: As the `words` stage left it.
+        learnt: What is learnt from.
+        held: What is measured on, before and after.
+        config: The recipe.
+        folder: The stage's folder; a killed run goes on where it stopped.
+    """
+    facts = {"stage": folder.name, "recipe": asdict(config), "rows": len(learnt.lessons)}
+    claim(folder, facts)
+    learning = _learning(model)
+    table = _Table(learnt)
+    epochs = [_drawn(learnt, config, epoch) for epoch in range(config.loop.epochs)]
+    shares = (config.label_weight, config.facts_weight)
+
+    def loss(_: nn.Module, rows: IntArray) -> Tensor:
+        kinds, losses, _ = _losses(model, table, rows, config.dropout)
+        return _weighted(kinds, losses, shares)
+
+    tokens = int(sum(learnt.lessons.lengths[rows].sum() for epoch in epochs for rows in epoch))
+    before = measure(model, held, config.batch_size)
+    train(learning, epochs, loss, config.loop, folder, record=facts | {"tokens": tokens})
+    scores = {"before": before, "after": measure(model, held, config.batch_size)}
+    (folder / "dev.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    save_file({name: values.contiguous() for name, values in learning.state_dict().items()}, folder / WEIGHTS)
+
+
+def restore_answers(model: Any, folder: Path) -> bool:
+    """Read into the model what a finished stage left in `folder`; whether there is such a stage."""
+    if not (folder / WEIGHTS).exists():
+        return False
+    _learning(model).load_state_dict(load_file(folder / WEIGHTS))
+    return True
+
+
+def measure(model: Any, held: AnswerRows, batch_size: int) -> dict[str, dict[str, float]]:
+    """By corpus: how many tokens of each kind are right where all before them is given, and their mean loss."""
+    table, found = _Table(held), dict[tuple[str, str], list[tuple[float, float]]]()
+    names = {number: name for name, number in KINDS.items()}
+    with torch.inference_mode():
+        for rows in alike(held.lessons.lengths, batch_size, 0):
+            kinds, losses, right = (values.tolist() for values in _losses(model, table, rows))
+            owners = np.repeat(rows, (held.lessons.kinds[rows] > 0).sum(1))
+            for row, kind, loss, hit in zip(owners, kinds, losses, right, strict=True):
+                found.setdefault((held.corpora[row], names[kind]), []).append((loss, hit))
+    scores: dict[str, dict[str, float]] = {}
+    for (corpus, name), pairs in sorted(found.items()):
+        loss, hit = np.mean(pairs, axis=0)
+        scores.setdefault(corpus, {}).update(
+            {f"{name}/tokens": len(pairs), f"{name}/loss": round(float(loss), 4), f"{name}/right": round(float(hit), 4)}
+        )
+    return scores
+
+
+def embedded(model: Any, ids: Tensor, seen: Tensor) -> Tensor:
+    """What goes into the language model: pieces, and what is seen in the places of pictures, as LLaVA puts it there.
+
+    Args:
+        model: A `LlavaForConditionalGeneration`.
+        ids: int64 `[n, width]`.
+        seen: `[pictures, patches, channels]`, in the order of the rows that show one.
+    """
+    read: Tensor = model.get_input_embeddings()(ids)
+    shown = model.model.multi_modal_projector(seen.to(read.dtype)).to(read.dtype)
+    return read.masked_scatter((ids == IMAGE).unsqueeze(-1), shown)
+
+
+def _learning(model: Any) -> nn.Module:
+    """What learns: all but the picture side."""
+    return nn.ModuleDict({"projector": model.model.multi_modal_projector, "language": model.model.language_model})
+
+
+def _losses(model: Any, table: _Table, rows: IntArray, dropout: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every taught token of a batch, row by row: its kind, its loss, and whether it is the likeliest."""
+    ids, kinds, seen = table.take(rows)
+    with training_precision():
+        read = functional.dropout(embedded(model, ids, seen), dropout)
+        hidden = model.model.language_model(inputs_embeds=read, use_cache=False).last_hidden_state
+        taught = kinds[:, 1:] > 0
+        logits = model.lm_head(hidden[:, :-1][taught]).float()
+    wanted = ids[:, 1:][taught]
+    losses = functional.cross_entropy(logits, wanted, reduction="none")
+    return kinds[:, 1:][taught], losses, logits.argmax(-1) == wanted
+
+
+def _weighted(kinds: Tensor, losses: Tensor, shares: tuple[float, float]) -> Tensor:
+    """The mean of each group by its share; a group that a batch lacks counts for nothing."""
+    label = kinds == KINDS["label"]
+    facts = torch.isin(kinds, torch.tensor([KINDS[name] for name in FACTS], device=kinds.device))
+    groups = ((label, shares[0]), (facts, shares[1]), (~label & ~facts, 1 - sum(shares)))
+    parts = [share * (losses * group).sum() / group.sum().clamp(min=1) for group, share in groups]
+    return torch.stack(parts).sum()
+
+
+def _drawn(rows: AnswerRows, config: AnswersConfig, epoch: int) -> list[IntArray]:
+    """An epoch's batches: each lesson as often as its weight says, a fraction by chance."""
+    chance = np.random.default_rng([config.loop.seed, epoch])
+    times = np.floor(rows.weights + chance.random(len(rows.weights))).astype(np.int64)
+    drawn = np.repeat(np.arange(len(times)), times)
+    return [drawn[batch] for batch in alike(rows.lessons.lengths[drawn], config.batch_size, epoch)]

@@ -1,0 +1,116 @@
+"""A trained nano → the folder that a reasoner is opened from: weights, processor, card, and a hash of every file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..reasoning.own import CONFIGURATION
+from ..reasoning.store import Pulled, file_hashes, write_manifest
+from .provenance import made_now
+
+__all__ = ["write_folder"]
+
+REASONER = """\
+# How this model is opened: the question it was trained with, in the precision it is quickest in on a CPU.
+backend = "transformers"
+model = "."
+id = "{name}"
+prompt = "{prompt}"
+dtype = "float32"
+context = 2048
+max_rationale_tokens = 160
+"""
+STAGES = ("words", "answers")
+PACKAGES = ("tokenizers", "torch", "transformers")
+
+
+def write_folder(model: Any, processor: Any, out: Path, runs: Path, facts: Mapping[str, Any]) -> None:
+    """Write the folder as a whole, in place of what stood there.
+
+    Args:
+        model: The trained model; it is rounded to float16.
+        processor: Its processor.
+        out: The folder.
+        runs: Where the stages' records stand.
+        facts: What it was made of; `name` and `prompt` among them.
+    """
+    partial = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.half().save_pretrained(partial)
+    processor.save_pretrained(partial)
+    told = {**made_now(), "packages": {name: version(name) for name in PACKAGES}, **facts}
+    told["stages"] = {stage: _record(runs / stage) for stage in STAGES}
+    (partial / "made_with.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    (partial / CONFIGURATION).write_text(REASONER.format(**facts), encoding="utf-8")
+    (partial / "card.md").write_text(_card(told), encoding="utf-8")
+    hashes = file_hashes(partial)
+    revision = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:40]
+    write_manifest(partial, Pulled(name=facts["name"], repository="", revision=revision, files=hashes))
+    shutil.rmtree(out, ignore_errors=True)
+    partial.replace(out)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What a stage wrote down of itself, without its recipe, which stands beside it."""
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    dev = json.loads((folder / "dev.json").read_text(encoding="utf-8"))
+    kept = ("rows", "texts", "tokens", "steps", "seconds", "resumed_at", "loss_curve")
+    return {**{name: record[name] for name in kept if name in record}, "dev": dev}
+
+
+def _card(facts: Mapping[str, Any]) -> str:
+    """The card, Markdown."""
+    rows, words, answers = facts["rows"], facts["stages"]["words"], facts["stages"]["answers"]
+    corpora = [f"| {name} | {count:,} |" for name, count in rows.items() if name not in ("all", "used")]
+    lines = [
+        f"A very small vision-language model that judges posts, {facts['parameters'] / 1e6:.1f} million parameters.",
+        "",
+        f"# Model card: {facts['name']}",
+        "",
+        "## What it is",
+        "",
+        "A LLaVA: ImageNet's MobileNetV2, frozen, sees 25 patches of a picture; a small Llama, trained from chance,",
+        "reads them with the words and writes the verdict's JSON. It knows no more of the world than its training",
+        f"posts. Prompt: `{facts['prompt_id']}`. English only.",
+        "",
+        "## Data",
+        "",
+        f"{facts['texts']:,} texts to learn writing from, {words['tokens']:,} tokens. {rows['used']:,} posts and",
+        f"photos with answers; {rows['all'] - rows['used']:,} others were too long or have a picture that is damaged.",
+        "",
+        "| corpus | rows |",
+        "|---|---|",
+        *corpora,
+        "",
+        "## Training",
+        "",
+        f"`words`: {words['steps']:,} steps; loss on held-out texts {words['dev']['loss_before']:.2f} before and",
+        f"{words['dev']['loss']:.2f} after. `answers`: {answers['steps']:,} steps. Tokens that are right on held-out",
+        "posts where all before them is given, in %:",
+        "",
+        "| corpus | label | words say | picture says | sarcastic |",
+        "|---|---|---|---|---|",
+        *_right(answers["dev"]["after"]),
+        "",
+        "## Limits",
+        "",
+        "- Rationales and cues are learnt from sentences that a program composed of what the corpora's labels say.",
+        "- The corpora are for research, and so are these weights.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _right(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+    kinds = ("label", "text_says", "picture_says", "sarcastic")
+    lines = []
+    for corpus, found in scores.items():
+        shares = [f"{100 * found[f'{kind}/right']:.1f}" if f"{kind}/right" in found else "–" for kind in kinds]
+        lines.append(f"| {corpus} | {' | '.join(shares)} |")
+    return lines
