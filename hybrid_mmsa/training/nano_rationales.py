@@ -29,6 +29,7 @@ from .nano_wordings import (
     PICTURE_DECIDES,
     PICTURE_SEEN,
     TOGETHER,
+    TOGETHER_BOTH,
     WORDS,
     WORDS_DECIDE,
     WORDS_QUOTED,
@@ -166,14 +167,15 @@ def _told(facts: Facts, chance: random.Random) -> Iterator[str]:
 
 
 def _conclusions(facts: Facts) -> Sequence[str]:
-    """How the post's label follows from what its sides say."""
-    if facts.text == facts.picture == facts.label:
-        return (*AGREEING, *TOGETHER)
+    """How the label of a post with two sides follows from what they say."""
+    general = (*TOGETHER, *TOGETHER_BOTH)
+    if facts.text == facts.picture:
+        return (*AGREEING, *general) if facts.text == facts.label else general
     if facts.label == facts.text and facts.picture == "neutral":
-        return (*WORDS_DECIDE, *TOGETHER)
+        return (*WORDS_DECIDE, *general)
     if facts.label == facts.picture and facts.text == "neutral":
-        return (*PICTURE_DECIDES, *TOGETHER)
-    return (*APART, *TOGETHER) if facts.text != facts.picture else TOGETHER
+        return (*PICTURE_DECIDES, *general)
+    return (*APART, *general)
 
 
 def _filled(wording: str, facts: Facts) -> str:
@@ -213,7 +215,7 @@ _SEEN = r"[a-z][a-z'\- ]*?"
 def _patterns() -> tuple[tuple[re.Pattern[str], tuple[tuple[str, bool], ...]], ...]:
     """Every wording as a pattern, with what it claims beyond its slots."""
     sides = (WORDS, WORDS_QUOTED, PICTURE, PICTURE_SEEN, BOTH)
-    whole = (AGREEING, WORDS_DECIDE, PICTURE_DECIDES, APART, TOGETHER, FOLLOWING, ALONE)
+    whole = (AGREEING, WORDS_DECIDE, PICTURE_DECIDES, APART, TOGETHER, TOGETHER_BOTH, FOLLOWING, ALONE)
     found = [(_pattern(wording), ()) for wordings in (*sides, *whole) for wording in wordings]
     meant = [(_pattern(w), (("sarcastic", value),)) for ws, value in ((IRONIC, True), (NOT_IRONIC, False)) for w in ws]
     return (*found, *meant)

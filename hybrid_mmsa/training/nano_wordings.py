@@ -21,6 +21,7 @@ __all__ = [
     "PICTURE_DECIDES",
     "PICTURE_SEEN",
     "TOGETHER",
+    "TOGETHER_BOTH",
     "WORDS",
     "WORDS_DECIDE",
     "WORDS_QUOTED",
@@ -114,11 +115,15 @@ APART = (
 TOGETHER = (
     "the post is {label}",
     "the post as a whole is {label}",
-    "taken together the post is {label}",
     "all in all it is {label}",
     "the author feels {label}",
     "as a whole it is {label}",
 )
+TOGETHER_BOTH = (
+    "taken together the post is {label}",
+    "the two sides make it a {label} post",
+)
+"""Of posts with two sides."""
 FOLLOWING = (
     "so the post is {label}",
     "this makes the post {label}",

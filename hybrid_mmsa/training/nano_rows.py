@@ -1,0 +1,170 @@
+"""Posts and photos → the rows nano is trained on: each with the answer wanted, and which of its characters are known.
+
+Knows no tokens. What is not known of a post stands in its answer and is not taught; no text here is held out by any
+corpus.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from ..data import PHOTOS
+from ..reasoning.prompts import load_prompt
+from ..reasoning.question import Prompt
+from ..types import LABELS, Sample
+from .nano_corpora import POSTS, NanoPost, nano_posts
+from .nano_cues import WordEvidence
+from .nano_rationales import Facts, compose
+from .tuning_targets import Known, Target, known_target
+
+__all__ = ["NanoRow", "nano_rows", "rows_of", "word_evidence"]
+
+PROMPT = "nano"
+WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {
+        POSTS: 3.0,
+        "mvsa_multiple": 1.0,
+        "semeval2017": 0.6,
+        "mmsd2": 0.5,
+        "tweeteval_irony": 1.5,
+        "twitter2015": 1.0,
+        "twitter2017": 1.0,
+        "memotion": 1.5,
+        "twitter1269": 2.0,
+        PHOTOS: 0.7,
+    }
+)
+"""How often a row of each corpus is drawn per epoch."""
+ONE_SIDE = 0.5
+"""A post's words alone and its picture alone are drawn so much less often than the whole post."""
+SAID = frozenset({POSTS, "mvsa_multiple", "semeval2017"})
+"""Corpora whose labels say what the words say."""
+_SEEN_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class NanoRow:
+    """A post to learn from, and what is to be learnt of it.
+
+    Attributes:
+        sample: Text, picture (a path, not decoded) and target, as its corpus gives them.
+        target: The answer wanted, and which of its characters are known.
+        corpus: Where it is from.
+        weight: How often it is drawn per epoch.
+    """
+
+    sample: Sample
+    target: Target
+    corpus: str
+    weight: float = 1.0
+
+
+def nano_rows(
+    data: Path, *, seed: int = 0, seen: Mapping[str, Sequence[str]] | None = None
+) -> tuple[list[NanoRow], list[NanoRow]]:
+    """Rows to learn from and rows to choose by; the same for the same seed.
+
+    A post of MVSA-Single comes three times: whole, as its words alone and as its picture alone.
+
+    Args:
+        data: Folder holding the corpora (see `nano_corpora`).
+        seed: Chooses wordings.
+        seen: What is surely seen in a picture, by its path, see `nano_seen`; of the others nothing is told.
+
+    Raises:
+        InputError: There are no posts to train on.
+    """
+    train, dev = nano_posts(data)
+    evidence = word_evidence(train)
+    prompt = load_prompt(PROMPT)
+    found = seen or _SEEN_NOTHING
+
+    def rows(posts: Iterable[NanoPost]) -> list[NanoRow]:
+        return [row for post in posts for row in rows_of(post, prompt, evidence, found, seed)]
+
+    return rows(train), rows(dev)
+
+
+def word_evidence(train: Iterable[NanoPost]) -> WordEvidence:
+    """How words speak for labels, from posts whose words have a label of their own."""
+    said = ((p.sample.text, p.sample.text_label or p.sample.label) for p in train if p.corpus in SAID)
+    return WordEvidence().fit((text, label) for text, label in said if text and label)
+
+
+def rows_of(
+    post: NanoPost,
+    prompt: Prompt,
+    evidence: WordEvidence,
+    seen: Mapping[str, Sequence[str]] = _SEEN_NOTHING,
+    seed: int = 0,
+) -> Iterator[NanoRow]:
+    """The rows of one post: itself, and where each side has a label of its own, its sides alone.
+
+    Args:
+        post: The post.
+        prompt: Gives the label words; its partner is for posts with a target.
+        evidence: Finds the words that speak.
+        seen: What is surely seen in a picture, by its path.
+        seed: Chooses wordings.
+    """
+    weight = WEIGHTS[post.corpus]
+    for sample, share in _views(post):
+        side = f"{bool(sample.text)}/{sample.image is not None}"
+        chance = random.Random(f"{seed}/{post.corpus}/{sample.id}/{side}")
+        things = post.things if sample.image is not None else None
+        if things is None and sample.image is not None and str(sample.image) in seen:
+            things = tuple(seen[str(sample.image)])
+        target = _target(sample, prompt.for_sample(sample), evidence, things, chance)
+        yield NanoRow(sample, target, post.corpus, weight * share)
+
+
+def _views(post: NanoPost) -> Iterator[tuple[Sample, float]]:
+    """The post, and its sides alone; how often each is drawn, as a share of the corpus's weight."""
+    sample = post.sample
+    yield sample, 1.0
+    if post.corpus != POSTS or not sample.text or sample.image is None:
+        return
+    # Whether the author means it, and why, is known of both sides together only.
+    bare = replace(sample, sarcastic=None, rationale=None)
+    if sample.text_label is not None:
+        yield replace(bare, image=None, label=sample.text_label, image_label=None), ONE_SIDE
+    if sample.image_label is not None:
+        yield replace(bare, text=None, label=sample.image_label, text_label=None), ONE_SIDE
+
+
+def _target(
+    sample: Sample, prompt: Prompt, evidence: WordEvidence, things: tuple[str, ...] | None, chance: random.Random
+) -> Target:
+    has_text, has_image = bool(sample.text), sample.image is not None
+    text = sample.text_label if has_text else None
+    picture = sample.image_label if has_image else None
+    if has_text != has_image:  # the one side says what the post says
+        text, picture = (text or sample.label, None) if has_text else (None, picture or sample.label)
+    quoted = evidence.cues(sample.text, text) if sample.text and text else None
+    rationale = sample.rationale
+    if rationale is None and sample.label is not None:
+        told = (quoted or (), things or ())
+        facts = Facts(sample.label, text, picture, sample.sarcastic, *told, alone=has_text != has_image)
+        rationale = compose(facts, chance)
+    known = Known(
+        label=sample.label,
+        text=text,
+        picture=picture,
+        sarcastic=sample.sarcastic,
+        text_cues=quoted if has_text else (),
+        picture_cues=things if has_image else (),
+        rationale=rationale,
+    )
+    target = known_target(sample, prompt, known, stand_in=chance.choice(LABELS))
+    return target if rationale else _open_ended(target)
+
+
+def _open_ended(target: Target) -> Target:
+    """Taught up to where the rationale begins: an empty one is nothing to learn."""
+    end = target.answer.rindex('"rationale": "') + len('"rationale": "')
+    taught = tuple((start, min(stop, end)) for start, stop in target.taught if start < end)
+    return replace(target, taught=taught, closes=False)
