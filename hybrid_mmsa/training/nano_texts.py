@@ -1,7 +1,7 @@
 """Plain texts that nano's tokenizer and language model are learnt from. Knows no labels.
 
-Posts with handles, addresses and links masked, both as their authors wrote them otherwise and as `inputs.clean` rewrites them;
-captions; rationales.
+Posts with handles, addresses and links masked, both as their authors wrote them otherwise and as `inputs.clean`
+rewrites them; captions; rationales.
 """
 
 from __future__ import annotations
