@@ -67,7 +67,8 @@ def seen_things(
         classify = _Classifier(start)
         names = class_names(data, classify)
         for path, row in classify(new, advance):
-            found[keys[path]] = tuple(dict.fromkeys(names[place] for place in np.flatnonzero(row >= least)))
+            told = (names[place] for place in np.flatnonzero(row >= least))
+            found[keys[path]] = tuple(dict.fromkeys(name for name in told if name))
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(json.dumps(found) + "\n", encoding="utf-8")
