@@ -1,8 +1,8 @@
 """`train text`: fine-tune the text tower multi-task, then its branch on MVSA, with out-of-fold logits for fusion.
 
-Stages, each in a folder of its own, each skipped when its `tower.safetensors` is there:
-`general` (the encoder, on all text corpora but MVSA) → `fold-k` (the branch, on MVSA without fold k) → `final` (on all
-of MVSA train). The trunk below the branch stays as `general` left it, so that its states are worked out once.
+Stages, each in a folder of its own, each skipped when its `tower.safetensors` is there: `teacher-k` and `general` (the
+encoder, on all text corpora but MVSA, see `text_general`) → `fold-k` (the branch, on MVSA without fold k) → `final` (on
+all of MVSA train). The trunk below the branch stays as `general` left it, so that its states are worked out once.
 `oof.safetensors` holds, for each MVSA training post, the head logits of the branch that never saw its text; `general`
 never saw any of them.
 """
@@ -10,7 +10,6 @@ never saw any of them.
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,14 +24,14 @@ from ..encoders.wordpieces import WordPieces
 from ..types import FloatArray, IntArray
 from .loop import LoopConfig, claim, train
 from .multitask import multitask_loss
-from .precision import training_precision
-from .rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
+from .precision import training_device, training_precision
+from .rows import TextRow, fold_of, post_records, post_rows, text_key
+from .text_batches import alike
+from .text_general import GENERAL, TOWER, GeneralConfig, train_general
 from .text_states import TextStates, read_states
 from .text_tower import TextTower, start_folder
 
 __all__ = ["BranchConfig", "TextConfig", "train_branch", "train_text"]
-
-GENERAL, TOWER = "general", "tower.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,10 @@ class BranchConfig:
 class TextConfig:
     """The whole recipe of the text tower."""
 
-    general: LoopConfig = field(default=LoopConfig(epochs=1, learning_rate=6e-5))
+    general: GeneralConfig = field(default_factory=GeneralConfig)
     branch: BranchConfig = field(default_factory=BranchConfig)
     folds: int = 4
-    batch_size: int = 32
     max_tokens: int = 128
-    label_smoothing: float = 0.05
 
 
 def train_text(data: Path, runs: Path, config: TextConfig | None = None) -> None:
@@ -66,7 +63,7 @@ def train_text(data: Path, runs: Path, config: TextConfig | None = None) -> None
     """
     config = config or TextConfig()
     pieces = WordPieces(start_folder() / "tokenizer.json", config.max_tokens)
-    tower = _general(data, pieces, config, runs / GENERAL)
+    tower = train_general(data, pieces, config.general, runs)
     records = post_records(data)
     posts = [r for r in records if r.split == "train" and r.sample.text and r.sample.label]
     folds = np.array([fold_of(text_key(r.sample.text or ""), config.folds) for r in posts])
@@ -77,7 +74,7 @@ def train_text(data: Path, runs: Path, config: TextConfig | None = None) -> None
         folder = runs / (f"fold-{k}" if k >= 0 else "final")
         seen = states.take(np.flatnonzero(folds != k))
         tower = train_branch(runs / GENERAL / TOWER, seen, config.branch, folder, seed=k + 1, facts=_sizes(config))
-        (folder / "dev.json").write_text(json.dumps(_scores(dev, tower), indent=1) + "\n", encoding="utf-8")
+        (folder / "dev.json").write_text(json.dumps(dev.scores(tower), indent=1) + "\n", encoding="utf-8")
         if k >= 0:
             held = np.flatnonzero(folds == k)
             for head, values in states.take(held).logits(tower).items():
@@ -115,7 +112,7 @@ def train_branch(
     }
     claim(folder, told)
     torch.manual_seed(loop.seed)  # new heads start from chance
-    tower = TextTower(start_folder())
+    tower = TextTower(start_folder()).to(training_device())
     if (folder / TOWER).exists():
         return tower.load(folder / TOWER)
     tower.load(start).grow_branch()
@@ -123,45 +120,16 @@ def train_branch(
     tower.branch.requires_grad_(True)
     tower.branch_heads.requires_grad_(True)
     lengths = [len(hidden) for hidden in states.hidden]
-    epochs = [_batches(np.array(lengths), config.batch_size, epoch) for epoch in range(loop.epochs)]
+    epochs = [alike(np.array(lengths), config.batch_size, epoch) for epoch in range(loop.epochs)]
 
     def loss(model: nn.Module, rows: IntArray) -> Tensor:
         part = states.take(rows)
         with training_precision():
-            logits = tower.branch_logits(*part.padded())
+            logits = tower.branch_logits(*part.padded(tower.device))
         return multitask_loss(logits, [_branch_labels(row) for row in part.rows], config.label_smoothing)
 
     train(tower, epochs, loss, loop, folder, record=told)
     tower.save(folder / TOWER)
-    return tower
-
-
-def _general(data: Path, pieces: WordPieces, config: TextConfig, folder: Path) -> TextTower:
-    """The tower after the general stage, from disk if it is there."""
-    recipe = {"loop": asdict(config.general), "batch_size": config.batch_size, "smoothing": config.label_smoothing}
-    facts = {"stage": GENERAL, "start": "all-MiniLM-L6-v2", "recipe": recipe | _sizes(config)}
-    claim(folder, facts)
-    torch.manual_seed(config.general.seed)  # new heads start from chance
-    tower = TextTower(start_folder())
-    if (folder / TOWER).exists():
-        return tower.load(folder / TOWER)
-    rows, dev = general_rows(data)
-    tower.branch.requires_grad_(False)
-    tower.branch_heads.requires_grad_(False)
-    lengths = np.array([len(row.text) for row in rows])
-    epochs = [_batches(lengths, config.batch_size, epoch) for epoch in range(config.general.epochs)]
-
-    def loss(model: nn.Module, chosen: IntArray) -> Tensor:
-        part = [rows[i] for i in chosen]
-        with training_precision():
-            logits = model(pieces.encode([r.text for r in part], [r.target for r in part]))
-        return multitask_loss(logits, [row.labels for row in part], config.label_smoothing)
-
-    train(tower, epochs, loss, config.general, folder, record=facts | {"rows": len(rows)})
-    tower.grow_branch()
-    tower.save(folder / TOWER)
-    scores = {corpus: _scores(read_states(tower, pieces, found), tower) for corpus, found in dev.items() if found}
-    (folder / "dev.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     return tower
 
 
@@ -172,29 +140,3 @@ def _sizes(config: TextConfig) -> dict[str, Any]:
 def _branch_labels(row: TextRow) -> dict[str, int]:
     """A post's labels by the branch's heads; what `sentiment` is to the encoder, `said` is to the branch."""
     return {"said": row.labels["sentiment"], "joint": row.labels["joint"]}
-
-
-def _scores(states: TextStates, tower: TextTower) -> dict[str, float]:
-    """Accuracy and macro recall of each head that these rows have labels for."""
-    scores: dict[str, float] = {}
-    for head, values in states.logits(tower).items():
-        gold = np.array([row.labels.get("sentiment" if head == "said" else head, -1) for row in states.rows])
-        if (known := gold >= 0).any():
-            right = values[known].argmax(1) == gold[known]
-            recall = [float(right[gold[known] == c].mean()) for c in sorted(set(gold[known]))]
-            scores |= {f"{head}/accuracy": float(right.mean()), f"{head}/macro_recall": float(np.mean(recall))}
-    return scores
-
-
-def _batches(lengths: np.ndarray[Any, Any], size: int, epoch: int) -> list[IntArray]:
-    """Shuffled batches of texts of like length: little padding, and the order depends on the epoch alone."""
-    chance = random.Random(f"order-{epoch}")
-    order = np.array(chance.sample(range(len(lengths)), len(lengths)))
-    pool = size * 50
-    found = []
-    for start in range(0, len(order), pool):
-        part = order[start : start + pool]
-        part = part[np.argsort(lengths[part], kind="stable")]
-        found += [part[i : i + size] for i in range(0, len(part), size)]
-    chance.shuffle(found)
-    return found

@@ -30,8 +30,8 @@ class TextStates:
         """Some rows, in the order given."""
         return TextStates([self.rows[i] for i in rows], [self.hidden[i] for i in rows])
 
-    def padded(self) -> tuple[Tensor, Tensor]:
-        """Hidden states `[n, length, width]` and the mask `[n, length]` of real tokens."""
+    def padded(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Hidden states `[n, length, width]` and the mask `[n, length]` of real tokens, on a device."""
         lengths = [len(states) for states in self.hidden]
         # Few different lengths: math libraries compile and cache a kernel per shape.
         longest = -(-max(lengths) // LENGTH_STEP) * LENGTH_STEP
@@ -39,7 +39,7 @@ class TextStates:
         mask = torch.zeros(len(lengths), longest, dtype=torch.long)
         for i, states in enumerate(self.hidden):
             hidden[i, : len(states)], mask[i, : len(states)] = states, 1
-        return hidden, mask
+        return hidden.to(device), mask.to(device)
 
     def logits(self, tower: TextTower) -> dict[str, FloatArray]:
         """Logits float32 `[n, classes]` per head of a tower with the trunk that these states come from."""
@@ -49,10 +49,23 @@ class TextStates:
         with torch.inference_mode():
             for start in range(0, len(order), BATCH):
                 rows = order[start : start + BATCH]
-                hidden, mask = self.take(rows).padded()
+                hidden, mask = self.take(rows).padded(tower.device)
                 for name, values in tower.all_logits(hidden, mask).items():
-                    found.setdefault(name, np.zeros((len(order), values.shape[1]), np.float32))[rows] = values.numpy()
+                    found.setdefault(name, np.zeros((len(order), values.shape[1]), np.float32))[rows] = (
+                        values.cpu().numpy()
+                    )
         return found
+
+    def scores(self, tower: TextTower) -> dict[str, float]:
+        """Accuracy and macro recall of each head that these rows have labels for."""
+        scores: dict[str, float] = {}
+        for head, values in self.logits(tower).items():
+            gold = np.array([row.labels.get("sentiment" if head == "said" else head, -1) for row in self.rows])
+            if (known := gold >= 0).any():
+                right = values[known].argmax(1) == gold[known]
+                recall = [float(right[gold[known] == c].mean()) for c in sorted(set(gold[known]))]
+                scores |= {f"{head}/accuracy": float(right.mean()), f"{head}/macro_recall": float(np.mean(recall))}
+        return scores
 
 
 def read_states(tower: TextTower, pieces: WordPieces, rows: Sequence[TextRow]) -> TextStates:
@@ -66,5 +79,5 @@ def read_states(tower: TextTower, pieces: WordPieces, rows: Sequence[TextRow]) -
             batch = pieces.encode([rows[i].text for i in part], [rows[i].target for i in part])
             states, mask = tower.trunk(batch)
             for i, values, length in zip(part, states, mask.sum(1).tolist(), strict=True):
-                hidden[i] = values[:length].clone()
+                hidden[i] = values[:length].cpu().clone()
     return TextStates(list(rows), hidden)

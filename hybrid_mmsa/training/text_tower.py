@@ -56,6 +56,12 @@ class TextTower(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(width, n) for name, n in GENERAL_HEADS.items()})
         self.branch_heads = nn.ModuleDict({name: nn.Linear(width, n) for name, n in BRANCH_HEADS.items()})
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self.encoder.device
+        return device
+
     def grow_branch(self) -> None:
         """Begin the branch anew as a copy of the encoder's last layers as they are now."""
         self.branch.load_state_dict(self.encoder.encoder.layer[self.trunk_layers :].state_dict())
@@ -63,7 +69,7 @@ class TextTower(nn.Module):
     def trunk(self, batch: TokenBatch) -> tuple[Tensor, Tensor]:
         """Hidden states `[n, length, width]` where the branch begins, and the mask `[n, length]` of real tokens."""
         arrays = (batch.ids, batch.mask, batch.segments)
-        ids, mask, segments = (torch.from_numpy(a).to(self.encoder.device) for a in arrays)
+        ids, mask, segments = (torch.from_numpy(a).to(self.device) for a in arrays)
         hidden = self.encoder.embeddings(input_ids=ids, token_type_ids=segments)
         return _through(self.encoder.encoder.layer[: self.trunk_layers], hidden, mask), mask
 
