@@ -17,14 +17,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..types import FloatArray, IntArray
+from ..types import IntArray
 from .loop import LoopConfig, claim, train
 from .nano_lessons import FACTS, KINDS, Lessons
 from .nano_pieces import IMAGE
 from .precision import training_precision
 from .text_batches import alike
 
-__all__ = ["AnswerRows", "AnswersConfig", "embedded", "measure", "restore_answers", "train_answers"]
+__all__ = ["AnswersConfig", "Course", "embedded", "measure", "restore_answers", "train_answers"]
 
 WEIGHTS = "model.safetensors"
 
@@ -43,46 +43,38 @@ class AnswersConfig:
     """Share of what the words say, what the picture says and whether it is sarcastic; the rest has what is left."""
     dropout: float = 0.1
     """On what goes into the language model."""
+    blanked: float = 0.1
+    """Share of what is asked (words, patches) that is left blank, so that no single word is learnt by heart."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AnswerRows:
-    """Lessons with the pictures that belong to them, on the model's device.
+class Course:
+    """Lessons and what is seen in their pictures, on the model's device, taken in batches.
+
+    Args:
+        lessons: Questions and answers; the picture of each is a row of `features`.
+        features: float16 `[pictures, patches, channels]`, on the device.
+        corpora: Names of the corpora that lessons are from, by number.
 
     Attributes:
-        lessons: Questions and answers.
-        pictures: int64 `[n]`: the row of `features` a lesson shows, -1 without a picture.
-        features: float16 `[pictures, patches, channels]`.
-        weights: float `[n]`: how often a lesson is drawn per epoch.
-        corpora: `[n]`: where each is from.
+        lessons, corpora: The same.
     """
 
-    lessons: Lessons
-    pictures: IntArray
-    features: Tensor
-    weights: FloatArray
-    corpora: Sequence[str]
-
-
-class _Table:
-    """A class's tokens on the model's device, taken in batches."""
-
-    def __init__(self, rows: AnswerRows) -> None:
-        self._rows = rows
-        device = rows.features.device
-        self._ids = torch.from_numpy(rows.lessons.ids).to(device)
-        self._kinds = torch.from_numpy(rows.lessons.kinds).to(device)
+    def __init__(self, lessons: Lessons, features: Tensor, corpora: Sequence[str]) -> None:
+        self.lessons = lessons
+        self.corpora = tuple(corpora)
+        self._features = features
+        self._ids, self._kinds = (torch.from_numpy(values).to(features.device) for values in lessons.padded())
 
     def take(self, rows: IntArray) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids and kinds int64 `[n, width]`, and the features of the lessons that show a picture."""
-        device, width = self._ids.device, int(self._rows.lessons.lengths[rows].max())
-        shown = self._rows.pictures[rows]
+        device, width = self._ids.device, int(self.lessons.lengths[rows].max())
+        shown = self.lessons.pictures[rows]
         places = torch.from_numpy(rows).to(device)
-        seen = self._rows.features[torch.from_numpy(shown[shown >= 0]).to(device)]
+        seen = self._features[torch.from_numpy(shown[shown >= 0]).to(device)]
         return self._ids[places, :width].long(), self._kinds[places, :width].long(), seen
 
 
-def train_answers(model: Any, learnt: AnswerRows, held: AnswerRows, config: AnswersConfig, folder: Path) -> None:
+def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfig, folder: Path) -> None:
     """Train projector and language model in place.
 
     Args:
@@ -92,18 +84,18 @@ def train_answers(model: Any, learnt: AnswerRows, held: AnswerRows, config: Answ
         config: The recipe.
         folder: The stage's folder; a killed run goes on where it stopped.
     """
-    facts = {"stage": folder.name, "recipe": asdict(config), "rows": len(learnt.lessons)}
+    lessons = learnt.lessons
+    facts = {"stage": folder.name, "recipe": asdict(config), "rows": len(lessons)}
     claim(folder, facts)
     learning = _learning(model)
-    table = _Table(learnt)
-    epochs = [_drawn(learnt, config, epoch) for epoch in range(config.loop.epochs)]
+    epochs = [_drawn(lessons, config, epoch) for epoch in range(config.loop.epochs)]
     shares = (config.label_weight, config.facts_weight)
 
     def loss(_: nn.Module, rows: IntArray) -> Tensor:
-        kinds, losses, _ = _losses(model, table, rows, config.dropout)
+        kinds, losses, _ = _losses(model, learnt.take(rows), config)
         return _weighted(kinds, losses, shares)
 
-    tokens = int(sum(learnt.lessons.lengths[rows].sum() for epoch in epochs for rows in epoch))
+    tokens = int(sum(lessons.lengths[rows].sum() for epoch in epochs for rows in epoch))
     before = measure(model, held, config.batch_size)
     train(learning, epochs, loss, config.loop, folder, record=facts | {"tokens": tokens})
     scores = {"before": before, "after": measure(model, held, config.batch_size)}
@@ -119,22 +111,22 @@ def restore_answers(model: Any, folder: Path) -> bool:
     return True
 
 
-def measure(model: Any, held: AnswerRows, batch_size: int) -> dict[str, dict[str, float]]:
+def measure(model: Any, held: Course, batch_size: int) -> dict[str, dict[str, float]]:
     """By corpus: how many tokens of each kind are right where all before them is given, and their mean loss."""
-    table, found = _Table(held), dict[tuple[str, str], list[tuple[float, float]]]()
+    lessons, found = held.lessons, dict[tuple[str, str], list[tuple[float, float]]]()
     names = {number: name for name, number in KINDS.items()}
     with torch.inference_mode():
-        for rows in alike(held.lessons.lengths, batch_size, 0):
-            kinds, losses, right = (values.tolist() for values in _losses(model, table, rows))
-            owners = np.repeat(rows, (held.lessons.kinds[rows] > 0).sum(1))
+        for rows in alike(lessons.lengths, batch_size, 0):
+            batch = held.take(rows)
+            kinds, losses, right = (values.tolist() for values in _losses(model, batch))
+            owners = np.repeat(rows, (batch[1][:, 1:] > 0).sum(1).cpu().numpy())
             for row, kind, loss, hit in zip(owners, kinds, losses, right, strict=True):
-                found.setdefault((held.corpora[row], names[kind]), []).append((loss, hit))
+                found.setdefault((held.corpora[lessons.corpora[row]], names[kind]), []).append((loss, hit))
     scores: dict[str, dict[str, float]] = {}
     for (corpus, name), pairs in sorted(found.items()):
         loss, hit = np.mean(pairs, axis=0)
-        scores.setdefault(corpus, {}).update(
-            {f"{name}/tokens": len(pairs), f"{name}/loss": round(float(loss), 4), f"{name}/right": round(float(hit), 4)}
-        )
+        told = {"tokens": len(pairs), "loss": round(float(loss), 4), "right": round(float(hit), 4)}
+        scores.setdefault(corpus, {}).update({f"{name}/{what}": value for what, value in told.items()})
     return scores
 
 
@@ -156,31 +148,36 @@ def _learning(model: Any) -> nn.Module:
     return nn.ModuleDict({"projector": model.model.multi_modal_projector, "language": model.model.language_model})
 
 
-def _losses(model: Any, table: _Table, rows: IntArray, dropout: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+def _losses(
+    model: Any, batch: tuple[Tensor, Tensor, Tensor], config: AnswersConfig | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Of every taught token of a batch, row by row: its kind, its loss, and whether it is the likeliest."""
-    ids, kinds, seen = table.take(rows)
+    ids, kinds, seen = batch
+    taught, following = kinds[:, 1:] > 0, ids[:, 1:]
     with training_precision():
-        read = functional.dropout(embedded(model, ids, seen), dropout)
+        read = embedded(model, ids, seen)
+        if config is not None:
+            blank = (torch.rand(ids.shape, device=ids.device) < config.blanked) & (kinds == 0)
+            read = functional.dropout(read.masked_fill(blank.unsqueeze(-1), 0), config.dropout)
         hidden = model.model.language_model(inputs_embeds=read, use_cache=False).last_hidden_state
-        taught = kinds[:, 1:] > 0
         logits = model.lm_head(hidden[:, :-1][taught]).float()
-    wanted = ids[:, 1:][taught]
-    losses = functional.cross_entropy(logits, wanted, reduction="none")
-    return kinds[:, 1:][taught], losses, logits.argmax(-1) == wanted
+    losses = functional.cross_entropy(logits, following[taught], reduction="none")
+    return kinds[:, 1:][taught], losses, logits.argmax(-1) == following[taught]
 
 
 def _weighted(kinds: Tensor, losses: Tensor, shares: tuple[float, float]) -> Tensor:
-    """The mean of each group by its share; a group that a batch lacks counts for nothing."""
-    label = kinds == KINDS["label"]
-    facts = torch.isin(kinds, torch.tensor([KINDS[name] for name in FACTS], device=kinds.device))
-    groups = ((label, shares[0]), (facts, shares[1]), (~label & ~facts, 1 - sum(shares)))
-    parts = [share * (losses * group).sum() / group.sum().clamp(min=1) for group, share in groups]
+    """The mean losses of label, facts and rest, each by its share; what a batch lacks counts nothing."""
+    by_kind = {name: shares[1] / len(FACTS) for name in FACTS} | {"label": shares[0], "rest": 1 - sum(shares)}
+    parts = []
+    for name, share in by_kind.items():
+        ours = (kinds == KINDS[name]).float()
+        parts.append(share * (losses * ours).sum() / ours.sum().clamp(min=1))
     return torch.stack(parts).sum()
 
 
-def _drawn(rows: AnswerRows, config: AnswersConfig, epoch: int) -> list[IntArray]:
+def _drawn(lessons: Lessons, config: AnswersConfig, epoch: int) -> list[IntArray]:
     """An epoch's batches: each lesson as often as its weight says, a fraction by chance."""
     chance = np.random.default_rng([config.loop.seed, epoch])
-    times = np.floor(rows.weights + chance.random(len(rows.weights))).astype(np.int64)
-    drawn = np.repeat(np.arange(len(times)), times)
-    return [drawn[batch] for batch in alike(rows.lessons.lengths[drawn], config.batch_size, epoch)]
+    times = np.floor(lessons.weights + chance.random(len(lessons))).astype(np.int64)
+    drawn = np.repeat(np.arange(len(lessons)), times)
+    return [drawn[batch] for batch in alike(lessons.lengths[drawn], config.batch_size, epoch)]

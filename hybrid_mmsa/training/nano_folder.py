@@ -67,7 +67,8 @@ def _record(folder: Path) -> dict[str, Any]:
 def _card(facts: Mapping[str, Any]) -> str:
     """The card, Markdown."""
     rows, words, answers = facts["rows"], facts["stages"]["words"], facts["stages"]["answers"]
-    corpora = [f"| {name} | {count:,} |" for name, count in rows.items() if name not in ("all", "used")]
+    corpora = [f"| {name} | {count:,} |" for name, count in rows.items()]
+    left_out = sum(rows.values()) - facts["lessons"]
     lines = [
         f"A very small vision-language model that judges posts, {facts['parameters'] / 1e6:.1f} million parameters.",
         "",
@@ -81,8 +82,9 @@ def _card(facts: Mapping[str, Any]) -> str:
         "",
         "## Data",
         "",
-        f"{facts['texts']:,} texts to learn writing from, {words['tokens']:,} tokens. {rows['used']:,} posts and",
-        f"photos with answers; {rows['all'] - rows['used']:,} others were too long or have a picture that is damaged.",
+        f"{facts['texts']:,} texts to learn writing from, {words['tokens']:,} tokens. {facts['lessons']:,} posts and",
+        f"photos with answers, {facts['pictures']:,} pictures among them; {left_out:,} more were too long or have a",
+        "picture that is damaged.",
         "",
         "| corpus | rows |",
         "|---|---|",

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 from ..inputs import read_sample
+from ..reasoning.answer import NOTHING
 from ..reasoning.question import Prompt
-from ..types import IntArray, Sample
+from ..types import FloatArray, IntArray, Sample
 from .nano_pieces import END, IMAGE, SPECIAL
 from .tuning_targets import Target
 
@@ -41,56 +44,79 @@ CHUNK = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lessons:
-    """Posts with their answers, one row each, padded on the right.
+    """Posts with their answers, laid end to end.
 
     Attributes:
-        ids: int16 `[n, width]`, question and answer.
-        kinds: int8, the same shape: what the token at this place teaches, see `KINDS`.
-        lengths: int64 `[n]`.
-        kept: int64 `[n]`: which of the posts it is; those that are too long are left out.
+        ids: int16 `[tokens]`, question and answer of each.
+        kinds: int8 `[tokens]`: what each token teaches, see `KINDS`.
+        lengths: int64 `[n]`, tokens of each.
+        pictures: int64 `[n]`: number of the picture it shows, -1 without one.
+        weights: float32 `[n]`: how often it is drawn per epoch.
+        corpora: int64 `[n]`: number of the corpus it is from.
     """
 
     ids: NDArray[np.int16]
     kinds: NDArray[np.int8]
     lengths: IntArray
-    kept: IntArray
+    pictures: IntArray
+    weights: FloatArray
+    corpora: IntArray
 
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def take(self, rows: IntArray) -> Lessons:
+        """The lessons of some rows, in the order given."""
+        starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        places = [np.arange(starts[row], starts[row + 1]) for row in rows]
+        tokens = np.concatenate([np.empty(0, np.int64), *places])
+        by_row = (values[rows] for values in (self.lengths, self.pictures, self.weights, self.corpora))
+        return Lessons(self.ids[tokens], self.kinds[tokens], *by_row)
+
+    def showing(self, pictures: IntArray) -> Lessons:
+        """The same lessons with their pictures numbered anew."""
+        return replace(self, pictures=pictures)
+
+    def padded(self) -> tuple[NDArray[np.int16], NDArray[np.int8]]:
+        """Ids and kinds `[n, longest]`, zero behind each row's end."""
+        there = np.arange(self.lengths.max(initial=0)) < self.lengths[:, None]
+        ids, kinds = np.zeros(there.shape, np.int16), np.zeros(there.shape, np.int8)
+        ids[there], kinds[there] = self.ids, self.kinds
+        return ids, kinds
+
+    def save(self, path: Path) -> None:
+        """Write them as safetensors."""
+        save_file({each.name: getattr(self, each.name) for each in fields(self)}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Lessons:
+        """Read what `save` wrote."""
+        return cls(**load_file(path))
+
 
 def write_lessons(
-    processor: Any, prompt: Prompt, samples: Sequence[Sample], targets: Sequence[Target], *, patches: int, longest: int
-) -> Lessons:
-    """Tokens of what is asked about each post, and of the answer wanted.
+    processor: Any, prompt: Prompt, posts: Sequence[tuple[Sample, Target]], *, patches: int, longest: int
+) -> tuple[list[tuple[NDArray[np.int16], NDArray[np.int8]]], list[int]]:
+    """Ids and kinds of each post that is short enough, and which of the posts those are.
 
     Args:
         processor: As `make_processor` made it.
         prompt: What to ask with; its partner asks the posts of the other kind.
-        samples: Raw posts; pictures are not read.
-        targets: The answer wanted for each.
+        posts: Raw posts, whose pictures are not read, and the answer wanted for each.
         patches: Tokens that a picture takes.
         longest: Most tokens of question and answer.
     """
-    rows: list[tuple[int, list[int], NDArray[np.int8]]] = []
-    for start in range(0, len(samples), CHUNK):
-        part = slice(start, start + CHUNK)
-        questions = _questions(processor, prompt, samples[part], patches)
-        answers = _answers(processor.tokenizer, targets[part])
+    rows: list[tuple[NDArray[np.int16], NDArray[np.int8]]] = []
+    kept: list[int] = []
+    for start in range(0, len(posts), CHUNK):
+        part = posts[start : start + CHUNK]
+        questions = _questions(processor, prompt, [sample for sample, _ in part], patches)
+        answers = _answers(processor.tokenizer, [target for _, target in part])
         for place, (asked, (said, kinds)) in enumerate(zip(questions, answers, strict=True)):
             if len(asked) + len(said) <= longest:
-                rows.append((start + place, asked + said, np.concatenate([np.zeros(len(asked), np.int8), kinds])))
-    width = max((len(ids) for _, ids, _ in rows), default=0)
-    lessons = Lessons(
-        np.zeros((len(rows), width), np.int16),
-        np.zeros((len(rows), width), np.int8),
-        np.array([len(ids) for _, ids, _ in rows], np.int64),
-        np.array([row for row, _, _ in rows], np.int64),
-    )
-    for place, (_, ids, kinds) in enumerate(rows):
-        lessons.ids[place, : len(ids)] = ids
-        lessons.kinds[place, : len(ids)] = kinds
-    return lessons
+                rows.append((np.array(asked + said, np.int16), np.concatenate([np.zeros(len(asked), np.int8), kinds])))
+                kept.append(start + place)
+    return rows, kept
 
 
 def _questions(processor: Any, prompt: Prompt, samples: Sequence[Sample], patches: int) -> list[list[int]]:
@@ -126,6 +152,7 @@ def _kinds(target: Target) -> NDArray[np.int8]:
         kinds[start:end] = KINDS["rest"]
     for name, pattern in _VALUES.items():
         value = pattern.search(target.answer)
-        if value is not None and kinds[slice(*value.span(1))].all():
+        # That a side is not there is plain to see and no fact to weigh.
+        if value is not None and value[1] != NOTHING and kinds[slice(*value.span(1))].all():
             kinds[slice(*value.span(1))] = KINDS[name]
     return kinds

@@ -18,12 +18,14 @@ from ..reasoning.transformers.patches import PATCH_PIXELS, MobileNetPatchesConfi
 from .image_tower import CENTRE, SCALE, read_start
 from .nano_pieces import END, IMAGE, PAD
 
-__all__ = ["SIDE", "NanoShape", "make_image_processor", "make_model", "picture_features", "round_as_stored"]
+__all__ = ["PATCHES", "SIDE", "NanoShape", "make_image_processor", "make_model", "picture_features", "round_as_stored"]
 
 _library: Any = transformers  # its classes are annotated only in part
 
 SIDE = 160
 """Pixels a picture is squashed to, so that the whole of it is seen."""
+PATCHES = (SIDE // PATCH_PIXELS) ** 2
+"""Tokens that a picture takes."""
 ROOM = 2048
 """Tokens the model reads and writes together; positions are turned, so that more than was trained costs nothing."""
 _STEM = ("first_conv", "conv_3x3", "reduce_1x1")
@@ -72,7 +74,7 @@ def make_model(shape: NanoShape, vocabulary: int, start: Path, seed: int = 0) ->
         vision_config=sees,
         text_config=writes,
         image_token_index=IMAGE,
-        image_seq_length=(SIDE // PATCH_PIXELS) ** 2,
+        image_seq_length=PATCHES,
         vision_feature_layer=-1,
         vision_feature_select_strategy="full",
         tie_word_embeddings=True,

@@ -37,23 +37,22 @@ class WordsConfig:
     """Tokens of a row; texts are laid end to end."""
 
 
-def train_words(model: Any, tokenizer: Any, texts: Sequence[str], config: WordsConfig, folder: Path) -> None:
+def train_words(model: Any, texts: Sequence[IntArray], config: WordsConfig, folder: Path) -> None:
     """Train the language model in place, or read it from `folder` if it is there.
 
     Args:
         model: As `make_model` made it.
-        tokenizer: As `make_tokenizer` made it.
-        texts: What it learns to write.
+        texts: What it learns to write: the tokens of each, integers `[tokens]`.
         config: The recipe.
         folder: The stage's folder; a killed run goes on where it stopped.
     """
     language = model.model.language_model
-    facts = {"stage": folder.name, "recipe": asdict(config), "texts": len(texts), "pieces": len(tokenizer)}
+    facts = {"stage": folder.name, "recipe": asdict(config), "texts": len(texts), "tokens": sum(map(len, texts))}
     claim(folder, facts)
     if (folder / WEIGHTS).exists():
         language.load_state_dict(load_file(folder / WEIGHTS))
         return
-    written = [np.array([*ids, END], dtype=np.int32) for ids in _encoded(tokenizer, texts)]
+    written = [np.append(ids, END).astype(np.int32) for ids in texts]
     held = _rows(written[::HELD_OUT], config.length, 0)
     learnt = [ids for number, ids in enumerate(written) if number % HELD_OUT]
     epochs = [_batches(learnt, config, epoch) for epoch in range(config.loop.epochs)]
@@ -62,15 +61,10 @@ def train_words(model: Any, tokenizer: Any, texts: Sequence[str], config: WordsC
         return _mean_loss(model, torch.from_numpy(rows).to(model.device, torch.long))
 
     before = _held_out_loss(model, held, config)
-    train(language, epochs, loss, config.loop, folder, record=facts | {"tokens": sum(map(len, learnt))})
+    train(language, epochs, loss, config.loop, folder, record=facts)
     scores = {"held_out_rows": len(held), "loss_before": before, "loss": _held_out_loss(model, held, config)}
     (folder / "dev.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     save_file({name: values.contiguous() for name, values in language.state_dict().items()}, folder / WEIGHTS)
-
-
-def _encoded(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def _rows(written: Sequence[IntArray], length: int, order: int) -> IntArray:

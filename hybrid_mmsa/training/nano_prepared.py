@@ -1,0 +1,163 @@
+"""nano's `pieces` stage: corpora → tokenizer, tokens of all texts and lessons, and which pictures they show.
+
+Worked out once: the stages behind it read tokens alone, on this machine or on another. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import transformers
+from safetensors.numpy import load_file, save_file
+
+from ..data import PHOTOS
+from ..reasoning.prompts import load_prompt
+from ..types import IntArray
+from .loop import claim
+from .nano_corpora import nano_posts
+from .nano_lessons import Lessons, write_lessons
+from .nano_model import PATCHES, make_image_processor
+from .nano_pieces import make_processor, make_tokenizer
+from .nano_rows import PROMPT, NanoRow, nano_rows
+from .nano_seen import CLASS_PHOTOS, seen_things
+from .nano_texts import nano_texts
+
+__all__ = ["PiecesConfig", "Prepared", "prepare"]
+
+FACTS, TEXTS, LEARNT, HELD = "facts.json", "texts.safetensors", "learnt.safetensors", "held.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class PiecesConfig:
+    """How corpora become tokens."""
+
+    pieces: int = 6144
+    longest: int = 384
+    """Most tokens of question and answer; longer ones are left out."""
+    share: float = 1.0
+    """Share of all texts and posts that is used, to try a recipe."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What the other stages need.
+
+    Attributes:
+        processor: Tokenizer, chat template and picture reader.
+        texts: Tokens of each text.
+        learnt, held: Lessons to learn from and to measure on.
+        pictures: The pictures they show, by number, from the data folder.
+        facts: Counts: `texts`, `rows` and `held_out` by corpus; `corpora` by number.
+    """
+
+    processor: Any
+    texts: list[IntArray]
+    learnt: Lessons
+    held: Lessons
+    pictures: list[Path]
+    facts: dict[str, Any]
+
+
+def prepare(data: Path, start: Path, config: PiecesConfig, folder: Path) -> Prepared:
+    """The stage, from disk if it is there; then the corpora are not read again.
+
+    Args:
+        data: Folder holding the corpora.
+        start: ImageNet's MobileNetV2; as `.onnx` it also says what is surely seen in posts' pictures, where the
+            data holds photos that name its classes.
+        config: The recipe.
+        folder: The stage's folder.
+
+    Raises:
+        InputError: There is nothing to learn from.
+    """
+    claim(folder, {"stage": folder.name, "recipe": asdict(config)})
+    if not (folder / FACTS).is_file():
+        _write(data, start, config, folder)
+    library: Any = transformers
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    texts = load_file(folder / TEXTS)
+    return Prepared(
+        library.AutoProcessor.from_pretrained(folder, local_files_only=True),
+        np.split(texts["ids"], np.cumsum(texts["lengths"])[:-1]),
+        Lessons.load(folder / LEARNT),
+        Lessons.load(folder / HELD),
+        [Path(path) for path in facts.pop("pictures")],
+        facts,
+    )
+
+
+def _write(data: Path, start: Path, config: PiecesConfig, folder: Path) -> None:
+    seen = _seen(data, start, folder)
+    parts = [_share(rows, config) for rows in nano_rows(data, seed=config.seed, seen=seen)]
+    texts = _share(nano_texts(data), config)
+    processor = _processor(texts, parts[0], config)
+    processor.save_pretrained(folder)
+    ids = [np.array(each, np.int16) for each in processor.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    lengths = np.array([len(each) for each in ids], np.int64)
+    save_file({"ids": np.concatenate(ids), "lengths": lengths}, folder / TEXTS)
+    pictures = sorted({Path(row.sample.image) for part in parts for row in part if row.sample.image is not None})
+    corpora = sorted({row.corpus for part in parts for row in part})
+    for rows, file in zip(parts, (LEARNT, HELD), strict=True):
+        _lessons(rows, processor, (pictures, corpora), config).save(folder / file)
+    facts = {
+        "texts": len(texts),
+        "corpora": corpora,
+        "rows": _counts(parts[0]),
+        "held_out": _counts(parts[1]),
+        "pictures": [str(path.relative_to(data) if path.is_relative_to(data) else path.resolve()) for path in pictures],
+    }
+    partial = folder / f"{FACTS}.partial"  # the stage is there when this file is
+    partial.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    partial.replace(folder / FACTS)
+
+
+def _seen(data: Path, start: Path, folder: Path) -> dict[str, tuple[str, ...]] | None:
+    """What the start's classifier surely sees in pictures that their corpus does not tell of."""
+    if start.suffix != ".onnx" or not (data / PHOTOS / CLASS_PHOTOS).is_dir():
+        return None
+    posts = [post for part in nano_posts(data) for post in part if post.things is None]
+    pictures = sorted({Path(post.sample.image) for post in posts if isinstance(post.sample.image, str | Path)})
+    return seen_things(data, start, pictures, kept=folder / "seen.json")
+
+
+def _share(rows: Sequence[Any], config: PiecesConfig) -> list[Any]:
+    if config.share >= 1:
+        return list(rows)
+    return random.Random(config.seed).sample(list(rows), round(config.share * len(rows)))
+
+
+def _processor(texts: Sequence[str], rows: Sequence[NanoRow], config: PiecesConfig) -> Any:
+    prompt = load_prompt(PROMPT)
+    # The instruction is read before every post: its words are worth a piece each.
+    told = [part.instruction for part in (prompt, prompt.partner) if part is not None] * len(rows)
+    tokenizer = make_tokenizer([*texts, *(row.target.answer for row in rows), *told], prompt, config.pieces)
+    return make_processor(tokenizer, make_image_processor())
+
+
+def _lessons(
+    rows: Sequence[NanoRow], processor: Any, names: tuple[Sequence[Path], Sequence[str]], config: PiecesConfig
+) -> Lessons:
+    posts = [(row.sample, row.target) for row in rows]
+    written, kept = write_lessons(processor, load_prompt(PROMPT), posts, patches=PATCHES, longest=config.longest)
+    pictures, corpora = ({name: number for number, name in enumerate(each)} for each in names)
+    ours = [rows[number] for number in kept]
+    return Lessons(
+        np.concatenate([np.empty(0, np.int16), *(ids for ids, _ in written)]),
+        np.concatenate([np.empty(0, np.int8), *(kinds for _, kinds in written)]),
+        np.array([len(ids) for ids, _ in written], np.int64),
+        np.array([-1 if r.sample.image is None else pictures[Path(r.sample.image)] for r in ours], np.int64),
+        np.array([row.weight for row in ours], np.float32),
+        np.array([corpora[row.corpus] for row in ours], np.int64),
+    )
+
+
+def _counts(rows: Sequence[NanoRow]) -> dict[str, int]:
+    return {corpus: sum(row.corpus == corpus for row in rows) for corpus in sorted({row.corpus for row in rows})}
