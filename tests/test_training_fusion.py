@@ -54,7 +54,7 @@ def drawn(tmp_path_factory):
 
 def save_runs(folder, ids, logits):
     save_file(logits, folder / "oof.safetensors")
-    (folder / "oof.json").write_text(json.dumps({"ids": ids}))
+    (folder / "oof.json").write_text(json.dumps({"ids": ids, "folds": [0] * len(ids)}))
 
 
 @pytest.fixture(scope="module")

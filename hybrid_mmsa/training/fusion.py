@@ -30,6 +30,7 @@ from ..routing import ErrorModel, Router, Thresholds
 from ..types import LABELS, TASKS, Features, FloatArray, IntArray, Task, TaskArrays
 from .export import export_compact
 from .image_tower import load_tower
+from .out_of_fold import OutOfFold
 from .provenance import made_now
 from .router_posts import gold_labels, train_router
 from .routing import RouterConfig
@@ -100,25 +101,20 @@ def _recipe(runs: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _OutOfFold:
-    """What the towers said about MVSA training posts they had not seen."""
+class _BothSides:
+    """What both towers said about MVSA training posts they had not seen."""
 
     ids: list[str]
     text: dict[str, FloatArray]
     image: dict[str, FloatArray]
 
     @classmethod
-    def load(cls, text: Path, image: Path, said: float) -> _OutOfFold:
-        sides = []
-        for runs in (text, image):
-            ids = json.loads((runs / "oof.json").read_text(encoding="utf-8"))["ids"]
-            sides.append((ids, load_file(runs / "oof.safetensors")))
-        (text_ids, text_logits), (image_ids, image_logits) = sides
-        ids = [i for i in text_ids if i in set(image_ids)]
-        rows = [[known.index(i) for i in ids] for known in (text_ids, image_ids)]
-        words = {k: v[rows[0]] for k, v in text_logits.items()}
-        words["sentiment"] = said_by_words(words, said)
-        return cls(ids, words, {k: v[rows[1]] for k, v in image_logits.items()})
+    def load(cls, text: Path, image: Path, said: float) -> _BothSides:
+        words, picture = OutOfFold.load(text), OutOfFold.load(image)
+        seen = set(picture.ids)
+        ids = [id_ for id_ in words.ids if id_ in seen]
+        logits = words.of(ids)
+        return cls(ids, {**logits, "sentiment": said_by_words(logits, said)}, picture.of(ids))
 
     def evidence(self, labels: IntArray) -> Evidence:
         return Evidence(
@@ -141,7 +137,7 @@ def fit_adapter(
     config = config or FusionConfig()
     text_runs, image_runs = towers
     records = {r.sample.id or "": r for r in post_records(data)}
-    seen = _OutOfFold.load(text_runs, image_runs, config.said)
+    seen = _BothSides.load(text_runs, image_runs, config.said)
     posts = [records[i] for i in seen.ids]
     evidence = seen.evidence(gold_labels(posts, "label"))
     linear = linear_heads(text_runs / "final", image_runs / "final", config.said)
@@ -169,7 +165,7 @@ def held_out_evidence(
 ) -> tuple[Evidence, IntArray]:
     """What trained towers say of training posts they had not seen, and the folds `[n]` to judge a fused head by."""
     records = {r.sample.id or "": r for r in post_records(data)}
-    seen = _OutOfFold.load(*towers, (config or FusionConfig()).said)
+    seen = _BothSides.load(*towers, (config or FusionConfig()).said)
     posts = [records[i] for i in seen.ids]
     return seen.evidence(gold_labels(posts, "label")), _folds(posts)
 
@@ -189,7 +185,7 @@ def refit_router(
     config = config or FusionConfig()
     joining = replace(config.joining, strategy=adapter.head.strategy)
     records = {r.sample.id or "": r for r in post_records(data)}
-    seen = _OutOfFold.load(*towers, config.said)
+    seen = _BothSides.load(*towers, config.said)
     posts = [records[i] for i in seen.ids]
     held_out = cross_fit(seen.evidence(gold_labels(posts, "label")), _folds(posts), joining)
     posteriors = adapter.calibration.probabilities(_task_logits(seen, held_out))
@@ -223,7 +219,7 @@ def _folds(posts: Sequence[Record]) -> IntArray:
     return np.array([fold_of(f"fusion/{text_key(p.sample.text or '')}", CROSS_FITS) for p in posts], dtype=np.int64)
 
 
-def _task_logits(seen: _OutOfFold, held_out: dict[Task, FloatArray]) -> TaskArrays:
+def _task_logits(seen: _BothSides, held_out: dict[Task, FloatArray]) -> TaskArrays:
     nobody = np.full((len(seen.ids), len(LABELS)), np.nan, np.float32)
     return {
         **held_out,
@@ -236,7 +232,7 @@ def _task_logits(seen: _OutOfFold, held_out: dict[Task, FloatArray]) -> TaskArra
 
 
 def _calibrate(
-    seen: _OutOfFold,
+    seen: _BothSides,
     posts: Sequence[Record],
     held_out: dict[Task, FloatArray],
     head: FusionHead,

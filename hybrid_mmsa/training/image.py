@@ -8,7 +8,6 @@ head logits of the tower that never saw its fold.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from ..data import Record, load_corpus
@@ -26,6 +24,7 @@ from .image_tower import ImageTower, read_start
 from .image_views import ImageViews, read_views
 from .loop import LoopConfig, claim, train
 from .multitask import multitask_loss
+from .out_of_fold import OutOfFold
 from .pictures import PictureRow, read_pictures
 from .precision import training_precision
 from .rows import CORPUS_FOLDERS, fold_of, post_records, text_key
@@ -70,17 +69,14 @@ def train_image(data: Path, start: Path, runs: Path, config: ImageConfig | None 
     tower = ImageTower(weights, config.frozen)
     views = read_views(tower, rows, runs / "views", views=config.views, side=config.side)
     beside = np.arange(len(posts), len(rows))
-    found: dict[str, FloatArray] = {}
+    told = OutOfFold([p.sample.id or "" for p in posts], folds)
     for k in [*range(config.folds), -1]:
         seen = np.concatenate([np.flatnonzero(folds != k), beside])
         tower = train_top(weights, views, seen, config, runs / (f"fold-{k}" if k >= 0 else "final"), seed=k + 1)
         if k >= 0:
             held = np.flatnonzero(folds == k)
-            for head, values in picture_logits(tower, serving_pixels([posts[i] for i in held], config.side)).items():
-                found.setdefault(head, np.zeros((len(posts), values.shape[1]), np.float32))[held] = values
-    save_file(found, runs / "oof.safetensors")
-    ids = [p.sample.id for p in posts]
-    (runs / "oof.json").write_text(json.dumps({"ids": ids, "folds": folds.tolist()}) + "\n", encoding="utf-8")
+            told.put(held, picture_logits(tower, serving_pixels([posts[i] for i in held], config.side)))
+    told.save(runs)
 
 
 def train_top(

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from ..encoders.wordpieces import WordPieces
-from ..types import FloatArray, IntArray
+from ..types import IntArray
 from .loop import LoopConfig, claim, train
 from .multitask import multitask_loss
+from .out_of_fold import OutOfFold
 from .precision import training_device, training_precision
 from .rows import TextRow, fold_of, post_records, post_rows, text_key
 from .text_batches import alike
@@ -69,7 +69,7 @@ def train_text(data: Path, runs: Path, config: TextConfig | None = None) -> None
     folds = np.array([fold_of(text_key(r.sample.text or ""), config.folds) for r in posts])
     states = read_states(tower, pieces, post_rows(posts))
     dev = read_states(tower, pieces, post_rows(r for r in records if r.split == "dev"))
-    found: dict[str, FloatArray] = {}
+    told = OutOfFold([r.sample.id or "" for r in posts], folds)
     for k in [*range(config.folds), -1]:
         folder = runs / (f"fold-{k}" if k >= 0 else "final")
         seen = states.take(np.flatnonzero(folds != k))
@@ -77,11 +77,8 @@ def train_text(data: Path, runs: Path, config: TextConfig | None = None) -> None
         (folder / "dev.json").write_text(json.dumps(dev.scores(tower), indent=1) + "\n", encoding="utf-8")
         if k >= 0:
             held = np.flatnonzero(folds == k)
-            for head, values in states.take(held).logits(tower).items():
-                found.setdefault(head, np.zeros((len(posts), values.shape[1]), np.float32))[held] = values
-    save_file(found, runs / "oof.safetensors")
-    ids = [r.sample.id for r in posts]
-    (runs / "oof.json").write_text(json.dumps({"ids": ids, "folds": folds.tolist()}) + "\n", encoding="utf-8")
+            told.put(held, states.take(held).logits(tower))
+    told.save(runs)
 
 
 def train_branch(
