@@ -24,6 +24,7 @@ from .nano_model import NanoShape, make_model, round_as_stored
 from .nano_pictures import Pictures, look_at
 from .nano_prepared import PiecesConfig, Prepared, prepare
 from .nano_rows import PROMPT
+from .nano_start import start_pieces
 from .nano_words import WordsConfig, train_words
 from .precision import training_device
 
@@ -63,6 +64,8 @@ def train_nano(data: Path, start: Path, runs: Path, out: Path, config: NanoConfi
     prepared = prepare(data, start, config.pieces, runs / PIECES)
     model = make_model(config.shape, len(prepared.processor.tokenizer), start, config.seed)
     round_as_stored(model.model.vision_tower)
+    start_pieces(model, prepared.processor.tokenizer)
+    model.set_attn_implementation("eager")  # rows are short: on a CPU faster there and back than a fused kernel
     if not restore_answers(model, runs / ANSWERS):
         model.to(training_device())
         train_words(model, prepared.texts, config.words, runs / WORDS)

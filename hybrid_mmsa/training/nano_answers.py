@@ -34,9 +34,9 @@ class AnswersConfig:
     """How answering is learnt."""
 
     loop: LoopConfig = field(
-        default=LoopConfig(epochs=6, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
+        default=LoopConfig(epochs=1, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
     )
-    batch_size: int = 64
+    batch_size: int = 32
     label_weight: float = 0.5
     """Share of the loss that the label's token has."""
     facts_weight: float = 0.25

@@ -37,7 +37,7 @@ class NanoShape:
     """Sizes of the language model."""
 
     width: int = 384
-    layers: int = 6
+    layers: int = 4
     inner: int = 1024
     heads: int = 6
     key_heads: int = 2

@@ -31,8 +31,10 @@ HELD_OUT = 50
 class WordsConfig:
     """How the language model learns to write."""
 
-    loop: LoopConfig = field(default=LoopConfig(epochs=6, learning_rate=1e-3, weight_decay=0.1, warmup=0.05))
-    batch_size: int = 64
+    loop: LoopConfig = field(default=LoopConfig(epochs=1, learning_rate=1e-3, weight_decay=0.1, warmup=0.05))
+    share: float = 0.5
+    """Share of the texts that is learnt from."""
+    batch_size: int = 32
     length: int = 128
     """Tokens of a row; texts are laid end to end."""
 
@@ -55,6 +57,7 @@ def train_words(model: Any, texts: Sequence[IntArray], config: WordsConfig, fold
     written = [np.append(ids, END).astype(np.int32) for ids in texts]
     held = _rows(written[::HELD_OUT], config.length, 0)
     learnt = [ids for number, ids in enumerate(written) if number % HELD_OUT]
+    learnt = random.Random("share").sample(learnt, round(config.share * len(learnt)))
     epochs = [_batches(learnt, config, epoch) for epoch in range(config.loop.epochs)]
 
     def loss(_: nn.Module, rows: IntArray) -> Tensor:
