@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench format map picture lock clean
+.PHONY: help demo demo-full test bench format map picture lock clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -12,14 +12,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CORE := $(VENV)/core.stamp
+FULL := $(VENV)/full.stamp
 TESTS := $(VENV)/test.stamp
 STEP := .ci/step
 
 help:  ## what can be done here
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(CORE)  ## set up the light core in .venv and analyse the bundled posts
 	@$(BIN)/hybrid-mmsa demo
+
+demo-full: $(FULL)  ## the same with torch and the bundled reasoner, which is asked about deferred posts and says why
+	@$(BIN)/hybrid-mmsa demo --reasoner nano
 
 test: $(TESTS)  ## set up everything and run every check
 	@$(STEP) "format" $(BIN)/ruff format --check .
@@ -52,6 +56,12 @@ $(CORE): requirements/core.lock pyproject.toml hybrid_mmsa/_version.py | $(VENV)
 	@$(PIP) install -qq --no-build-isolation --no-deps --editable .
 	@touch $@
 
+$(FULL): requirements/full.lock $(CORE)
+	@$(STEP) "packages for reasoners (torch is large: some minutes)" \
+		$(PIP) install -qq --require-hashes -r requirements/full.lock
+	@$(PIP) check
+	@touch $@
+
 $(TESTS): requirements/test.lock $(CORE)
 	@$(STEP) "packages for the tests (torch is large, llama.cpp is compiled: some minutes)" \
 		$(PIP) install -qq --require-hashes -r requirements/test.lock
@@ -74,3 +84,4 @@ lock: build/lock-env/bin/pip-compile  ## resolve the locks again (UPGRADE=--upgr
 		pyproject.toml requirements/build.in
 	@$(STEP) "test.lock" $(LOCK) $(UPGRADE) -c requirements/constraints.in -c requirements/core.lock \
 		$(addprefix --extra ,$(EXTRAS)) -o requirements/test.lock pyproject.toml requirements/build.in requirements/test.in
+	@$(STEP) "full.lock" build/lock-env/bin/python .ci/fulllock

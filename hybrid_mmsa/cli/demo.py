@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from ..analyzer import Analyzer
+from ..analyzer import Analyzer, Row
 from ..data import read_posts
 from ..errors import ArtefactError
-from ..types import Analysis, Sample
-from .console import emit, invocation, page
-from .options import AsJson
+from ..reasoning.own import BUNDLED
+from ..types import Analysis, Mode, Sample
+from .console import PROGRAM, emit, invocation, page
+from .options import AsJson, ReasonerChoice
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .show_asked import Asked
 
 __all__ = ["PICTURES", "SAMPLES", "demo"]
 
@@ -31,29 +40,79 @@ PICTURES = MappingProxyType(
 """What each sample picture shows."""
 
 
-def demo(as_json: AsJson = False) -> None:
+def demo(reasoner: ReasonerChoice = None, as_json: AsJson = False) -> None:
     """Answer the bundled sample posts and show them as a table.
 
     They are made-up posts with free photographs: plain ones, a sarcastic one, one whose words and picture disagree.
+    With a reasoner, the posts that the fast tier defers are asked about, and every step is shown.
 
     For example:
         hybrid-mmsa demo
+        hybrid-mmsa demo --reasoner nano
     """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the page is for the posts
     posts = list(read_posts(SAMPLES / "posts.jsonl"))
-    answers = list(Analyzer.from_pretrained().stream(posts))
+    analyzer = Analyzer.from_pretrained(reasoner=reasoner)
+    fast = _answers(Analyzer(analyzer.encoder, [*analyzer.adapters.values()]), [sample for _, sample in posts])
+    asked = _ask(analyzer, fast) if reasoner is not None else []
     if as_json:
-        for answer in answers:
-            emit(answer.model_dump_json())
+        by_id = {post.sample.id: post.asked for post in asked}
+        for sample, answer in fast:
+            emit(by_id.get(sample.id, answer).model_dump_json())
         return
     from .show import PostTable
 
+    console = page()
+    console.print(PostTable(fast, PICTURES))
+    if reasoner is not None:
+        _show(console, analyzer, asked)
+    elif any(answer.route.decision == "defer" for _, answer in fast):
+        console.print(
+            "Deferred posts are for a reasoner, a larger model; none is configured: the fast answer stands. "
+            f"One is bundled: {invocation()} demo --reasoner {BUNDLED}",
+            soft_wrap=True,
+        )
+    more = "" if reasoner is None else f" --reasoner {reasoner} --mode deep"
+    console.print(f'Your turn: {invocation()} analyze "What a day!" --image photo.jpg{more}', soft_wrap=True)
+
+
+def _answers(analyzer: Analyzer, samples: Sequence[Row], mode: Mode = "auto") -> list[tuple[Sample, Analysis]]:
+    """Every post and its answer."""
     shown: list[tuple[Sample, Analysis]] = []
-    for (_, sample), answer in zip(posts, answers, strict=True):
+    for sample, answer in zip(samples, analyzer.stream(samples, mode=mode), strict=True):
         if not isinstance(sample, Sample) or not isinstance(answer, Analysis):
             raise ArtefactError(f"a bundled sample post cannot be read: {answer.model_dump_json()}")
         shown.append((sample, answer))
-    console = page()
-    console.print(PostTable(shown, PICTURES))
-    if any(answer.route.decision == "defer" for _, answer in shown):
-        console.print("Deferred posts are for a reasoner, a larger model; none is configured: the fast answer stands.")
-    console.print(f'Your turn: {invocation()} analyze "What a day!" --image photo.jpg', soft_wrap=True)
+    return shown
+
+
+def _ask(analyzer: Analyzer, fast: Sequence[tuple[Sample, Analysis]]) -> list[Asked]:
+    """The deferred posts, asked about with a rationale."""
+    from .show_asked import Asked
+
+    deferred = [(sample, answer) for sample, answer in fast if answer.route.decision == "defer"]
+    pooling = analyzer.adapters[analyzer.default].pooling
+    asked = _answers(analyzer, [sample for sample, _ in deferred], "deep")
+    return [
+        Asked(sample, first, then, bool(pooling and then.verdict and pooling.fits(then.verdict)))
+        for (sample, first), (_, then) in zip(deferred, asked, strict=True)
+    ]
+
+
+def _show(console: Console, analyzer: Analyzer, asked: Sequence[Asked]) -> None:
+    from .show_asked import AskedPosts
+
+    if not asked:
+        console.print("The fast tier is sure of every post: none is deferred, and none is asked about.")
+        return
+    name = analyzer.reasoner.id if analyzer.reasoner is not None else ""
+    console.print(f"{len(asked)} posts are deferred; {name} is asked about them:\n")
+    console.print(AskedPosts(asked, PICTURES))
+    least = analyzer.adapters[analyzer.default].gain_from(name)
+    kept = sum((post.fast.route.p_error or 0.0) < least for post in asked)
+    if kept:
+        console.print(
+            f"By itself (mode auto) {PROGRAM} would not have asked about {kept} of them: it was measured that asking "
+            f"{name} gains nothing there.",
+            soft_wrap=True,
+        )

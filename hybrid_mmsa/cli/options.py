@@ -53,8 +53,8 @@ ReasonerChoice = Annotated[
     typer.Option(
         "--reasoner",
         metavar="NAME_OR_PATH",
-        help="What answers deferred posts: a pulled model's name (see `models list`), a model's folder, a configuration"
-        " (.toml), or recorded verdicts (.jsonl, with the post's id).",
+        help="What answers deferred posts: nano, which is bundled; a pulled model's name (see `models list`), a model's"
+        " folder, a configuration (.toml), or recorded verdicts (.jsonl, with the post's id).",
     ),
 ]
 PolicyChoice = Annotated[
