@@ -34,7 +34,7 @@ class AnswersConfig:
     """How answering is learnt."""
 
     loop: LoopConfig = field(
-        default=LoopConfig(epochs=1, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
+        default=LoopConfig(epochs=2, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
     )
     batch_size: int = 32
     label_weight: float = 0.5

@@ -38,7 +38,7 @@ __all__ = ["BranchConfig", "TextConfig", "train_branch", "train_text"]
 class BranchConfig:
     """How the branch is tuned on posts."""
 
-    loop: LoopConfig = field(default=LoopConfig(epochs=4, learning_rate=6e-5, averaging=0.98))
+    loop: LoopConfig = field(default=LoopConfig(epochs=4, learning_rate=1e-4, averaging=0.98))
     batch_size: int = 32
     label_smoothing: float = 0.05
 
