@@ -10,7 +10,6 @@ Without `--model` the LLaVA is trained first, which takes about a minute.
 
 from __future__ import annotations
 
-import argparse
 import platform
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from keeping import keep, show, today
+from keeping import program, tell, today
 from rich.table import Table
 
 from hybrid_mmsa import __version__
@@ -39,19 +38,15 @@ sys.path.insert(0, str(ROOT / "tests"))  # the drawn posts and the small VLM liv
 
 def main() -> None:
     """Train, export, ask, print, save where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = program(__doc__, "adapter-export")
     parser.add_argument("--model", type=Path, help="folder of a small VLM that was trained before")
     parser.add_argument("--posts", type=int, default=300, help="held-out posts")
-    parser.add_argument("--json", action="store_true", help="print the record instead of the table")
-    parser.add_argument("--save", action="store_true", help="keep the record as eval/bench/results/adapter-export-DATE")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or import_module("tiny_vlm").trained_vlm(Path(folder) / "vlm")
         result = record(model, Path(folder), options.posts)
-    show(result, table(result), as_json=options.json)
-    if options.save:
-        keep("adapter-export", result)
+    tell("adapter-export", result, table(result), options)
 
 
 def record(model: Path, folder: Path, count: int) -> dict[str, Any]:

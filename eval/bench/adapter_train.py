@@ -10,7 +10,6 @@ is trained first.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from keeping import keep, show, today
+from keeping import program, tell, today
 from rich.table import Table
 
 from hybrid_mmsa import Analyzer, __version__, metrics
@@ -36,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("accelerate", "bitsandbytes", "peft", "torch", "transformers", "trl")
 SETTINGS = {
     "learning_rate": "5e-3",
-    "epochs": "12",
+    "epochs": "14",
     "batch_size": "16",
     "micro_batch": "16",
     "evaluate_every": "22",
@@ -51,19 +50,15 @@ sys.path.insert(0, str(ROOT / "tests"))  # the drawn posts and the small VLM liv
 
 def main() -> None:
     """Measure, print, save where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = program(__doc__, "adapter-train")
     parser.add_argument("--model", type=Path, help="folder of a small VLM that was trained before")
     parser.add_argument("--unseen", type=int, default=300, help="posts to judge on")
-    parser.add_argument("--json", action="store_true", help="print the record instead of the table")
-    parser.add_argument("--save", action="store_true", help="keep it as eval/bench/results/adapter-train-DATE.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or import_module("tiny_vlm").trained_vlm(Path(folder) / "vlm")
         result = record(model.resolve(), Path(folder), options.unseen)
-    show(result, table(result), as_json=options.json)
-    if options.save:
-        keep("adapter-train", result)
+    tell("adapter-train", result, table(result), options)
 
 
 def record(model: Path, folder: Path, unseen: int) -> dict[str, Any]:

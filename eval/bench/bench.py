@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
-from keeping import keep, show, today
+from keeping import program, tell, today
 from packaging.requirements import Requirement
 from PIL import Image
 from rich.console import Console
@@ -268,11 +268,9 @@ def table(result: dict[str, Any]) -> Table:
 
 def main() -> None:
     """Measure, print, save where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = program(__doc__, "bench")
     parser.add_argument("--repeats", type=int, default=100, help="single posts timed per round and side")
     parser.add_argument("--rounds", type=int, default=3, help="turns each side takes")
-    parser.add_argument("--json", action="store_true", help="print the record instead of the table")
-    parser.add_argument("--save", action="store_true", help="keep the record as eval/bench/results/bench-DATE.json")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     console = Console(stderr=options.json)
@@ -280,9 +278,7 @@ def main() -> None:
         sys.stdout.write(json.dumps(work(cast("Side", options.side), options.repeats)))
         return
     result = record(measure(options.rounds, options.repeats, console), options)
-    show(result, table(result), as_json=options.json)
-    if options.save:
-        keep("bench", result)
+    tell("bench", result, table(result), options)
 
 
 if __name__ == "__main__":

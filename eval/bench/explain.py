@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from keeping import keep, show, today
+from keeping import program, tell, today
 from rich.table import Table
 
 from hybrid_mmsa import Analyzer, Sample, __version__
@@ -86,17 +86,13 @@ def table(result: dict[str, Any]) -> Table:
 
 def main() -> None:
     """Measure, print, save where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = program(__doc__, "explain")
     parser.add_argument("--rounds", type=int, default=20, help="how often each post is answered at each level")
     parser.add_argument("--threads", type=int, default=2, help="threads per operator")
-    parser.add_argument("--json", action="store_true", help="print the record instead of the table")
-    parser.add_argument("--save", action="store_true", help="keep the record as eval/bench/results/explain-DATE.json")
     options = parser.parse_args()
     analyzer, posts = Analyzer.from_pretrained(threads=options.threads), sample_posts()
     result = record(times(analyzer, posts, options.rounds), posts, options)
-    show(result, table(result), as_json=options.json)
-    if options.save:
-        keep("explain", result)
+    tell("explain", result, table(result), options)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
-"""Shows a benchmark program's record, and keeps it as `results/NAME-DATE.json`. Knows nothing of what it measured."""
+"""What benchmark programs share: their options, and how a record is shown and kept as `results/NAME-DATE.json`.
+
+Knows nothing of what is measured.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping
@@ -12,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["keep", "show", "today"]
+__all__ = ["keep", "program", "show", "tell", "today"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -21,6 +25,26 @@ RESULTS = Path(__file__).resolve().parent / "results"
 def today() -> str:
     """The date records are named after, ISO 8601, in UTC."""
     return datetime.now(UTC).date().isoformat()
+
+
+def program(told: str | None, name: str) -> argparse.ArgumentParser:
+    """A parser with the options `--json` and `--save`; the program adds its own.
+
+    Args:
+        told: The program's docstring; its first line is shown.
+        name: What records are named after.
+    """
+    parser = argparse.ArgumentParser(description=(told or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print the record instead of the table")
+    parser.add_argument("--save", action="store_true", help=f"keep the record as eval/bench/results/{name}-DATE.json")
+    return parser
+
+
+def tell(name: str, record: Mapping[str, Any], table: Table, options: argparse.Namespace) -> None:
+    """Show a record, and keep it if asked to: what a program made by `program` ends with."""
+    show(record, table, as_json=options.json)
+    if options.save:
+        keep(name, record)
 
 
 def show(record: Mapping[str, Any], table: Table, *, as_json: bool) -> None:

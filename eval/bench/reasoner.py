@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from keeping import keep, show, today
+from keeping import program, tell, today
 from rich.table import Table
 
 from hybrid_mmsa import __version__
@@ -41,20 +41,16 @@ sys.path.insert(0, str(ROOT / "tests"))  # the drawn posts and the small VLM liv
 
 def main() -> None:
     """Measure, print, save where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = program(__doc__, "reasoner")
     parser.add_argument("--model", type=Path, help="folder of a small VLM that was trained before")
     parser.add_argument("--posts", type=int, default=120, help="held-out posts")
     parser.add_argument("--rounds", type=int, default=3, help="turns each way of answering takes")
-    parser.add_argument("--json", action="store_true", help="print the record instead of the table")
-    parser.add_argument("--save", action="store_true", help="keep the record as eval/bench/results/reasoner-DATE.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or import_module("tiny_vlm").trained_vlm(Path(folder))
         result = record(model, options)
-    show(result, table(result), as_json=options.json)
-    if options.save:
-        keep("reasoner", result)
+    tell("reasoner", result, table(result), options)
 
 
 def record(model: Path, options: argparse.Namespace) -> dict[str, Any]:

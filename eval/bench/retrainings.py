@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keeping import keep, show, today
+from keeping import program, tell, today
 from numpy.typing import NDArray
 from rich.table import Table
 
@@ -43,13 +43,11 @@ FIRST_SEED = 101
 
 def main() -> None:
     """Train again, measure, print, save if asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = program(__doc__, "retrainings")
     for name, told in (("data", "the folder that holds the corpora"), ("runs", "see above"), ("start", "MobileNetV2")):
         parser.add_argument(f"--{name}", type=Path, required=True, help=told)
     parser.add_argument("-o", "--out", type=Path, required=True, help="where the retrained towers go")
     parser.add_argument("--times", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print the record instead of the table")
-    parser.add_argument("--save", action="store_true", help="keep it as eval/bench/results/retrainings-DATE.json")
     options = parser.parse_args()
     base = Adapter.load(resolve_adapter("default"))
     found = [measured(base, towers, options.data) for towers in retrained(options)]
@@ -63,9 +61,7 @@ def main() -> None:
         {name: float(how([each[name] for each in result["retrainings"]])) for name in result["retrainings"][0]}
         for how in (np.mean, deviation)
     )
-    show(result, table(result), as_json=options.json)
-    if options.save:
-        keep("retrainings", result)
+    tell("retrainings", result, table(result), options)
 
 
 def deviation(values: list[float]) -> float:
