@@ -1,0 +1,56 @@
+"""The record of `nano.py` as a table. Measures nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+__all__ = ["table"]
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The main figures, one row each."""
+    told, cascaded, seconds = result["rationales"], result["cascade"], result["seconds"]
+    fresh = result["fresh_process"]
+    shown = Table("figure", "value", title=f"{result['reasoner']} on {result['posts']['test']} test posts")
+    sides = {"text_says": "text_says_of_another_text", "picture_says": "picture_says_of_another_picture"}
+    freely = result["valid_written_freely"]
+    rows = [
+        ("JSON valid, as asked", f"{result['valid_as_asked']:.1%}"),
+        ("JSON valid, written freely", "not measured" if freely is None else f"{freely:.1%}"),
+        ("label", _interval(result["label"])),
+    ]
+    for name, mixed in sides.items():
+        rows.append((name, _interval(result[name])))
+        rows.append((mixed, f"{_interval(result[mixed])}; of what was shown {result[mixed]['of_what_was_shown']:.3f}"))
+    rows += [(f"rationales that {name}", _interval(told[name])) for name in ("contradict", "misquote")]
+    rows += [
+        ("rationales not read", _interval(told["unread"])),
+        ("different rationales", f"{told['different']} of {told['written']}"),
+        (f"runs of {result['copied']['words']} words from training posts", _interval(result["copied"])),
+        *((f"seconds, {n}", f"median {s['median']:.3f}, p95 {s['p95']:.3f}") for n, s in seconds.items()),
+        ("fresh process", f"{fresh['peak_memory_mb']:.0f} MB, open after {fresh['seconds_to_open']:.1f} s"),
+        *((f"accuracy, {system}", _interval(figure)) for system, figure in cascaded["accuracy"].items()),
+        *((name, _interval(gain)) for name, gain in cascaded["gains"].items()),
+        ("share asked", "no pooling" if cascaded["deferred"] is None else f"{cascaded['deferred']:.1%}"),
+        ("asking helps", helps(cascaded["pooling"])),
+    ]
+    for row in rows:
+        shown.add_row(*row)
+    return shown
+
+
+def helps(pooling: dict[str, Any] | None) -> str:
+    """What the fit of the expected gain says, in words."""
+    if pooling is None:
+        return "no pooling"
+    line = pooling["gain_from"]
+    return "nowhere" if line is None else f"from P(error) {line:.3f} on"
+
+
+def _interval(figure: dict[str, float]) -> str:
+    if "value" not in figure:
+        return "none"
+    majority = f"; majority {figure['majority']:.3f}" if "majority" in figure else ""
+    return "{value:.3f} [{low:.3f}, {high:.3f}]".format(**figure) + majority
