@@ -9,7 +9,6 @@ trained on. The cascade's pooling is fitted to the split's dev posts; test posts
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import math
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from keeping import keep, show, today
+from keeping import program, tell, today
 from nano_figures import copies, label_accuracy, rationales, shuffled, side_accuracy, spread
 from nano_table import table
 from rich.console import Console
@@ -71,18 +70,14 @@ print(opened - begin, time.perf_counter() - opened, peak / (1e6 if sys.platform 
 
 def main() -> None:
     """Measure, print, save where asked."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = program(__doc__, "nano")
     parser.add_argument("--data", type=Path, required=True, help="folder holding the corpora")
     parser.add_argument("--model", default="nano", help="a reasoner's name or folder")
     parser.add_argument("--fast", default="default", help="the fast tier it is asked by")
     parser.add_argument("--posts", type=int, help="so many test posts, and as many dev posts; all if not given")
-    parser.add_argument("--json", action="store_true", help="print the record instead of the table")
-    parser.add_argument("--save", action="store_true", help="keep the record as eval/bench/results/nano-DATE.json")
     options = parser.parse_args()
     result = record(options.data, options.model, options.fast, options.posts)
-    show(result, table(result), as_json=options.json)
-    if options.save:
-        keep("nano", result)
+    tell("nano", result, table(result), options)
 
 
 def record(data: Path, model: str, fast: str, most: int | None = None) -> dict[str, Any]:
