@@ -1,8 +1,8 @@
 """`train nano`: a very small vision-language model of one's own, from texts, posts and pictures to a reasoner's folder.
 
 Stages, each in a folder of its own under the runs, each skipped when it is finished: `pieces` (the tokenizer, and all
-texts and lessons in tokens) → `words` (the language model learns to write) → `answers` (it learns to answer). The
-picture side is ImageNet's MobileNetV2 and stays as it is, so what it sees is worked out once.
+texts and lessons in tokens) → `words` (the language model learns to write) → `pictures` (what is seen in each: the
+picture side is ImageNet's MobileNetV2 and stays as it is) → `answers` (it learns to answer).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .precision import training_device
 
 __all__ = ["NanoConfig", "train_nano"]
 
-PIECES, WORDS, ANSWERS = "pieces", "words", "answers"
+PIECES, WORDS, PICTURES, ANSWERS = "pieces", "words", "pictures", "answers"
 USED = "used.json"
 
 
@@ -91,7 +91,7 @@ def check_out(out: Path) -> None:
 def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, folder: Path) -> None:
     """The `answers` stage: what is seen in the pictures, then learning to answer."""
     paths = [data / path for path in prepared.pictures]
-    pictures = look_at(model, prepared.processor.image_processor, paths)
+    pictures = look_at(model, prepared.processor.image_processor, paths, folder.with_name(PICTURES))
     learnt, held = (
         Course(_readable(lessons, paths, pictures), pictures.features, prepared.facts["corpora"])
         for lessons in (prepared.learnt, prepared.held)

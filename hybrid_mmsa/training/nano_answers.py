@@ -27,6 +27,7 @@ from .text_batches import alike
 __all__ = ["AnswersConfig", "Course", "embedded", "measure", "restore_answers", "train_answers"]
 
 WEIGHTS = "model.safetensors"
+WIDTH_STEP = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class AnswersConfig:
     """How answering is learnt."""
 
     loop: LoopConfig = field(
-        default=LoopConfig(epochs=2, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
+        default=LoopConfig(epochs=1, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
     )
     batch_size: int = 32
     label_weight: float = 0.5
@@ -67,7 +68,8 @@ class Course:
 
     def take(self, rows: IntArray) -> tuple[Tensor, Tensor, Tensor]:
         """Token ids and kinds int64 `[n, width]`, and the features of the lessons that show a picture."""
-        device, width = self._ids.device, int(self.lessons.lengths[rows].max())
+        # Few different widths: math libraries compile and cache a kernel per shape.
+        device, width = self._ids.device, -(-int(self.lessons.lengths[rows].max()) // WIDTH_STEP) * WIDTH_STEP
         shown = self.lessons.pictures[rows]
         places = torch.from_numpy(rows).to(device)
         seen = self._features[torch.from_numpy(shown[shown >= 0]).to(device)]

@@ -1,4 +1,4 @@
-"""Pictures → what nano sees in them, worked out once and kept in memory. Knows no posts and no labels."""
+"""nano's `pictures` stage: what it sees in every picture, worked out once. Knows no posts and no labels."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import InputError
 from ..inputs import DRAFT_PIXELS, read_image
-from .loop import progress
+from .loop import claim, progress
 from .nano_model import picture_features
 
 __all__ = ["Pictures", "look_at"]
 
 CHUNK = 64
+SEEN = "features.safetensors"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,14 +36,29 @@ class Pictures:
     features: Tensor
 
 
-def look_at(model: Any, image_processor: Any, paths: Sequence[Path]) -> Pictures:
-    """What the picture side sees in each picture, read and squashed as the reasoner will.
+def look_at(model: Any, image_processor: Any, paths: Sequence[Path], folder: Path) -> Pictures:
+    """What the picture side sees in each picture, read and squashed as the reasoner will; from disk if it is there.
 
     Args:
         model: As `make_model` made it.
         image_processor: As `make_image_processor` made it.
         paths: The pictures, each once.
+        folder: The stage's folder. What is seen takes 64 kB a picture.
     """
+    claim(folder, {"stage": folder.name, "pictures": [str(path) for path in paths]})
+    if not (folder / SEEN).exists():
+        pictures = _seen(model, image_processor, paths)
+        rows = {path: row for row, path in enumerate(paths)}
+        found = torch.tensor([rows[path] for path in pictures.places], dtype=torch.long)
+        save_file({"features": pictures.features.cpu(), "rows": found}, folder / f"{SEEN}.partial")
+        (folder / f"{SEEN}.partial").replace(folder / SEEN)
+    kept = load_file(folder / SEEN)
+    places = {paths[row]: place for place, row in enumerate(kept["rows"].tolist())}
+    return Pictures(places, kept["features"].to(model.device))
+
+
+def _seen(model: Any, image_processor: Any, paths: Sequence[Path]) -> Pictures:
+    """What is seen in the pictures that can be read, in their order."""
 
     def pixels(path: Path) -> Tensor | None:
         try:
