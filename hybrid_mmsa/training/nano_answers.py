@@ -37,6 +37,8 @@ class AnswersConfig:
     loop: LoopConfig = field(
         default=LoopConfig(epochs=1, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
     )
+    share: float = 0.66
+    """Share of an epoch's batches that is learnt from."""
     batch_size: int = 32
     label_weight: float = 0.5
     """Share of the loss that the label's token has."""
@@ -182,4 +184,5 @@ def _drawn(lessons: Lessons, config: AnswersConfig, epoch: int) -> list[IntArray
     chance = np.random.default_rng([config.loop.seed, epoch])
     times = np.floor(lessons.weights + chance.random(len(lessons))).astype(np.int64)
     drawn = np.repeat(np.arange(len(lessons)), times)
-    return [drawn[batch] for batch in alike(lessons.lengths[drawn], config.batch_size, epoch)]
+    batches = alike(lessons.lengths[drawn], config.batch_size, epoch)
+    return [drawn[batch] for batch in batches[: round(config.share * len(batches))]]
