@@ -78,3 +78,11 @@ def trained_vlm(tmp_path_factory):
     from tiny_vlm import trained_vlm
 
     return trained_vlm(tmp_path_factory.mktemp("vlm"))
+
+
+@pytest.fixture(scope="session")
+def tiny_nano(tmp_path_factory):
+    """A small nano that `train nano` made of drawn posts, see `tiny_nano`."""
+    from tiny_nano import trained
+
+    return trained(tmp_path_factory.mktemp("tiny-nano"))

@@ -4,11 +4,13 @@ import json
 
 import pytest
 from other_domain import other_posts, write_posts
+from safetensors.numpy import load_file
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import InputError
+from hybrid_mmsa.reasoning import load_prompt, own
 from hybrid_mmsa.training.labelled_file import part_posts, read_labelled_file
 from hybrid_mmsa.training.processes import place
 
@@ -137,6 +139,25 @@ def test_a_whole_run_as_users_see_it(posts, trained_vlm, tmp_path, capsys):
     assert (facts["ready"], facts["lora"]) == (False, True)
     assert run(command) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_nano_is_tuned_with_its_own_question(posts, tiny_nano, tmp_path, capsys, monkeypatch):
+    """By its name alone; only its language model gets a LoRA, and the folder says of which model it is."""
+    monkeypatch.setattr(own, "_WEIGHTS", tiny_nano.folder.parent)
+    out = tmp_path / "mine"
+    settings = ["epochs=0.2", "batch_size=8", "micro_batch=8", "learning_rate=1e-2", "checkpointing=false"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    assert run(["adapter", "train", str(posts), "--base", "nano", "-o", str(out), *words]) == 0
+    assert "LoRA of rank 16 in the language model of nano, on " in capsys.readouterr().err
+    assert load_prompt(out / "prompt.toml").id == load_prompt("nano").id
+    config = json.loads((out / "lora" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("nano", own.bundled_reasoner().revision)
+    keys = load_file(out / "lora" / "adapter_model.safetensors").keys()
+    assert keys
+    assert all(key.startswith("base_model.model.model.language_model.layers.") for key in keys)
+    answer = Analyzer.from_pretrained(out, reasoner="nano").analyze("so lovely: the match at home", mode="deep")
+    assert (answer.verdict.reasoner, answer.verdict.adapter) == ("nano", "mine")
+    assert answer.verdict.prompt == load_prompt("nano").id
 
 
 def _default():

@@ -12,6 +12,7 @@ from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.reasoning import load_prompt, presets
 from hybrid_mmsa.reasoning.answer import read_answer
+from hybrid_mmsa.reasoning.own import BUNDLED
 from hybrid_mmsa.training.tuning_recipe import TuningRecipe, load_recipe, recipe_names
 from hybrid_mmsa.training.tuning_targets import label_target, reasoned_target
 from hybrid_mmsa.training.tuning_turns import plan_course
@@ -119,10 +120,10 @@ def test_a_micro_batch_is_of_one_kind_and_steps_are_whole(gpus):
 
 
 def test_bundled_recipes_name_presets_and_prompts_that_are_there():
-    assert len(recipe_names()) == 6
+    assert len(recipe_names()) == 7
     for name in recipe_names():
         recipe = load_recipe(name)
-        assert recipe.base in presets()
+        assert recipe.base in {*presets(), BUNDLED}
         assert load_prompt(recipe.prompt)
         assert recipe.alpha == 2 * recipe.rank
 

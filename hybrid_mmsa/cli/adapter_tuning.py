@@ -32,7 +32,9 @@ class Tuning:
 
     base: Annotated[
         str | None,
-        typer.Option("--base", metavar="MODEL", help="Tune a LoRA adapter for this model: a preset, or its folder."),
+        typer.Option(
+            "--base", metavar="MODEL", help="Tune a LoRA adapter for this model: nano, a preset, or a folder."
+        ),
     ] = None
     recipe: Annotated[
         str | None,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..errors import ArtefactError
 from .config import ReasonerConfig
-from .store import MANIFEST
+from .store import MANIFEST, Pulled, read_manifest
 
-__all__ = ["BUNDLED", "CONFIGURATION", "bundled_folder", "own_config"]
+__all__ = ["BUNDLED", "CONFIGURATION", "bundled_folder", "bundled_reasoner", "own_config"]
 
 BUNDLED = "nano"
 """The reasoner that travels with the package."""
@@ -25,13 +25,24 @@ def bundled_folder() -> Path:
     Raises:
         ArtefactError: This installation lacks it.
     """
+    bundled_reasoner()
+    return _WEIGHTS / BUNDLED
+
+
+def bundled_reasoner() -> Pulled:
+    """What the bundled reasoner says of itself; its files are not looked at.
+
+    Raises:
+        ArtefactError: This installation lacks it, or its manifest is damaged.
+    """
     folder = _WEIGHTS / BUNDLED
-    if not (folder / MANIFEST).is_file():
+    found = read_manifest(folder)
+    if found is None:
         raise ArtefactError(
             f"{BUNDLED} is not in this installation: {folder} has no {MANIFEST}; install hybrid-mmsa again, or make "
             f"one with `hybrid-mmsa train {BUNDLED}` and name its folder"
         )
-    return folder
+    return found
 
 
 def own_config(folder: Path) -> ReasonerConfig | None:

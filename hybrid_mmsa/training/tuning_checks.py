@@ -15,7 +15,8 @@ from torch import nn
 
 from ..errors import ArtefactError, InputError
 from ..reasoning.transformers.loading import Vlm
-from .tuning_examples import IGNORED, Batch
+from .tuning_examples import IGNORED, Batch, is_taught
+from .tuning_targets import Target
 
 __all__ = ["check_frozen", "check_learnt", "frozen_print", "language_linears", "linear_names"]
 
@@ -59,8 +60,9 @@ def check_learnt(vlm: Vlm, batch: Batch) -> list[str]:
         if bool(learnt[: batch.start].any()) or not torch.equal(labels[learnt], ids[learnt]):
             raise InputError("tokens outside of the answer would be learnt", field="posts")
         said = str(vlm.tokenizer.decode(labels[learnt].tolist(), skip_special_tokens=True))
-        if _letters(said) != _letters(target.words) or not bool(learnt[batch.column]):
-            raise InputError(f"{said[:80]!r} would be learnt, and {target.words[:80]!r} is wanted", field="posts")
+        wanted = _whole(vlm, target)
+        if _letters(said) != _letters(wanted) or not bool(learnt[batch.column]):
+            raise InputError(f"{said[:80]!r} would be learnt, and {wanted[:80]!r} is wanted", field="posts")
         if target.closes and labels[learnt][-1].item() != vlm.tokenizer.eos_token_id:
             raise InputError("the end of the answer would not be learnt", field="posts")
         found.append(said)
@@ -111,6 +113,13 @@ def _own_weights(model: nn.Module) -> Sequence[tuple[str, Any]]:
 
 def _is_lora(name: str, inside: str) -> bool:
     return "lora_" in name and inside in f".{name}"
+
+
+def _whole(vlm: Vlm, target: Target) -> str:
+    """What is taught, less the tokens that reach into what is not: a piece may hold the end of one value and a key."""
+    places = vlm.tokenizer(target.answer, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    taught = {place for start, end in places if is_taught(target, start, end) for place in range(start, end)}
+    return "".join(target.answer[place] for place in sorted(taught))
 
 
 def _letters(text: str) -> str:

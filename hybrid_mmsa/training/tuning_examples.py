@@ -21,7 +21,7 @@ from ..types import LABELS, Sample, Verdict
 from .tuning_targets import Target, label_target, reasoned_target
 from .tuning_turns import Turn
 
-__all__ = ["IGNORED", "Batch", "Examples"]
+__all__ = ["IGNORED", "Batch", "Examples", "is_taught"]
 
 IGNORED = -100
 """The label of tokens that are not learnt, as PyTorch and transformers have it."""
@@ -142,7 +142,7 @@ class Examples:
                 f"this model's tokenizer begins the answer {target.answer[:24]!r} with {ids[: len(begins)]}, and the "
                 f"reasoner with {begins}: what is learnt would not be what is asked"
             )
-        taught = [_is_taught(target, start, end) for start, end in encoded["offset_mapping"]]
+        taught = [is_taught(target, start, end) for start, end in encoded["offset_mapping"]]
         if target.closes:
             ids, taught = [*ids, tokenizer.eos_token_id], [*taught, True]
         kept = max((place for place, learnt in enumerate(taught) if learnt), default=len(begins) - 1) + 1
@@ -153,7 +153,7 @@ class Examples:
         return ids
 
 
-def _is_taught(target: Target, start: int, end: int) -> bool:
+def is_taught(target: Target, start: int, end: int) -> bool:
     """Whether a token stands within what is taught; white space at its ends is nobody's."""
     places = [place for place in range(start, end) if not target.answer[place].isspace()] or [start]
     return any(first <= places[0] and places[-1] < last for first, last in target.taught)

@@ -13,6 +13,7 @@ from ..bundled import bundled_path
 from ..errors import InputError
 from ..reasoning import ReasonerConfig, RecordedReasoner, load_prompt, presets
 from ..reasoning.opening import located
+from ..reasoning.own import BUNDLED, bundled_folder, own_config
 from ..reasoning.question import Prompt
 from ..reasoning.transformers.loading import open_shape
 from ..types import LABELS, Sample, Verdict
@@ -115,6 +116,7 @@ def plan_tuning(
     teacher: Path | None = None,
     fast: str = "default",
     fit_fast: bool = False,
+    parts: Parts | None = None,
 ) -> TuningPlan:
     """Part the posts, find the model, order the turns, estimate.
 
@@ -126,6 +128,7 @@ def plan_tuning(
         teacher: Verdicts of another reasoner, JSON lines with the posts' ids.
         fast: The adapter that gives the fast tier.
         fit_fast: Fit new heads for it on the same posts.
+        parts: What each post is for, where the posts come with a split of their own.
 
     Raises:
         InputError: No base, no such prompt, or posts too few for three parts.
@@ -133,11 +136,11 @@ def plan_tuning(
     """
     if not recipe.base:
         raise InputError("no model is named: --base takes a preset's name or a model's folder", field="--base")
-    parts = part_posts(posts, calibration=True, wanted=LEAST_POSTS, seed=recipe.seed)
+    parts = parts or part_posts(posts, calibration=True, wanted=LEAST_POSTS, seed=recipe.seed)
     _check_parts(posts, parts)
     here = place()
     base = _reasoner_of(recipe, here)
-    prompt_file = _prompt_file(recipe.prompt)
+    prompt_file = _prompt_file(base.prompt)
     prompt = load_prompt(prompt_file)
     if any(example.picture for example in prompt.examples):
         raise InputError(f"{prompt_file} shows pictures, which an adapter's folder does not carry", field="prompt")
@@ -169,23 +172,24 @@ def _check_parts(posts: LabelledFile, parts: Parts) -> None:
 def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
     """The base as it is trained, measured, and later answers."""
     device = f"cuda:{here.local}" if torch.cuda.is_available() else "cpu"
-    config = ReasonerConfig(
-        backend="transformers",
-        model=recipe.base,
-        prompt=recipe.prompt,
-        quantise="4bit" if recipe.quantise == "4bit" else None,
-        device=device,
-        batch_size=max(8, recipe.micro_batch),
-        image_size=recipe.image_size or None,
-    )
-    if recipe.base not in presets() and not (Path(recipe.base) / "config.json").is_file():
-        raise InputError(
-            f"no model {recipe.base!r}; presets are {', '.join(presets())}; or name a model's folder", field="--base"
-        )
-    return located(config)
+    config = ReasonerConfig(backend="transformers", model=recipe.base)
+    if recipe.base not in presets():
+        folder = bundled_folder() if recipe.base == BUNDLED else Path(recipe.base)
+        if not (folder / "config.json").is_file():
+            known = f"presets are {', '.join(presets())}; {BUNDLED} is bundled"
+            raise InputError(f"no model {recipe.base!r}; {known}; or name a model's folder", field="--base")
+        config = own_config(folder) or config
+    changes = {
+        "prompt": recipe.prompt or config.prompt,
+        "quantise": "4bit" if recipe.quantise == "4bit" else None,
+        "device": device,
+        "batch_size": max(8, recipe.micro_batch),
+        "image_size": recipe.image_size or config.image_size,
+    }
+    return located(config.model_copy(update=changes))
 
 
-def _prompt_file(name_or_path: str) -> Path:
+def _prompt_file(name_or_path: str | Path) -> Path:
     if Path(name_or_path).suffix == ".toml":
         return Path(name_or_path)
     load_prompt(name_or_path)  # whose error names the bundled ones

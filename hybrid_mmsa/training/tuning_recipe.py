@@ -25,9 +25,9 @@ class TuningRecipe:
     """
 
     base: str = ""
-    """A preset's name, or a model's folder; the command line may name another."""
-    prompt: str = "sentiment"
-    """A bundled prompt's name, or a TOML file."""
+    """`nano`, a preset's name, or a model's folder; the command line may name another."""
+    prompt: str = ""
+    """A bundled prompt's name, or a TOML file; empty: the one that the base was made for, else `sentiment`."""
     quantise: str = "none"
     """`4bit` holds the base in NF4, doubly quantised (QLoRA, Dettmers et al. 2023)."""
     image_size: int = 0

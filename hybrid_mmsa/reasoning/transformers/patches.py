@@ -41,6 +41,11 @@ class MobileNetPatches(_Model):  # type: ignore[misc]
     def __init__(self, config: Any) -> None:
         super().__init__(config, add_pooling_layer=False)
 
+    def train(self, mode: bool = True) -> MobileNetPatches:
+        """Stay as it is: tuning the language model beside it must not move its batch norms."""
+        super().train(False)
+        return self
+
     def forward(self, pixel_values: torch.Tensor, **_: Any) -> Any:
         """The last feature map.
 

@@ -1,0 +1,238 @@
+"""`train nano`: losses fall, a cut run ends as a whole one, the picture side is MobileNetV2, tokens are as asked."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from drawn_posts import draw_posts
+from PIL import Image
+from tiny_nano import SETTINGS, config
+
+from hybrid_mmsa.cli import run
+from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt
+from hybrid_mmsa.reasoning.labels import label_tokens
+from hybrid_mmsa.reasoning.transformers.asking import ask
+from hybrid_mmsa.reasoning.transformers.loading import open_vlm
+from hybrid_mmsa.training import nano, nano_answers, nano_words
+from hybrid_mmsa.training.image_tower import ImageTower
+from hybrid_mmsa.training.nano_answers import embedded
+from hybrid_mmsa.training.nano_lessons import KINDS, write_lessons
+from hybrid_mmsa.training.nano_model import SIDE, NanoShape, make_image_processor, make_model, picture_features
+from hybrid_mmsa.training.nano_pieces import make_tokenizer
+from hybrid_mmsa.training.nano_start import start_pieces
+from hybrid_mmsa.training.tuning_targets import label_target, reasoned_target
+from hybrid_mmsa.types import Sample
+
+PROMPT = load_prompt("nano")
+CONFIG = config()
+PICTURE = draw_posts(1, seed=8)[0].sample.image
+QUESTIONS = {
+    "both": Sample(text="A <b>lovely</b> day 🙂 @ann http://t.co/x", image=PICTURE, label="positive"),
+    "words": Sample(text="So awful: the match", label="negative"),
+    "picture": Sample(image=PICTURE, label="neutral"),
+    "target": Sample(text="The match was lovely", image=PICTURE, target="The match", label="positive"),
+}
+
+
+@pytest.fixture(scope="module")
+def vlm(tiny_nano):
+    return open_vlm(ReasonerConfig(backend="transformers", model=str(tiny_nano.folder), dtype="float32"))
+
+
+def record(folder, stage):
+    return json.loads((folder / stage / "record.json").read_text())
+
+
+def test_both_stages_learn(tiny_nano):
+    words = json.loads((tiny_nano.runs / "words" / "dev.json").read_text())
+    assert words["loss"] < words["loss_before"] - 0.5
+    dev = json.loads((tiny_nano.runs / "answers" / "dev.json").read_text())
+    before, after = dev["before"]["mvsa_single"], dev["after"]["mvsa_single"]
+    assert before.keys() == after.keys() > {"label/right", "text_says/loss", "picture_says/loss", "rest/loss"}
+    assert after["rest/loss"] < before["rest/loss"] - 0.3
+    for kind in ("label", "text_says", "picture_says"):
+        assert after[f"{kind}/loss"] < before[f"{kind}/loss"] - 3, f"{kind}: which pieces are possible is learnt"
+    assert record(tiny_nano.runs, "answers")["resumed_at"] == 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "module", "work"), [("words", nano_words, "_mean_loss"), ("answers", nano_answers, "_weighted")]
+)
+def test_a_cut_run_ends_as_a_whole_one(tiny_nano, tmp_path, monkeypatch, stage, module, work):
+    """Cut after four steps, in which the third wrote a checkpoint; what was finished before is there already."""
+    for done in {"pieces", "words", "pictures"} - {stage}:
+        shutil.copytree(tiny_nano.runs / done, tmp_path / done)
+    calls, original = [], getattr(module, work)
+
+    def cut(*given):
+        calls.append(torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
+        if sum(calls) > 4:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    def again():
+        nano.train_nano(tiny_nano.data, tiny_nano.start, tmp_path, tmp_path / "out", CONFIG)
+
+    monkeypatch.setattr(module, work, cut)
+    with pytest.raises(KeyboardInterrupt):
+        again()
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(module, work, original)
+    again()
+    assert record(tmp_path, stage)["resumed_at"] == 3
+    whole, resumed = ((folder / stage / "model.safetensors").read_bytes() for folder in (tiny_nano.runs, tmp_path))
+    assert whole == resumed
+    files = [(folder / "model.safetensors").read_bytes() for folder in (tiny_nano.folder, tmp_path / "out")]
+    assert files[0] == files[1]
+
+
+def test_a_finished_run_is_written_again_without_training(tiny_nano, tmp_path, capsys, monkeypatch):
+    """The command line, its recipe given by `--set`."""
+
+    def never(*_, **__):
+        raise AssertionError("a finished stage was trained again")
+
+    for module in (nano, nano_words, nano_answers):
+        monkeypatch.setattr(module, "train" if module is not nano else "train_words", never)
+    words = ["--data", str(tiny_nano.data), "--start", str(tiny_nano.start), "--runs", str(tiny_nano.runs)]
+    settings = [word for setting in SETTINGS for word in ("--set", setting)]
+    assert run(["train", "nano", *words, "-o", str(tmp_path / "again"), *settings]) == 0
+    assert f"--reasoner {tmp_path / 'again'}" in capsys.readouterr().err
+    one, other = ((folder / "model.safetensors").read_bytes() for folder in (tiny_nano.folder, tmp_path / "again"))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"--data": "gone"}, "there is no folder"),
+        ({"--start": "gone"}, "there is no file"),
+        ({"--set": "shape.widht=8"}, "no setting"),
+        ({"--set": "pieces.pieces=500"}, "another recipe"),
+        ({"-o": "occupied"}, "holds something that is no model"),
+        ({"--data": "empty", "--runs": "fresh"}, "no posts to train on"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line(tiny_nano, tmp_path, capsys, change, told):
+    (tmp_path / "occupied").mkdir()
+    (tmp_path / "occupied" / "thesis.txt").write_text("years of work")
+    (tmp_path / "empty").mkdir()
+    given = {"--data": tiny_nano.data, "--start": tiny_nano.start, "--runs": tiny_nano.runs, "-o": tmp_path / "out"}
+    paths = {option: tmp_path / word for option, word in change.items() if option != "--set"}
+    settings = [*SETTINGS, *(word for option, word in change.items() if option == "--set")]
+    words = [str(word) for pair in (given | paths).items() for word in pair]
+    assert run(["train", "nano", *words, *(word for setting in settings for word in ("--set", setting))]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Traceback" not in error
+    assert (tmp_path / "occupied" / "thesis.txt").read_text() == "years of work"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_picture_side_sees_what_mobilenet_sees(tiny_nano, vlm):
+    """Patch by patch, from the picture on; and a folder's model sees exactly what was trained on."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8))
+    pixels = make_image_processor()(images=[picture], return_tensors="pt")["pixel_values"]
+    start = tiny.start_weights()
+    model = make_model(NanoShape(64, 1, 64, 2, 1), 300, tiny_nano.start)
+    tower = ImageTower(start).eval()
+    raw = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        seen = model.model.vision_tower(pixels)
+        wanted = tower.features(raw)
+        whole = tower._through(tower.specs, tower.trunk(raw) if tower.frozen else (raw.float() - 127.0) / 127.5)
+    assert seen.hidden_states == (seen.last_hidden_state,)
+    assert seen.last_hidden_state.shape == (1, 25, 1280)
+    assert torch.allclose(seen.last_hidden_state, whole.flatten(2).transpose(1, 2), atol=1e-3)
+    assert torch.allclose(seen.last_hidden_state.mean(1), wanted, atol=1e-3)
+    assert float(wanted.std()) > 0.01
+    nano.round_as_stored(model.model.vision_tower)
+    assert torch.equal(picture_features(model, pixels), picture_features(vlm.model, pixels))
+
+
+def test_the_picture_side_is_not_trained(tiny_nano, vlm):
+    weights = tiny.start_weights()
+    tower = vlm.model.model.vision_tower
+    assert torch.equal(tower.conv_1x1.convolution.weight, weights["l.51.c.weight"].half().float())
+    assert torch.equal(tower.conv_stem.first_conv.normalization.bias, weights["l.0.c.bias"].half().float())
+    assert not any("vision_tower" in name for name in nano_answers._learning(vlm.model).state_dict())
+    whole = vlm.model.train()
+    assert whole.model.language_model.training
+    assert not any(part.training for part in tower.modules()), "batch norms follow no batch"
+    whole.eval()
+
+
+@pytest.mark.parametrize("kind", QUESTIONS)
+def test_what_is_learnt_is_what_is_asked(vlm, kind):
+    """A lesson's tokens are the backend's question, then the beginning of the answer, then the label."""
+    sample = QUESTIONS[kind]
+    prompt = PROMPT.for_sample(sample)
+    target = reasoned_target(sample, prompt)
+    ((ids, kinds),), _ = write_lessons(vlm.processor, PROMPT, [(sample, target)], patches=25, longest=999)
+    labels = label_tokens(lambda text: vlm.tokenizer(text, add_special_tokens=False)["input_ids"], prompt.labels)
+    asked = ask(vlm, prompt, [read_sample(sample)], [labels.prefix], image_size=None)["input_ids"][0].tolist()
+    assert ids[: len(asked)].tolist() == asked
+    assert ids[len(asked)] == labels.ids[sample.label]
+    assert kinds[len(asked)] == KINDS["label"]
+    assert not kinds[: len(asked) - len(labels.prefix)].any(), "nothing of the question is learnt"
+    written = vlm.tokenizer.decode(ids[len(asked) - len(labels.prefix) :].tolist())
+    assert written.removesuffix("<|end|>") == target.answer
+
+
+def test_what_is_not_known_is_not_learnt(vlm):
+    sample = QUESTIONS["both"]
+    ((ids, kinds),), kept = write_lessons(
+        vlm.processor, PROMPT, [(sample, label_target(sample, PROMPT))], patches=25, longest=999
+    )
+    taught = vlm.tokenizer.decode(ids[kinds > 0].tolist())
+    assert "positive" in taught
+    assert "rationale" not in taught
+    assert kept == [0]
+    assert write_lessons(vlm.processor, PROMPT, [(sample, label_target(sample, PROMPT))], patches=25, longest=20) == (
+        [],
+        [],
+    )
+
+
+def test_features_go_in_as_llava_puts_them(vlm):
+    """One post with a picture and one without, in one batch, give what the whole model gives for each alone."""
+    prompts = [(PROMPT.for_sample(QUESTIONS[kind]), read_sample(QUESTIONS[kind])) for kind in ("words", "both")]
+    inputs = [ask(vlm, prompt, [sample], [[7, 8]], image_size=None) for prompt, sample in prompts]
+    width = max(each["input_ids"].shape[1] for each in inputs)
+    ids = torch.zeros(2, width, dtype=torch.long)
+    for row, each in enumerate(inputs):
+        ids[row, : each["input_ids"].shape[1]] = each["input_ids"][0]
+    with torch.inference_mode():
+        seen = vlm.model.model.vision_tower(inputs[1]["pixel_values"]).last_hidden_state
+        hidden = vlm.model.model.language_model(inputs_embeds=embedded(vlm.model, ids, seen)).last_hidden_state
+        logits = vlm.model.lm_head(hidden)
+        for row, each in enumerate(inputs):
+            wanted = vlm.model(**each).logits[0]
+            assert torch.allclose(logits[row, : len(wanted)], wanted, atol=1e-4), row
+        blind, shown = (embedded(vlm.model, ids, each) for each in (torch.zeros_like(seen), seen))
+    assert torch.equal(blind[0], shown[0])
+    assert not torch.allclose(blind[1], shown[1])
+
+
+@pytest.mark.parametrize("width", [384, 96])
+def test_pieces_start_where_minilm_has_them(tmp_path, tiny_nano, width):
+    words = "good great dog cat monday tuesday"
+    tokenizer = make_tokenizer([f"x {words} {words}"] * 50, PROMPT, 420)
+    model = make_model(NanoShape(width, 1, 64, 6, 2), len(tokenizer), tiny_nano.start)
+    start_pieces(model, tokenizer)
+
+    def place(word):
+        (number,) = tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+        return model.get_input_embeddings().weight[number].detach()
+
+    def alike(one, other):
+        return float(torch.cosine_similarity(place(one), place(other), dim=0))
+
+    for one, like, unlike in (("good", "great", "dog"), ("dog", "cat", "tuesday"), ("monday", "tuesday", "great")):
+        assert alike(one, like) > alike(one, unlike) + 0.1
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    assert model.get_input_embeddings().weight.detach().std() < 0.1

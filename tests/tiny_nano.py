@@ -1,0 +1,60 @@
+"""A nano of small sizes, really trained by the product on drawn posts: corpora, start weights, recipe and folder."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tiny
+from drawn_posts import draw_posts
+from other_domain import write_posts
+
+POSTS = 60
+SETTINGS = (
+    *("shape.width=64", "shape.layers=2", "shape.inner=96", "shape.heads=4", "shape.key_heads=2", "pieces.pieces=480"),
+    *("words.batch_size=8", "words.length=32", "words.share=1.0", "words.loop.epochs=2"),
+    *("words.loop.checkpoint_every=3", "words.loop.learning_rate=3e-3"),
+    *("answers.batch_size=16", "answers.loop.checkpoint_every=3", "answers.loop.learning_rate=6e-3"),
+    *("answers.loop.averaging=0.5", "answers.loop.epochs=3"),
+)
+"""The recipe, as `--set` takes it."""
+
+
+@dataclass(frozen=True)
+class TinyNano:
+    """What was trained, from what, and where its stages are."""
+
+    data: Path
+    start: Path
+    runs: Path
+    folder: Path
+
+
+def config():
+    """The recipe of `SETTINGS`."""
+    from hybrid_mmsa.cli.settings import with_settings
+    from hybrid_mmsa.training.nano import NanoConfig
+
+    return with_settings(NanoConfig(), SETTINGS)
+
+
+def corpora(folder):
+    """A data folder that holds one's own posts alone."""
+    posts = [replace(post.sample, id=str(number)) for number, post in enumerate(draw_posts(POSTS, seed=5))]
+    write_posts(folder, posts)
+    return folder
+
+
+def start(path):
+    """Start weights of the picture side, random."""
+    from safetensors.torch import save_file
+
+    save_file(tiny.start_weights(), path)
+    return path
+
+
+def trained(folder):
+    """Train one in `folder`."""
+    from hybrid_mmsa.training.nano import train_nano
+
+    made = TinyNano(corpora(folder / "data"), start(folder / "start.safetensors"), folder / "runs", folder / "nano")
+    train_nano(made.data, made.start, made.runs, made.folder, config())
+    return made
