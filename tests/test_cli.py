@@ -21,6 +21,7 @@ from hybrid_mmsa.cli.models import card_opening
 from hybrid_mmsa.cli.show import AnswerPanel, PostTable
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.explain import place
+from hybrid_mmsa.reasoning.own import bundled_reasoner
 from hybrid_mmsa.types import Analysis, Verdict
 
 COMMANDS = [
@@ -256,9 +257,13 @@ def test_demo_in_json(capsys):
 @pytest.mark.usefixtures("wide")
 def test_models_are_listed(capsys):
     assert run(["models", "list"]) == 0
-    assert "default" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "default" in out
+    assert "nano  (reasoner, bundled, " in out
     assert run(["models", "list", "--json"]) == 0
     facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (nano,) = [fact for fact in facts if fact["kind"] == "reasoner"]
+    assert (nano["name"], nano["revision"]) == ("nano", bundled_reasoner().revision)
     (default,) = [fact for fact in facts if fact["name"] == "default"]
     assert default["hash"] == Adapter.load(bundled_path("adapters", "default")).hash
 

@@ -58,6 +58,29 @@ def test_command_line_starts_light():
     assert not HEAVY & set(done.stdout.split())
 
 
+def test_without_its_extra_nano_names_it_and_draws_in_nothing():
+    """An installation of the light core alone: the heavy packages cannot be found."""
+    program = f"""
+import sys
+
+class Refuses:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {HEAVY!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Refuses())
+from hybrid_mmsa.cli import run
+code = run(["analyze", "What a day!", "--reasoner", "nano", "--mode", "deep"])
+assert not {HEAVY!r} & {{name.split(".")[0] for name in sys.modules}}
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines() == [
+        "error: the transformers reasoner needs the extra 'vlm': pip install 'hybrid-mmsa[vlm]'"
+    ]
+
+
 def test_importing_leaves_the_process_as_it_was():
     """No log handler, no environment variable, no changed warning filter comes from an import."""
     program = """

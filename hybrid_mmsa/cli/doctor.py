@@ -22,6 +22,7 @@ from .._version import __version__
 from ..analyzer import Analyzer
 from ..errors import ArtefactError, HybridError
 from ..reasoning import Preset, presets
+from ..reasoning.own import BUNDLED, bundled_folder, bundled_reasoner
 from ..reasoning.store import check_files, model_folder, read_manifest
 from .console import PROGRAM, emit, notes, page
 from .options import AsJson
@@ -65,7 +66,7 @@ class Check:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check the installation: versions, extras, the bundled model, pulled models, and a timed test post.
+    """Check the installation: versions, extras, the bundled models, pulled models, and a timed test post.
 
     For example:
         hybrid-mmsa doctor
@@ -96,6 +97,7 @@ def checks() -> Iterator[Check]:
         yield Check(PROGRAM, "ok", __version__)
         yield _core(needed[""])
     yield from _model()
+    yield _bundled()
     yield from _pulled()
     for extra, distributions in sorted((needed or {}).items()):
         if extra:
@@ -161,6 +163,18 @@ def _gpu() -> Check:
 def _python(program: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "ignore", "-c", program]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=IMPORT_SECONDS)
+
+
+def _bundled() -> Check:
+    """Whether the bundled reasoner is there and whole; whether it can be opened, the extra says."""
+    try:
+        pulled = bundled_reasoner()
+        check_files(bundled_folder(), pulled)
+    except ArtefactError as error:
+        return Check(BUNDLED, "failed", str(error))
+    return Check(
+        BUNDLED, "ok", f"{pulled.revision[:12]}, bundled, all files as they should be; opened by the extra vlm"
+    )
 
 
 def _pulled() -> list[Check]:

@@ -6,12 +6,14 @@ import json
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from ..adapters import Adapter
 from ..bundled import bundled_path
 from ..errors import InputError, MissingExtraError
 from ..reasoning import Preset, presets
+from ..reasoning.own import BUNDLED, bundled_folder, bundled_reasoner
 from ..reasoning.store import model_folder, read_manifest
 from .console import PROGRAM, emit, page, say
 from .options import AsJson
@@ -41,11 +43,14 @@ def list_models(as_json: AsJson = False) -> None:
         else:
             console.print(f"{adapter.name}  (encoder {adapter.encoder}, {adapter.hash[:12]})")
             console.print(card_opening(adapter.card) or "It has no card.")
+    _list_reasoner(console, as_json)
     if as_json:
         for preset in presets().values():
             emit(json.dumps({"kind": "preset", **preset.model_dump(), "pulled": _is_pulled(preset)}))
         return
-    console.print("\nReasoners, for --reasoner NAME; GB to fetch, and of memory in bfloat16 and in 4 bits (estimated):")
+    console.print(
+        "\nMore reasoners, for --reasoner NAME; GB to fetch, and of memory in bfloat16 and in 4 bits (estimated):"
+    )
     console.print(_table([*presets().values()]))
 
 
@@ -70,6 +75,18 @@ def pull_model(
     preset = presets()[name]
     say(f"{preset.repository} {preset.revision[:12]}: {preset.download} GB, {preset.licence}")
     say(f"{name} is in {pull(preset)}; use it with: {PROGRAM} analyze --reasoner {name} ...")
+
+
+def _list_reasoner(console: Console, as_json: bool) -> None:
+    """The reasoner that is bundled; its card says what it is."""
+    found, card = bundled_reasoner(), (bundled_folder() / "card.md").read_text(encoding="utf-8")
+    if as_json:
+        emit(json.dumps({"kind": "reasoner", "name": BUNDLED, "revision": found.revision, "card": card}))
+    else:
+        console.print(
+            f"{BUNDLED}  (reasoner, bundled, {found.revision[:12]}): --reasoner {BUNDLED}, with the extra vlm"
+        )
+        console.print(card_opening(card) or "It has no card.")
 
 
 def _table(rows: list[Preset]) -> Table:
