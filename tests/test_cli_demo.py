@@ -50,7 +50,7 @@ def deferred(analyzer):
 def test_every_step_of_deferred_posts_is_shown(verdicts, deferred, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     assert run(["demo", "--reasoner", str(verdicts)]) == 0
-    shown = capsys.readouterr().out.partition("posts are deferred; wise is asked")[2]
+    shown = capsys.readouterr().out.partition(" deferred; wise is asked:")[2]
     for post in POSTS:
         assert (" ".join(post.get("text", "no words").split()[:4]) in shown) == (post["id"] in deferred)
     for step in ("fast", "deferred: ", "wise", "neutral   60%", "words negative, sarcasm 25%", "very post.", "answer"):

@@ -105,7 +105,7 @@ def test_the_bundled_one_was_trained_on_the_bundled_question():
     assert 6e6 <= made["parameters"] <= 20e6
 
 
-def test_the_bundled_one_judges_the_sample_posts():
+def test_the_bundled_one_answers_the_sample_posts():
     """By its name alone, and the same at every call."""
     samples = {sample.id: read_sample(sample) for _, sample in read_posts(SAMPLES / "posts.jsonl")}
     chosen = [samples[id_] for id_ in ("plain-positive", "plain-negative", "text-only", "picture-only")]
@@ -116,5 +116,13 @@ def test_the_bundled_one_judges_the_sample_posts():
         assert (verdict.reasoner, verdict.prompt) == (BUNDLED, load_prompt("nano").id)
     again = bundled.reason(chosen, rationale=True)
     assert [verdict.rationale for verdict in again] == [verdict.rationale for verdict in verdicts]
-    plain = {sample.id: verdict.label for sample, verdict in zip(chosen, verdicts, strict=True)}
-    assert (plain["plain-positive"], plain["plain-negative"]) == ("positive", "negative")
+
+
+def test_the_bundled_one_tells_plain_words_apart():
+    plain = {
+        "I hate this, worst day ever": "negative",
+        "The meeting is on Tuesday at 6 pm": "neutral",
+        "What a lovely day, thank you all!": "positive",
+    }
+    verdicts = open_reasoner(BUNDLED).reason([read_sample(Sample(text=words)) for words in plain])
+    assert [verdict.label for verdict in verdicts] == list(plain.values())

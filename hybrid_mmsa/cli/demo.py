@@ -106,7 +106,8 @@ def _show(console: Console, analyzer: Analyzer, asked: Sequence[Asked]) -> None:
         console.print("The fast tier is sure of every post: none is deferred, and none is asked about.")
         return
     name = analyzer.reasoner.id if analyzer.reasoner is not None else ""
-    console.print(f"{len(asked)} posts are deferred; {name} is asked about them:\n")
+    what = "1 post is" if len(asked) == 1 else f"{len(asked)} posts are"
+    console.print(f"{what} deferred; {name} is asked:\n")
     console.print(AskedPosts(asked, PICTURES))
     least = analyzer.adapters[analyzer.default].gain_from(name)
     kept = sum((post.fast.route.p_error or 0.0) < least for post in asked)
