@@ -138,9 +138,7 @@ def reasoned_target(sample: Sample, prompt: Prompt, *, verdict: Verdict | None =
         mocking = heard.sarcasm >= 0.5
     rationale = sample.rationale or (heard.rationale if heard else None)
     rationale = rationale or _composed(sample, prompt, (text, picture), bool(mocking), variant)
-    cues = {
-        side: [cue.text for cue in heard.cues if cue.side == side] if heard else None for side in ("text", "image")
-    }
+    cues = {side: [cue.text for cue in heard.cues if cue.side == side] if heard else None for side in ("text", "image")}
     known = Known(label, text, picture, mocking, cues["text"], cues["image"], rationale)
     return known_target(sample, prompt, known, stand_in=label)
 
