@@ -126,24 +126,34 @@ def corpora(tmp_path_factory):
     return root
 
 
-def test_a_small_vlm_is_measured_from_end_to_end(corpora, trained_vlm, tmp_path):
+def test_a_small_nano_is_measured_from_end_to_end(corpora, tiny_nano, tmp_path):
     (tmp_path / "tiny.toml").write_text(
-        f"backend = 'transformers'\nmodel = '{trained_vlm}'\ntimeout = 600\nmax_rationale_tokens = 150\n"
+        f"backend = 'transformers'\nmodel = '{tiny_nano.folder}'\nprompt = 'nano'\ndevice = 'cpu'\n"
+        "timeout = 600\nmax_rationale_tokens = 80\ncontext = 400\n"
     )
     result = json.loads(json.dumps(nano.record(corpora, str(tmp_path / "tiny.toml"), "default"), allow_nan=False))
     assert result["posts"] == {"dev": 52, "test": 8}
-    assert result["valid_as_asked"] == 1
-    assert result["label"]["value"] >= 0.7, "it was trained on such posts"
+    assert result["valid_as_asked"] == 1, "the schema sees to that, whatever the model has learnt"
+    assert 0 <= result["valid_written_freely"] <= 1
+    sides = ("text_says", "picture_says", "text_says_of_another_text", "picture_says_of_another_picture")
+    for name in ("label", *sides):
+        assert 0 <= result[name]["low"] <= result[name]["value"] <= result[name]["high"] <= 1
     assert result["text_says"]["posts"] == result["picture_says"]["posts"] == 8
-    assert result["picture_says"]["value"] >= 0.7
-    assert result["picture_says_of_another_picture"]["of_what_was_shown"] >= 0.6
-    assert result["rationales"]["written"] == 8
-    assert result["rationales"]["unread"]["value"] == 1, "its rationales are of another make"
-    assert set(result["cascade"]["accuracy"]) == {"reasoner", "fast", "cascade", "all asked"}
-    assert 0 <= result["cascade"]["deferred"] <= 1
-    assert "cascade − fast" in result["cascade"]["gains"]
-    assert result["cascade"]["pooling"]["reasoner"] == result["reasoner"]
+    assert 0 <= result["picture_says_of_another_picture"]["of_what_was_shown"] <= 1
+    assert result["rationales"]["written"] <= 8
+    assert result["copied"]["words"] == 8
+    cascade = result["cascade"]
+    assert set(cascade["accuracy"]) == {"reasoner", "fast", "cascade", "all asked"}
+    assert cascade["accuracy"]["reasoner"]["value"] == result["label"]["value"], "both are the labels alone"
+    assert cascade["n"] == 8
+    assert 0 <= cascade["deferred"] <= 1
+    gain = cascade["gains"]["cascade − fast"]
+    assert gain["value"] == pytest.approx(
+        cascade["accuracy"]["cascade"]["value"] - cascade["accuracy"]["fast"]["value"]
+    )
+    assert cascade["pooling"]["reasoner"] == result["reasoner"]
+    assert cascade["pooling"]["fitted_on"]["asking"]["p_value"] <= 1
     assert result["fresh_process"]["peak_memory_mb"] > 50
-    assert result["seconds"]["label"]["median"] < result["seconds"]["rationale"]["median"]
-    assert result["weights"]["mb"] > 0
-    assert table(result).row_count == 17 + len(result["cascade"]["accuracy"]) + len(result["cascade"]["gains"])
+    assert result["seconds"]["label"]["median"] > 0
+    assert result["weights"]["folder_mb"] > result["weights"]["mb"] > 0
+    assert table(result).row_count == 17 + len(cascade["accuracy"]) + len(cascade["gains"])
