@@ -98,8 +98,12 @@ def parts_of(posts: LabelledFile) -> Parts:
     test = part == "test"
     held = (part == "calibration") & ~np.isin(keys, keys[test])
     train = (part == "train") & ~np.isin(keys, keys[test | held])
-    rows = (np.flatnonzero(chosen).astype(np.int64) for chosen in (train, held, test))
-    return Parts(*rows, folds=np.full(len(part), -1, np.int64))
+    return Parts(
+        train=np.flatnonzero(train).astype(np.int64),
+        calibration=np.flatnonzero(held).astype(np.int64),
+        test=np.flatnonzero(test).astype(np.int64),
+        folds=np.full(len(part), -1, np.int64),
+    )
 
 
 def save(heads: Adapter, tuned: Adapter, outcome: Outcome, out: Path) -> None:

@@ -92,7 +92,7 @@ def contradicts(found: Claims, verdict: Verdict) -> bool:
 def copies(verdicts: Sequence[Verdict], posts: Iterable[str]) -> dict[str, Any]:
     """Share of the generated runs of `GRAM` words, letter case aside, that stand in one of some texts."""
     written = [gram for verdict in verdicts for gram in _grams(verdict.rationale or "")]
-    wanted, found = set(written), set()
+    wanted, found = set(written), set[tuple[str, ...]]()
     for post in posts:
         found.update(gram for gram in _grams(post) if gram in wanted)
     return {"words": GRAM, "runs": len(written)} | _share([gram in found for gram in written])

@@ -96,7 +96,7 @@ def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfi
     shares = (config.label_weight, config.facts_weight)
 
     def loss(_: nn.Module, rows: IntArray) -> Tensor:
-        kinds, losses, _ = _losses(model, learnt.take(rows), config)
+        kinds, losses, _right = _losses(model, learnt.take(rows), config)
         return _weighted(kinds, losses, shares)
 
     tokens = int(sum(lessons.lengths[rows].sum() for epoch in epochs for rows in epoch))

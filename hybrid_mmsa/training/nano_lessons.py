@@ -70,8 +70,14 @@ class Lessons:
         starts = np.concatenate([[0], np.cumsum(self.lengths)])
         places = [np.arange(starts[row], starts[row + 1]) for row in rows]
         tokens = np.concatenate([np.empty(0, np.int64), *places])
-        by_row = (values[rows] for values in (self.lengths, self.pictures, self.weights, self.corpora))
-        return Lessons(self.ids[tokens], self.kinds[tokens], *by_row)
+        return Lessons(
+            ids=self.ids[tokens],
+            kinds=self.kinds[tokens],
+            lengths=self.lengths[rows],
+            pictures=self.pictures[rows],
+            weights=self.weights[rows],
+            corpora=self.corpora[rows],
+        )
 
     def showing(self, pictures: IntArray) -> Lessons:
         """The same lessons with their pictures numbered anew."""

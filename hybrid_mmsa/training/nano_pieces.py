@@ -25,6 +25,8 @@ from ..reasoning.transformers.patches import PATCH_PIXELS
 
 __all__ = ["CHAT", "END", "IMAGE", "PAD", "SPECIAL", "make_processor", "make_tokenizer"]
 
+_library: Any = transformers  # its classes are annotated only in part
+
 SPECIAL = ("<|pad|>", "<|end|>", "<image>", "<|system|>", "<|user|>", "<|assistant|>")
 PAD, END, IMAGE, *_ = range(len(SPECIAL))
 CHAT = (
@@ -61,7 +63,7 @@ def make_tokenizer(texts: Iterable[str], prompt: Prompt, size: int) -> Any:
         (each for source in ([words] * 10_000, [parts]) for s in source for each in s), trainer
     )
     tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in whole])
-    return transformers.PreTrainedTokenizerFast(
+    return _library.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=SPECIAL[PAD],
         eos_token=SPECIAL[END],
@@ -72,7 +74,7 @@ def make_tokenizer(texts: Iterable[str], prompt: Prompt, size: int) -> Any:
 
 def make_processor(tokenizer: Any, image_processor: Any) -> Any:
     """LLaVA's processor, every patch of a picture one token."""
-    return transformers.LlavaProcessor(
+    return _library.LlavaProcessor(
         image_processor,
         tokenizer,
         patch_size=PATCH_PIXELS,

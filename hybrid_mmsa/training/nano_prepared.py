@@ -153,7 +153,7 @@ def _lessons(
         np.concatenate([np.empty(0, np.int16), *(ids for ids, _ in written)]),
         np.concatenate([np.empty(0, np.int8), *(kinds for _, kinds in written)]),
         np.array([len(ids) for ids, _ in written], np.int64),
-        np.array([-1 if r.sample.image is None else pictures[Path(r.sample.image)] for r in ours], np.int64),
+        np.array([-1 if r.sample.image is None else pictures[Path(str(r.sample.image))] for r in ours], np.int64),
         np.array([row.weight for row in ours], np.float32),
         np.array([corpora[row.corpus] for row in ours], np.int64),
     )

@@ -54,7 +54,7 @@ def train_words(model: Any, texts: Sequence[IntArray], config: WordsConfig, fold
     if (folder / WEIGHTS).exists():
         language.load_state_dict(load_file(folder / WEIGHTS))
         return
-    written = [np.append(ids, END).astype(np.int32) for ids in texts]
+    written: list[IntArray] = [np.append(ids, END).astype(np.int64) for ids in texts]
     held = _rows(written[::HELD_OUT], config.length, 0)
     learnt = [ids for number, ids in enumerate(written) if number % HELD_OUT]
     learnt = random.Random("share").sample(learnt, round(config.share * len(learnt)))
@@ -71,9 +71,9 @@ def train_words(model: Any, texts: Sequence[IntArray], config: WordsConfig, fold
 
 
 def _rows(written: Sequence[IntArray], length: int, order: int) -> IntArray:
-    """Texts in shuffled order laid end to end, int32 `[rows, length]`; what fills no row is left over."""
+    """Texts in shuffled order laid end to end, int64 `[rows, length]`; what fills no row is left over."""
     shuffled = random.Random(f"texts-{order}").sample(written, len(written))
-    tokens = np.concatenate([*shuffled, np.full(length, END, np.int32)])
+    tokens = np.concatenate([*shuffled, np.full(length, END, np.int64)])
     rows: IntArray = tokens[: len(tokens) // length * length].reshape(-1, length)
     return rows
 
