@@ -58,12 +58,12 @@ def main() -> None:
         fast=str(options.out.resolve()),
         parts=parts_of(posts),
     )
-    console.print("\n".join(plan.lines()))
+    console.print("\n".join(plan.lines()), soft_wrap=True)
     outcome = tune(plan)
     if outcome is None:
         return
     save(Adapter.load(options.out), Adapter.load(draft), outcome, options.out)
-    console.print("\n".join(outcome.lines()))
+    console.print("\n".join(outcome.lines()), soft_wrap=True)
     console.print(f"wrote {options.out}")
 
 

@@ -97,6 +97,7 @@ def _train(plan: TuningPlan, counting: Counting, callbacks: Sequence[Any]) -> Cu
     """The trained LoRA in the run's folder; the model is let go of afterwards."""
     with quietly(), counting("steps", plan.course.steps, steps_done(plan.run)) as advance:
         vlm = open_vlm(plan.base)
+        _keep_unpacked(vlm.model)
         size = plan.base.image_size
         learning = Examples(vlm, plan.prompt, plan.part("train"), teacher=plan.teacher, image_size=size)
         held = Held(plan.part("calibration"), Examples(vlm, plan.prompt, plan.part("calibration"), image_size=size))
@@ -106,6 +107,13 @@ def _train(plan: TuningPlan, counting: Counting, callbacks: Sequence[Any]) -> Cu
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return curve
+
+
+def _keep_unpacked(model: Any) -> None:
+    """Keep 4-bit layers as they are: on some CPUs the first answer packs them, and nothing is learnt through that."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _fast_tier(plan: TuningPlan) -> tuple[Adapter, Encoder]:
