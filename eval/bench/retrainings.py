@@ -31,12 +31,12 @@ from hybrid_mmsa.training.image_tower import ImageTower, read_start
 from hybrid_mmsa.training.image_views import read_views
 from hybrid_mmsa.training.router_posts import gold_labels
 from hybrid_mmsa.training.rows import post_records, post_rows
-from hybrid_mmsa.training.text import BranchConfig, train_branch
+from hybrid_mmsa.training.text import BranchConfig, TextConfig, train_branch
 from hybrid_mmsa.training.text_states import read_states
 from hybrid_mmsa.training.text_tower import TextTower, start_folder
 from hybrid_mmsa.types import LABELS, Task
 
-MAX_TOKENS = 128
+MAX_TOKENS = TextConfig().max_tokens
 FIRST_SEED = 101
 """Far from the seeds of the bundled model."""
 

@@ -34,13 +34,13 @@ from hybrid_mmsa.training.image_tower import ImageTower, load_tower, read_start
 from hybrid_mmsa.training.image_views import read_views
 from hybrid_mmsa.training.rows import fold_of, post_rows, text_key
 from hybrid_mmsa.training.strategies import Evidence, cross_fit, fit_strategy
-from hybrid_mmsa.training.text import BranchConfig, train_branch
+from hybrid_mmsa.training.text import BranchConfig, TextConfig, train_branch
 from hybrid_mmsa.training.text_heads import said_by_words
 from hybrid_mmsa.training.text_states import read_states
 from hybrid_mmsa.training.text_tower import TextTower, start_folder
 from hybrid_mmsa.types import LABELS, TASKS, Task
 
-MAX_TOKENS = 128
+MAX_TOKENS = TextConfig().max_tokens
 CROSS_FITS = 5
 SPLIT = "mvsa_single_10fold"
 UNROUTED = Router(ErrorModel(), Thresholds(np.inf, np.inf, np.inf))

@@ -17,6 +17,7 @@ import numpy as np
 from ..data import PHOTOS
 from ..encoders.onnx_session import open_session
 from ..errors import InputError
+from ..fusion import softmax
 from ..inputs import DRAFT_PIXELS, read_image, to_pixels
 from ..types import FloatArray
 
@@ -135,7 +136,7 @@ class _Classifier:
                 if read:
                     pixels = np.stack([x for _, x in read])
                     (logits,) = self._session.run(["logits"], {"image": pixels})
-                    yield from zip([path for path, _ in read], _softmax(logits)[:, 1:], strict=True)
+                    yield from zip([path for path, _ in read], softmax(logits)[:, 1:], strict=True)
                 advance(len(part))
 
 
@@ -147,12 +148,6 @@ def _pixels(path: Path) -> FloatArray | None:
         return None
     read: FloatArray = ((pixels.astype(np.float32) - _CENTRE) / _SCALE).transpose(2, 0, 1)
     return read
-
-
-def _softmax(logits: FloatArray) -> FloatArray:
-    raised = np.exp(logits - logits.max(1, keepdims=True))
-    result: FloatArray = raised / raised.sum(1, keepdims=True)
-    return result
 
 
 def _in_order(scores: FloatArray) -> list[int]:

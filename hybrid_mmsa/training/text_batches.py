@@ -1,8 +1,9 @@
-"""Batches of texts of like length, shuffled: little padding. Knows no texts."""
+"""Batches of texts of like length: little padding. Knows no texts."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..types import IntArray
 
-__all__ = ["alike"]
+__all__ = ["alike", "by_length"]
 
 POOL = 50
 """Batches' worth of texts that are sorted by length together."""
@@ -33,3 +34,15 @@ def alike(lengths: NDArray[Any], size: int, order: int) -> list[IntArray]:
         found += [part[i : i + size] for i in range(0, len(part), size)]
     chance.shuffle(found)
     return found
+
+
+def by_length(lengths: Sequence[int], size: int) -> Iterator[IntArray]:
+    """Row numbers, each once, in batches from the shortest rows to the longest: for reading, where order is no matter.
+
+    Args:
+        lengths: Of each row, in whatever unit.
+        size: Rows in a batch.
+    """
+    order = np.argsort(lengths, kind="stable")
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

@@ -23,7 +23,7 @@ from .loop import LoopConfig, claim, train
 from .multitask import taught_loss
 from .precision import training_device, training_precision
 from .rows import TextRow, general_rows
-from .text_batches import alike
+from .text_batches import alike, by_length
 from .text_states import read_states
 from .text_tower import GENERAL_HEADS, TextTower, start_folder
 
@@ -138,10 +138,8 @@ def _train(
 def _said(tower: TextTower, rows: Sequence[TextRow], pieces: WordPieces) -> dict[str, FloatArray]:
     tower.eval()
     found = {head: np.zeros((len(rows), n), np.float32) for head, n in GENERAL_HEADS.items()}
-    order = np.argsort([len(row.text) for row in rows], kind="stable")
     with torch.inference_mode():
-        for start in range(0, len(order), READ_AT_ONCE):
-            places = order[start : start + READ_AT_ONCE]
+        for places in by_length([len(row.text) for row in rows], READ_AT_ONCE):
             part = [rows[i] for i in places]
             with training_precision():
                 logits = tower(pieces.encode([r.text for r in part], [r.target for r in part]))

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..encoders.wordpieces import LENGTH_STEP, WordPieces
 from ..types import FloatArray, IntArray
 from .rows import TextRow
+from .text_batches import by_length
 from .text_tower import TextTower
 
 __all__ = ["TextStates", "read_states"]
@@ -44,14 +45,12 @@ class TextStates:
     def logits(self, tower: TextTower) -> dict[str, FloatArray]:
         """Logits float32 `[n, classes]` per head of a tower with the trunk that these states come from."""
         tower.eval()
-        order = np.argsort([len(states) for states in self.hidden], kind="stable")
         found: dict[str, FloatArray] = {}
         with torch.inference_mode():
-            for start in range(0, len(order), BATCH):
-                rows = order[start : start + BATCH]
+            for rows in by_length([len(states) for states in self.hidden], BATCH):
                 hidden, mask = self.take(rows).padded(tower.device)
                 for name, values in tower.all_logits(hidden, mask).items():
-                    found.setdefault(name, np.zeros((len(order), values.shape[1]), np.float32))[rows] = (
+                    found.setdefault(name, np.zeros((len(self.rows), values.shape[1]), np.float32))[rows] = (
                         values.cpu().numpy()
                     )
         return found
@@ -71,11 +70,9 @@ class TextStates:
 def read_states(tower: TextTower, pieces: WordPieces, rows: Sequence[TextRow]) -> TextStates:
     """The trunk's states of texts, in the rows' order."""
     tower.eval()
-    order = np.argsort([len(row.text) for row in rows], kind="stable")
     hidden: list[Tensor] = [torch.empty(0)] * len(rows)
     with torch.inference_mode():
-        for start in range(0, len(order), BATCH):
-            part = order[start : start + BATCH]
+        for part in by_length([len(row.text) for row in rows], BATCH):
             batch = pieces.encode([rows[i].text for i in part], [rows[i].target for i in part])
             states, mask = tower.trunk(batch)
             for i, values, length in zip(part, states, mask.sum(1).tolist(), strict=True):
