@@ -20,6 +20,7 @@ from hybrid_mmsa.routing import (
     Novelty,
     Policy,
     Router,
+    Thresholds,
     conflict,
     opposition,
     signal_matrix,
@@ -307,6 +308,15 @@ def test_an_error_model_needs_both_kinds_of_answers(wrong):
 def test_nothing_is_predicted_before_fitting():
     with pytest.raises(NotFittedError):
         ErrorModel().predict_proba(np.zeros((1, 5)))
+
+
+def test_a_plain_error_model_takes_the_probability_at_its_word_and_can_be_saved():
+    said = posteriors()
+    matrix = signal_matrix(CONFIDENCE, said, features(said), None)
+    assert np.allclose(ErrorModel.plain().predict_proba(matrix), 1 - said["sentiment"].max(1), atol=1e-5)
+    never = Router(ErrorModel.plain(), Thresholds(np.inf, np.inf, np.inf))
+    again = Router.from_dict(json.loads(json.dumps(never.to_dict(), allow_nan=False)))
+    assert {each.decision for each in decide(again, said)} == {"keep"}
 
 
 def test_signals_lie_between_nought_and_one():

@@ -43,7 +43,7 @@ from hybrid_mmsa.types import LABELS, TASKS, Task
 MAX_TOKENS = TextConfig().max_tokens
 CROSS_FITS = 5
 SPLIT = "mvsa_single_10fold"
-UNROUTED = Router(ErrorModel(), Thresholds(np.inf, np.inf, np.inf))
+UNROUTED = Router(ErrorModel.plain(), Thresholds(np.inf, np.inf, np.inf))
 Logits = dict[str, NDArray[np.float32]]
 
 

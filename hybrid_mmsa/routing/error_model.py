@@ -40,6 +40,13 @@ class ErrorModel:
         self.signals = tuple(signals)
         self.strength = strength
 
+    @classmethod
+    def plain(cls) -> ErrorModel:
+        """One fitted to nothing, which takes the calibrated probability at its word."""
+        model = cls(CONFIDENCE)
+        model.weights_, model.bias_ = np.ones(1), 0.0
+        return model
+
     def fit(self, matrix: NDArray[Any], wrong: NDArray[Any]) -> ErrorModel:
         """Fit on signals `[n, signals]` and errors `[n]` (0 or 1) of posts the fast tier was not trained on."""
         if not 0 < wrong.sum() < len(wrong):

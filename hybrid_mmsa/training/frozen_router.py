@@ -45,8 +45,7 @@ def route_frozen(
             novelty = Novelty().fit(learn.features)
             facts: dict[str, Any] = {"encoder_hash": encoder_hash}
             return fit_router(learn, choose, judge, sarcasm=sarcasm, novelty=novelty, facts=facts, config=config)
-    model = ErrorModel(CONFIDENCE)
-    model.weights_, model.bias_ = np.ones(1), 0.0
+    model = ErrorModel.plain()
     p_error = model.predict_proba(signal_matrix(CONFIDENCE, learn.probabilities, learn.features, None))
     thresholds = Thresholds(
         p_error=threshold_for_budget(p_error, config.budget),
