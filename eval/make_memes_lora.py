@@ -135,7 +135,7 @@ part said when to stop and fitted the pooling. nano was itself trained on that t
 
 {chr(10).join(outcome.figures.lines())}
 
-The LoRA is for nano alone: with another reasoner, name another adapter.
+The LoRA is for nano alone: another reasoner is asked without it, and the answer says so.
 """
 
 

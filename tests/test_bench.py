@@ -1,6 +1,15 @@
 """The benchmark compares like with like. Nothing is timed here."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import bench
+import calibration
+import memory
+import numpy as np
+
+from hybrid_mmsa.metrics import calibration_error
 
 
 def test_light_core_is_counted_without_torch():
@@ -36,3 +45,26 @@ def test_every_figure_has_its_row():
     values = {name: 1.0 for name in bench.HEADINGS}
     result = {"machine": {"cpus": 2, "load": 0.0}, "hybrid_mmsa": values, "clip": values, "times_better": values}
     assert bench.table(result).row_count == len(bench.HEADINGS) == len(bench.Figures.__dataclass_fields__)
+
+
+def test_a_childs_peak_memory_is_its_own_and_is_not_forgotten():
+    """A large program starts a small one, which holds something for a moment."""
+    ballast = b"x" * 200_000_000
+    program = "import memory; print(memory.peak_memory_mb()); b'x' * 100_000_000; print(memory.peak_memory_mb())"
+    command = [sys.executable, "-c", program]
+    folder = Path(memory.__file__).parent
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    before, after = map(float, done.stdout.split())
+    assert memory.peak_memory_mb() > len(ballast) / 1e6
+    assert before < 100
+    assert before + 90 < after < before + 110
+
+
+def test_the_band_holds_a_model_that_tells_the_truth_and_no_boaster():
+    chance = np.random.default_rng(1)
+    true = chance.dirichlet((1.0, 1.0, 1.0), 450)
+    gold = (chance.random((450, 1)) > true.cumsum(1)[:, :-1]).sum(1)
+    low, high = calibration.band(true, draws=200)
+    assert low < calibration_error(gold, true) < high
+    boasted = true**3 / (true**3).sum(1, keepdims=True)
+    assert calibration_error(gold, boasted) > calibration.band(boasted, draws=200)[1]

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from drawn_posts import draw_posts
@@ -17,6 +19,28 @@ from hybrid_mmsa.reasoning.store import check_files, file_hashes
 from hybrid_mmsa.types import LABELS, Sample
 
 MOST_MB = 30
+# What tuning, quantising, measuring and the fast tier need, and one who only asks does not.
+NOT_ASKED_FOR = {
+    *("bitsandbytes", "datasets", "llama_cpp", "matplotlib", "onnx", "onnxruntime", "open_clip", "pandas", "peft"),
+    *("pyarrow", "sentence_transformers", "sklearn", "tensorflow", "timm", "trl"),
+}
+# Runs in a fresh interpreter.
+ASKED = """
+import json, sys
+from pathlib import Path
+from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.reasoning import open_reasoner
+from hybrid_mmsa.types import Sample
+
+reasoner = open_reasoner("nano")
+held = [line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "safetensors" in line]
+(verdict,) = reasoner.reason([read_sample(Sample(text="What a day!", image=sys.argv[1]))], rationale=True)
+print(json.dumps({
+    "rationale": verdict.rationale,
+    "modules": sorted({name.split(".")[0] for name in sys.modules}),
+    "held": [name for name in held if name.endswith(".safetensors")],
+}))
+"""
 
 
 def check_verdict(verdict, sample):
@@ -126,3 +150,14 @@ def test_the_bundled_one_tells_plain_words_apart():
     }
     verdicts = open_reasoner(BUNDLED).reason([read_sample(Sample(text=words)) for words in plain])
     assert [verdict.label for verdict in verdicts] == list(plain.values())
+
+
+def test_asking_the_bundled_one_holds_no_more_than_it_needs():
+    """A process that asks about one post has neither read the packages of other work nor kept the weights' file."""
+    command = [sys.executable, "-c", ASKED, str(SAMPLES / "cat.jpg")]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["rationale"]
+    assert not NOT_ASKED_FOR & set(seen["modules"])
+    assert seen["held"] == [], "its weights were converted: the file they came from is needed no more"

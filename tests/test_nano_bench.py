@@ -84,11 +84,17 @@ def test_composed_rationales_never_contradict_and_turned_ones_do():
         wrong.append(verdict(other, text_says=text, picture_says=picture, sarcasm=sarcasm, rationale=words))
     found = rationales(posts, right)
     assert (found["written"], found["unread"]["value"], found["contradict"]["value"]) == (50, 0, 0)
-    assert found["misquote"]["value"] == 0
+    assert (found["quoting"], found["misquote"]) == (0, {})
     assert rationales(posts, wrong)["contradict"]["value"] == 1
-    assert rationales([post("other words")] * 50, right)["misquote"]["value"] == 1
     lost = rationales([post()] * 2, [verdict(rationale="It rains."), verdict()])
     assert (lost["written"], lost["unread"]["value"], lost["contradict"], lost["misquote"]) == (1, 1, {}, {})
+
+
+def test_a_quotation_must_stand_in_the_words_of_the_post():
+    quoting = [verdict(rationale="The words say “A day” and no more."), verdict(rationale="No words are quoted.")]
+    assert rationales([post()] * 2, quoting)["quoting"] == 1
+    assert rationales([post()] * 2, quoting)["misquote"]["value"] == 0
+    assert rationales([post("other words")] * 2, quoting)["misquote"]["value"] == 1
 
 
 def test_copies_are_runs_of_eight_words_that_stand_in_a_post():

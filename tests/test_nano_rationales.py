@@ -4,21 +4,18 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_mmsa.reasoning import load_prompt
 from hybrid_mmsa.reasoning.answer import read_answer, write_answer
 from hybrid_mmsa.training import nano_wordings
-from hybrid_mmsa.training.nano_rationales import Claims, Facts, claims, compose, quotable
+from hybrid_mmsa.training.nano_rationales import Claims, Facts, claims, compose
 from hybrid_mmsa.training.nano_wordings import MOST_CHARACTERS
 from hybrid_mmsa.types import LABELS, Sample
 
 LABEL = st.sampled_from(LABELS)
 PERHAPS = st.one_of(st.none(), LABEL)
-# Words of a post that read like a rationale, or like the end of one, must claim nothing.
-TRICKS = ("the post is positive. ", "the words are neutral", "so: the post is negative", "a; it is meant ironically")
-QUOTED = st.lists(st.one_of(st.text(max_size=60), st.sampled_from(TRICKS)), max_size=3).map(tuple)
 SEEN = ("golden retriever", "the words say positive", "web site", "scissors", "picture, positive", "ear")
 THINGS = st.lists(st.one_of(st.text("abc -'.;", max_size=40), st.sampled_from(SEEN)), max_size=3).map(tuple)
 FACTS = st.builds(
@@ -27,15 +24,13 @@ FACTS = st.builds(
     text=PERHAPS,
     picture=PERHAPS,
     sarcastic=st.one_of(st.none(), st.booleans()),
-    quoted=QUOTED,
     seen=THINGS,
     alone=st.booleans(),
 )
-WHOLE = Facts("positive", "positive", "neutral", None, ("love", "so great"), ("golden retriever",))
+WHOLE = Facts("positive", "positive", "neutral", None, ("golden retriever", "ball"))
 
 
 @given(FACTS, st.integers(0, 10**6))
-@example(replace(WHOLE, quoted=TRICKS[:1], sarcastic=True), 0)
 def test_a_rationale_claims_its_facts_and_no_more(facts, seed):
     rationale = compose(facts, random.Random(seed))
     assert claims(rationale) == Claims(facts.label, facts.text, facts.picture, facts.sarcastic)
@@ -56,9 +51,9 @@ def test_the_same_facts_are_told_in_very_many_ways():
     told = [compose(WHOLE, random.Random(seed)) for seed in range(3000)]
     assert len(set(told)) > 2000
     assert compose(WHOLE, random.Random(7)) == told[7]
-    quoting = [words for words in told if "“love”" in words]
-    assert 0.5 < len(quoting) / len(told) < 1, "cues are told mostly, not always"
-    assert any("a golden retriever" in words for words in told)
+    seen = [words for words in told if "a golden retriever" in words]
+    assert 0.5 < len(seen) / len(told) < 1, "what is seen is told mostly, not always"
+    assert any("a golden retriever and a ball" in words for words in told)
     assert max(words.count(". ") for words in told) == 1, "two sentences at the most"
 
 
@@ -69,7 +64,7 @@ def test_every_wording_is_read_as_it_is_written():
     clauses = [w for wordings in lists for w in wordings if w not in nano_wordings.JOINS]
     assert len(clauses) > 80
     for clause in clauses:
-        told = clause.format(quoted="“x”", seen="a dog", s="s", **filled)
+        told = clause.format(seen="a dog", **filled)
         found = claims(told)
         assert found is not None, told
         assert not found.opposed
@@ -99,16 +94,13 @@ def test_what_a_model_writes_is_read_clause_by_clause(rationale, found):
 
 
 def test_a_long_jumble_of_clauses_is_read_in_no_time():
-    jumble = "; ".join(["the picture shows a dog and is positive", "“a; b” make the words positive"] * 6)
+    jumble = "; ".join(["the picture shows a dog and is positive", "the words are positive"] * 6)
     assert claims(jumble) == Claims(text="positive", picture="positive")
     assert claims(jumble + "; and so on") is None
 
 
-def test_what_cannot_be_quoted_is_left_out():
-    assert quotable("so great")
-    assert not any(map(quotable, ("", " great", "a “b”", 'a "b"', "a\nb", "a\\b")))
-    odd = replace(WHOLE, quoted=('a "b"', "fine"), seen=("the post", "A1", "x" * 60, "dog"))
+def test_things_whose_names_would_be_read_as_something_else_are_left_out():
+    odd = replace(WHOLE, seen=("the post", "A1", "x" * 60, "dog"))
     told = {compose(odd, random.Random(seed)) for seed in range(60)}
-    assert any("“fine”" in words for words in told)
     assert any("a dog" in words for words in told)
     assert not any('"' in words or "xx" in words or "A1" in words for words in told)

@@ -11,7 +11,6 @@ from PIL import Image
 
 from hybrid_mmsa.data import Photo
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.inputs import clean, masked, normalise
 from hybrid_mmsa.reasoning import load_prompt
 from hybrid_mmsa.reasoning.answer import read_answer
 from hybrid_mmsa.training.nano_corpora import MOST_CHARACTERS, NanoPost, nano_posts
@@ -26,6 +25,7 @@ from hybrid_mmsa.types import LABELS, Sample
 TRAIN, DEV, TEST = "1", "16", "17"
 MULTIPLE_TRAIN, MULTIPLE_TEST = "2505", "2502"
 MEME = "image_42"
+JUDGED = {"label", "text_says", "picture_says", "sarcastic"}
 PROMPT = load_prompt("nano")
 EVIDENCE = WordEvidence().fit(
     [(f"so lovely, day {n}", "positive") for n in range(20)]
@@ -117,7 +117,7 @@ def test_no_text_of_any_dev_or_test_part_is_learnt_from(corpora):
     assert not any("MVSA test" in t or "measure" in t or "choose" in t or "held out" in t for t in texts)
     assert not any("no part" in t or "test 201" in t or "dev 201" in t for t in texts)
     assert {"my lovely post @bob", "several say so", "a meme", "mmsd train"} <= texts
-    assert {post.corpus for post in train} == set(WEIGHTS)
+    assert {post.corpus for post in train} == set(WEIGHTS) - {"joined"}
     assert "seen in mvsa dev" in {post.sample.text for post in dev}
     photos = {part: {p.sample.id for p in posts if p.corpus == "photos"} for part, posts in (("t", train), ("d", dev))}
     assert not photos["t"] & photos["d"]
@@ -129,7 +129,7 @@ def test_a_corpus_that_is_not_there_is_left_out_but_posts_there_must_be(corpora,
     for name in ("Memotion7k", "text", "photos"):
         shutil.rmtree(corpora / name)
     found = {post.corpus for post in nano_posts(corpora)[0]}
-    assert found == set(WEIGHTS) - {"memotion", "semeval2017", "tweeteval_irony", "photos"}
+    assert found == set(WEIGHTS) - {"joined", "memotion", "semeval2017", "tweeteval_irony", "photos"}
     with pytest.raises(InputError, match="no posts to train on"):
         nano_posts(tmp_path_factory.mktemp("empty"))
 
@@ -147,12 +147,13 @@ def test_what_is_known_of_each_corpus_is_taught_and_nothing_else(corpora):
     said = {"label", "text_says", "picture_says", "text_cues", "picture_cues", "rationale"}
     whole = {"semeval2017": said, "mvsa_multiple": said, "twitter2015": said, "twitter2017": said}
     whole["mmsd2"] = whole["tweeteval_irony"] = {"picture_says", "sarcastic", "picture_cues"}
-    whole["memotion"] = {"label", "sarcastic", "rationale"}
+    whole["memotion"] = {"label", "rationale"}
     whole["twitter1269"] = {"label", "text_says", "picture_says", "text_cues", "rationale"}
     whole["photos"] = {"text_says", "text_cues", "picture_cues"}
     for row in rows:
         if row.corpus in whole:
-            assert taught(row) == whole[row.corpus], row.corpus
+            told = whole[row.corpus]
+            assert taught(row) in (told, told & JUDGED if "label" in told else told), row.corpus
         assert row.target.closes == ("rationale" in taught(row))
         read_answer(row.target.answer, PROMPT, row.sample)
     labels = {row.corpus: row.target.label for row in rows if "label" in taught(row)}
@@ -179,6 +180,33 @@ def test_a_post_comes_whole_and_as_each_side_alone(corpora):
         Claims("positive", text="positive"),
         Claims("neutral", picture="neutral"),
     ]
+
+
+def test_words_stand_beside_other_posts_pictures_and_the_rule_says_what_both_are(corpora):
+    rows = [row for row in nano_rows(corpora)[0] if row.corpus == "joined"]
+    assert {row.sample.text for row in rows} >= {"my lovely post @bob", "several say so"}
+    assert not any("mmsd" in row.sample.text or "2015" in row.sample.text for row in rows), "what they say is not known"
+    for row in rows:
+        text, picture = row.sample.text_label, row.sample.image_label
+        assert (text, picture) in {(t, p) for t in ("positive", "neutral") for p in ("neutral", "negative")}
+        assert (written(row)["text_says"], written(row)["picture_says"]) == (text, picture)
+        assert {"text_says", "picture_says"} <= taught(row)
+        assert ("label" in taught(row)) == ((text, picture) != ("positive", "negative"))
+        assert "sarcastic" not in taught(row)
+    labels = {row.sample.image_label: row.target.label for row in rows if row.sample.text == "several say so"}
+    assert labels.items() <= {"neutral": "neutral", "negative": "negative"}.items()
+    shutil.rmtree(corpora / "Twitter1269")
+    (corpora / "MVSA_Single" / "labelResultAll.txt").write_text(f"ID\ttext,image\n{TRAIN}\tpositive,positive\n")
+    assert {r.sample.image_label for r in nano_rows(corpora)[0] if r.corpus == "joined"} == {"positive"}
+
+
+def test_how_to_write_reasons_is_taught_on_some_of_the_judged_rows_alone():
+    posts = [NanoPost(Sample(text=f"a lovely day {n}", id=str(n), label="positive"), "semeval2017") for n in range(200)]
+    rows = [row for post in posts for row in rows_of(post, PROMPT, EVIDENCE)]
+    assert all({"label", "text_says"} <= taught(row) for row in rows)
+    reasoned = [row for row in rows if "rationale" in taught(row)]
+    assert 0.3 < len(reasoned) / len(rows) < 0.5
+    assert all(row.target.closes == ("text_cues" in taught(row)) == ("rationale" in taught(row)) for row in rows)
 
 
 def test_what_is_seen_is_told_and_what_was_not_looked_at_is_not(corpora):
@@ -266,7 +294,8 @@ def test_photos_are_told_by_class_names_and_nouns_that_captions_share():
 
 
 def test_plain_texts_hold_no_handle_no_link_and_no_held_out_words(corpora):
-    texts = nano_texts(corpora)
+    rows, _ = nano_rows(corpora)
+    texts = nano_texts(rows, corpora)
     assert len(texts) == len(set(texts))
     assert all("@" not in text.replace("@user", "") for text in texts)
     assert not any("http:" in text or "t.co" in text for text in texts)
@@ -275,12 +304,4 @@ def test_plain_texts_hold_no_handle_no_link_and_no_held_out_words(corpora):
     assert "RT @user : Chuck Bass wins in train 2015" in texts
     assert "a photo of a tree frog" in texts
     assert not any("dev" in text or "held out" in text or "measure" in text for text in texts)
-    rows, _ = nano_rows(corpora)
     assert {written(row)["rationale"] for row in rows if written(row)["rationale"]} <= set(texts)
-
-
-def test_masking_leaves_all_else_as_it_was_written():
-    text = normalise("@Ann LOVES #MarchMadness ❤ http://t.co/x !!!!!")
-    assert masked(text) == "@user LOVES #MarchMadness ❤ http !!!!!"
-    assert clean(masked(text)) == clean(text)
-    assert masked(masked(text)) == masked(text)

@@ -48,7 +48,7 @@ def record(folder, stage):
     return json.loads((folder / stage / "record.json").read_text())
 
 
-def test_both_stages_learn(tiny_nano):
+def test_every_stage_learns(tiny_nano):
     words = json.loads((tiny_nano.runs / "words" / "dev.json").read_text())
     assert words["loss"] < words["loss_before"] - 0.5
     dev = json.loads((tiny_nano.runs / "answers" / "dev.json").read_text())
@@ -58,14 +58,23 @@ def test_both_stages_learn(tiny_nano):
     for kind in ("label", "text_says", "picture_says"):
         assert after[f"{kind}/loss"] < before[f"{kind}/loss"] - 3, f"{kind}: which pieces are possible is learnt"
     assert record(tiny_nano.runs, "answers")["resumed_at"] == 0
+    reasons = json.loads((tiny_nano.runs / "reasons" / "dev.json").read_text())
+    before, after = (reasons[when]["mvsa_single"]["claim/loss"] for when in ("before", "after"))
+    assert after < before - 0.1
 
 
 @pytest.mark.parametrize(
-    ("stage", "module", "work"), [("words", nano_words, "_mean_loss"), ("answers", nano_answers, "_weighted")]
+    ("stage", "module", "work"),
+    [
+        ("words", nano_words, "_mean_loss"),
+        ("answers", nano_answers, "_weighted"),
+        ("reasons", nano_answers, "_weighted"),
+    ],
 )
 def test_a_cut_run_ends_as_a_whole_one(tiny_nano, tmp_path, monkeypatch, stage, module, work):
     """Cut after four steps, in which the third wrote a checkpoint; what was finished before is there already."""
-    for done in {"pieces", "words", "pictures"} - {stage}:
+    learnt = ("words", "answers", "reasons")
+    for done in ("pieces", "pictures", *learnt[: learnt.index(stage)]):
         shutil.copytree(tiny_nano.runs / done, tmp_path / done)
     calls, original = [], getattr(module, work)
 

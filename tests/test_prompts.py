@@ -122,7 +122,8 @@ def test_the_instruction_comes_first_and_is_the_same_for_every_post(name):
     assert one[0] == other[0]
     assert one[0]["role"] == "system"
     instruction = one[0]["content"][0]["text"]
-    assert all(f'"{word}"' in instruction for word in prompt.labels.values())
+    told = [f'"{word}"' in instruction for word in prompt.labels.values()]
+    assert told == [not name.startswith("nano")] * 3, "nano was trained on them, all others have to be told"
     assert "{" not in instruction.replace("{target}", "")
     assert [m["role"] for m in one[1:]] == [*itertools.chain(*[("user", "assistant")] * len(prompt.examples)), "user"]
 
@@ -162,6 +163,15 @@ def test_a_prompt_may_name_its_partner(own):
     assert load_prompt("nano_target").for_sample(Sample(text="good food")).id == nano.id
     own.write_text('partner = "nano_target"\n' + own.read_text(encoding="utf-8"), encoding="utf-8")
     assert load_prompt(own).for_sample(with_target).id == load_prompt("nano_target").id
+
+
+def test_a_prompt_may_show_words_as_the_fast_tier_reads_them():
+    post = Sample(text="@ann #SoGood ❤ http://t.co/x", target="#SoGood")
+    shown = load_prompt("nano_target").messages(post)[-1]["content"][0]["text"]
+    assert "<target># So Good</target>" in shown
+    assert "@user # So Good red heart http" in shown
+    assert "@ann #SoGood ❤ http://t.co/x" in load_prompt("target").messages(post)[-1]["content"][0]["text"]
+    assert replace(load_prompt("nano"), cleaned=False).id != load_prompt("nano").id
 
 
 def test_a_prompt_is_named_by_what_it_shows():

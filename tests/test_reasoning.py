@@ -6,6 +6,7 @@ import pytest
 
 from hybrid_mmsa import InputError, LoraRef, ReasonerError, Sample, Verdict
 from hybrid_mmsa.reasoning import RecordedReasoner, ask_about_deferred
+from hybrid_mmsa.reasoning.lora_base import NOT_FOR_THIS, fits
 from hybrid_mmsa.types import RouteDecision
 
 SURE = Verdict(label="negative", probabilities={"negative": 0.8, "neutral": 0.1, "positive": 0.1}, reasoner="vlm")
@@ -130,3 +131,21 @@ def test_deferred_posts_are_asked_together_with_the_adapter_and_the_wish():
     assert sorted(verdicts) == [1, 2]
     ask_about_deferred(reasoner, posts, [KEEP, DEFER, KEEP])
     assert reasoner.asked == (["b"], None, False)
+
+
+def test_a_lora_for_nano_is_for_nano_alone_and_others_are_asked_without_it(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "nano"}')
+    lora = LoraRef(name="memes", path=tmp_path)
+    other, nano = (Listening({"a": SURE}, id=name) for name in ("smolvlm-500m", "nano"))
+    _, warnings = ask_about_deferred(other, [Sample(text="x", id="a")], [DEFER], lora)
+    assert other.asked[1] is None
+    assert warnings == {0: (NOT_FOR_THIS,)}
+    _, warnings = ask_about_deferred(nano, [Sample(text="x", id="a")], [DEFER], lora)
+    assert (nano.asked[1], warnings) == (lora, {})
+
+
+@pytest.mark.parametrize("told", ['{"base_model_name_or_path": "qwen"}', "{}", "[]", "no json", None])
+def test_whether_any_other_lora_fits_is_left_to_the_model(tmp_path, told):
+    if told is not None:
+        (tmp_path / "adapter_config.json").write_text(told)
+    assert fits(LoraRef(name="mine", path=tmp_path), "smolvlm-500m")

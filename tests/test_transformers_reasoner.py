@@ -2,6 +2,7 @@
 
 import logging
 import random
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +16,7 @@ from random_vlms import qwen_vl, smol_vlm
 from tiny_lora import EVERYWHERE, edit_config, rename_keys, write_lora
 from tiny_vlm import corpus, held_out, make_model, make_processor, make_tokenizer, save
 
-from hybrid_mmsa.errors import ArtefactError, ReasonerError
+from hybrid_mmsa.errors import ArtefactError, MissingExtraError, ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.reasoning.answer import read_answer
 from hybrid_mmsa.reasoning.prompts import load_prompt
@@ -271,6 +272,17 @@ def test_an_adapter_that_would_change_the_model_itself_is_refused(random_vlm, po
     with pytest.raises(ArtefactError, match=said):
         reasoner.load(lora("greedy", folder))
     np.testing.assert_array_equal(numbers(reasoner.reason(samples)), before)
+
+
+def test_without_peft_a_model_answers_and_an_adapter_names_the_extra(random_vlm, loras, posts, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    opened = open_reasoner(config(random_vlm))
+    asked = [posts[0].sample]
+    before = numbers(opened.reason(asked))
+    for use in (lambda: opened.load(loras[0]), lambda: opened.reason(asked, loras[0])):
+        with pytest.raises(MissingExtraError, match=r"a LoRA adapter needs the extra 'vlm': pip install"):
+            use()
+    assert np.array_equal(numbers(opened.reason(asked)), before)
 
 
 def test_an_adapter_that_touches_the_picture_side_is_refused(random_vlm, tmp_path):

@@ -14,6 +14,8 @@ SETTINGS = (
     *("words.loop.checkpoint_every=3", "words.loop.learning_rate=3e-3"),
     *("answers.batch_size=16", "answers.loop.checkpoint_every=3", "answers.loop.learning_rate=6e-3"),
     *("answers.loop.averaging=0.5", "answers.loop.epochs=3"),
+    *("reasons.batch_size=8", "reasons.loop.checkpoint_every=3", "reasons.loop.learning_rate=3e-3"),
+    *("reasons.loop.averaging=0.5", "reasons.loop.epochs=2"),
 )
 """The recipe, as `--set` takes it."""
 

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 from keeping import program, tell, today
+from memory import peak_memory_mb
 from packaging.requirements import Requirement
 from PIL import Image
 from rich.console import Console
@@ -150,11 +150,10 @@ def work(side: Side, repeats: int) -> dict[str, Any]:
         judge([post])
     singles = [seconds(judge, [post]) for post in islice(cycle(batch), repeats)]
     whole = min(seconds(judge, batch) for _ in range(2))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux, bytes on macOS
     return {
         "singles_ms": [1000 * s for s in singles],
         "posts_per_second": BATCH / whole,
-        "peak_memory_mb": memory / (1e6 if sys.platform == "darwin" else 1e3),
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 

@@ -10,6 +10,7 @@ trained on. The cascade's pooling is fitted to the split's dev posts; test posts
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import platform
@@ -51,21 +52,7 @@ AT_A_TIME = 32
 WARM_UP = 3
 LABEL_TURNS = 100
 """Posts whose label alone is timed."""
-# Arguments: model, text, picture. Prints seconds to open, seconds to the first whole answer, and peak memory in MB.
-FRESH = """
-import resource, sys, time
-begin = time.perf_counter()
-import torch
-from hybrid_mmsa.inputs import read_sample
-from hybrid_mmsa.reasoning import open_reasoner
-from hybrid_mmsa.types import Sample
-torch.set_num_threads(%d)
-reasoner = open_reasoner(sys.argv[1])
-opened = time.perf_counter()
-reasoner.reason([read_sample(Sample(text=sys.argv[2], image=sys.argv[3]))], rationale=True)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kilobytes on Linux, bytes on macOS
-print(opened - begin, time.perf_counter() - opened, peak / (1e6 if sys.platform == "darwin" else 1e3))
-"""
+FRESH = Path(__file__).with_name("nano_fresh.py")
 
 
 def main() -> None:
@@ -197,13 +184,13 @@ def written_freely(reasoner: Reasoner, samples: Sequence[Sample], advance: Calla
 def fresh_process(model: str, samples: Sequence[Sample]) -> dict[str, float]:
     """Seconds and peak memory of a process of its own that opens the model and answers one post."""
     post = samples[0]
-    command = [sys.executable, "-c", FRESH % THREADS, model, str(post.text), str(post.image)]
+    command = [sys.executable, str(FRESH), model, str(post.text), str(post.image), str(THREADS)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"a measured process failed:\n{done.stderr}")
-    values = [float(value) for value in done.stdout.split()]
-    return dict(zip(("seconds_to_open", "seconds_to_answer", "peak_memory_mb"), values, strict=True))
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def cascade(fast: str, parts: Sequence[Sequence[Sample]], known: Sequence[Sequence[Verdict]]) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def rationales(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[s
         "different": len({words for _, _, words in written}),
         "unread": _share([claims(words) is None for _, _, words in written]),
         "contradict": _share([contradicts(found, verdict) for verdict, found in read]),
+        "quoting": len(quoting),
         "misquote": _share([any(_folded(q) not in _folded(text) for q in quotes) for text, quotes in quoting]),
     }
 

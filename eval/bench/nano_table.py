@@ -24,8 +24,9 @@ def table(result: dict[str, Any]) -> Table:
     for name, mixed in sides.items():
         rows.append((name, _interval(result[name])))
         rows.append((mixed, f"{_interval(result[mixed])}; of what was shown {result[mixed]['of_what_was_shown']:.3f}"))
-    rows += [(f"rationales that {name}", _interval(told[name])) for name in ("contradict", "misquote")]
     rows += [
+        ("rationales that contradict", _interval(told["contradict"])),
+        (f"rationales that misquote, of {told['quoting']} that quote", _interval(told["misquote"])),
         ("rationales not read", _interval(told["unread"])),
         ("different rationales", f"{told['different']} of {told['written']}"),
         (f"runs of {result['copied']['words']} words from training posts", _interval(result["copied"])),

@@ -47,7 +47,7 @@ def train_text(data: Corpora, runs: Runs, settings: Settings = None) -> None:
     """Fine-tune the text tower.
 
     For example:
-        hybrid-mmsa train text --data corpora --runs runs/text --set mvsa.seed=1 --set batch_size=32
+        hybrid-mmsa train text --data corpora --runs runs/text --set branch.loop.epochs=3 --set general.teachers=2
     """
     check_folder(data)
     with training_room():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import onnxruntime
+from typing import TYPE_CHECKING
 
 from ..errors import ArtefactError
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 __all__ = ["open_session"]
 
@@ -23,6 +25,8 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     Raises:
         ArtefactError: The file is missing or no valid model.
     """
+    import onnxruntime  # not before: a process that only asks a reasoner opens no encoder
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -7,7 +7,7 @@ from .limits import DEFAULT_LIMITS, Limits
 from .refusal import check_choice
 from .rows import read_row, row_id, sample_from_row, stars
 from .sample import read_sample
-from .text import clean, looks_foreign, masked, normalise, writable
+from .text import clean, looks_foreign, normalise, writable
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -17,7 +17,6 @@ __all__ = [
     "check_choice",
     "clean",
     "looks_foreign",
-    "masked",
     "normalise",
     "read_image",
     "read_row",

@@ -10,7 +10,7 @@ import html
 import re
 import unicodedata
 
-__all__ = ["clean", "looks_foreign", "masked", "normalise", "writable"]
+__all__ = ["clean", "looks_foreign", "normalise", "writable"]
 
 HANDLE = "@user"
 LINK = "http"
@@ -112,11 +112,6 @@ def clean(text: str) -> str:
     text = "".join(_spoken(c) for c in text)
     text = _LONG_PUNCTUATION.sub(r"\1\1\1", _LONG_RUN.sub(r"\1\1\1", text))
     # Once more: a hashtag may run into a handle, and an invisible emoji part may have stood inside a link.
-    return _SPACE.sub(" ", _masked(text)).strip()
-
-
-def masked(text: str) -> str:
-    """Normalised text with each handle as `@user` and each link as `http`, and all else as its author wrote it."""
     return _SPACE.sub(" ", _masked(text)).strip()
 
 

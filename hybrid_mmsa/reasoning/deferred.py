@@ -8,6 +8,7 @@ from typing import TypeAlias
 from ..errors import ReasonerError
 from ..types import LoraRef, RouteDecision, Sample, Verdict
 from .base import Reasoner
+from .lora_base import NOT_FOR_THIS, fits
 
 __all__ = ["ask_about_deferred"]
 
@@ -29,12 +30,15 @@ def ask_about_deferred(
         reasoner: `None` answers nothing.
         samples: The whole batch.
         routes: One decision per sample. The deferred posts are asked about together.
-        lora: The LoRA adapter to answer with.
+        lora: The LoRA adapter to answer with; one made for another model is left out, which is said.
         rationale: Also let the model write, see `Reasoner.reason`.
     """
     deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
     if reasoner is None or not deferred:
         return {}, {}
+    if lora is not None and not fits(lora, reasoner.id):
+        verdicts, warnings = ask_about_deferred(reasoner, samples, routes, rationale=rationale)
+        return verdicts, {**warnings, **dict.fromkeys(verdicts, (NOT_FOR_THIS,))}
     verdicts, failed = _asked(reasoner, samples, deferred, lora, rationale)
     if failed is not None and len(deferred) > 1:  # perhaps one post's fault: the others shall have their verdicts
         return _one_by_one(reasoner, samples, deferred, lora, rationale)

@@ -11,6 +11,7 @@ from ..errors import ArtefactError, InputError, MissingExtraError
 from ..types import LoraRef
 from .base import Reasoner
 from .config import Backend, ReasonerConfig
+from .lora_base import fits
 from .own import BUNDLED, bundled_folder, own_config
 from .presets import Preset, presets
 from .recorded import RecordedReasoner
@@ -47,7 +48,8 @@ def open_reasoner(what: str | Path | ReasonerConfig | Reasoner, loras: Sequence[
     load = getattr(reasoner, "load", None)
     if callable(load) and not isinstance(reasoner, RecordedReasoner):  # whose `load` reads a file of verdicts
         for lora in loras:
-            load(lora)
+            if fits(lora, reasoner.id):
+                load(lora)
     return reasoner
 
 

@@ -55,6 +55,7 @@ class _Template(_Closed):
     labels: dict[Label, str] = {label: label for label in LABELS}
     examples: tuple[_Example, ...] = ()
     partner: str | None = Field(default=None, pattern=r"^[\w-]+$")
+    cleaned: bool = False
 
     @field_validator("post")
     @classmethod

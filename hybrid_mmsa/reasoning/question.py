@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ..inputs import clean
 from ..types import LABELS, Label, Sample
 from .escape import escape
 
@@ -49,6 +50,8 @@ class Prompt:
         labels: The word for each label in the answer.
         examples: Labelled posts, shown between instruction and post.
         partner: Asks the posts that this one is not for: those with a target, or those without.
+        cleaned: Whether a post's words are rewritten as the fast tier reads them (`inputs.clean`), for models that were
+            trained so.
     """
 
     name: str
@@ -60,11 +63,12 @@ class Prompt:
     labels: Mapping[Label, str]
     examples: tuple[Example, ...] = ()
     partner: Prompt | None = None
+    cleaned: bool = False
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) over all that a model is shown; the partner has its own."""
-        shown = {
+        shown: dict[str, Any] = {
             "name": self.name,
             "version": self.version,
             "instruction": self.instruction,
@@ -72,6 +76,8 @@ class Prompt:
             "labels": [self.labels[label] for label in LABELS],
             "examples": [[e.sample.text, e.sample.target, e.picture, e.answer] for e in self.examples],
         }
+        if self.cleaned:
+            shown["cleaned"] = True
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -109,7 +115,10 @@ class Prompt:
 
     def _parts(self, sample: Sample, image_size: int | None) -> list[dict[str, Any]]:
         template = self.post if sample.text else self.no_text
-        words = self._filled(template, text=sample.text or "", target=sample.target or "")
+        quoted = {"text": sample.text or "", "target": sample.target or ""}
+        if self.cleaned:
+            quoted = {field: clean(value) for field, value in quoted.items()}
+        words = self._filled(template, **quoted)
         if sample.image is None:
             return [_text(f"{self.no_picture}\n{words}")]
         return [{"type": "image", "image": _shrunk(sample.image, image_size)}, _text(words)]

@@ -2,7 +2,8 @@
 
 Stages, each in a folder of its own under the runs, each skipped when it is finished: `pieces` (the tokenizer, and all
 texts and lessons in tokens) → `words` (the language model learns to write) → `pictures` (what is seen in each: the
-picture side is ImageNet's MobileNetV2 and stays as it is) → `answers` (it learns to answer).
+picture side is ImageNet's MobileNetV2 and stays as it is) → `answers` (it learns to answer) → `reasons` (and to say in
+a rationale what it said in the fields before it).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 from ..errors import InputError
 from ..reasoning.own import BUNDLED
 from ..reasoning.prompts import load_prompt
+from ..types import LABELS
+from .loop import LoopConfig
 from .nano_answers import AnswersConfig, Course, restore_answers, train_answers
 from .nano_folder import write_folder
 from .nano_lessons import Lessons
@@ -30,7 +33,7 @@ from .precision import training_device
 
 __all__ = ["NanoConfig", "train_nano"]
 
-PIECES, WORDS, PICTURES, ANSWERS = "pieces", "words", "pictures", "answers"
+PIECES, WORDS, PICTURES, ANSWERS, REASONS = "pieces", "words", "pictures", "answers", "reasons"
 USED = "used.json"
 
 
@@ -42,6 +45,15 @@ class NanoConfig:
     pieces: PiecesConfig = field(default_factory=PiecesConfig)
     words: WordsConfig = field(default_factory=WordsConfig)
     answers: AnswersConfig = field(default_factory=AnswersConfig)
+    reasons: AnswersConfig = field(
+        default=AnswersConfig(
+            loop=LoopConfig(epochs=1, learning_rate=4e-4, weight_decay=0.1, warmup=0.05, averaging=0.99),
+            label_weight=0.3,
+            facts_weight=0.2,
+            claims_weight=0.35,
+        )
+    )
+    """Learnt from lessons whose rationale is taught, alone."""
     seed: int = 0
     """Of the weights that start from chance."""
 
@@ -66,10 +78,10 @@ def train_nano(data: Path, start: Path, runs: Path, out: Path, config: NanoConfi
     round_as_stored(model.model.vision_tower)
     start_pieces(model, prepared.processor.tokenizer)
     model.set_attn_implementation("eager")  # rows are short: on a CPU faster there and back than a fused kernel
-    if not restore_answers(model, runs / ANSWERS):
+    if not restore_answers(model, runs / REASONS):
         model.to(training_device())
         train_words(model, prepared.texts, config.words, runs / WORDS)
-        _answers(model, prepared, data, config, runs / ANSWERS)
+        _answers(model, prepared, data, config, runs)
     facts = {
         "name": BUNDLED,
         "prompt": PROMPT,
@@ -88,18 +100,23 @@ def check_out(out: Path) -> None:
         raise InputError(f"{out} holds something that is no model; name another folder", field="out")
 
 
-def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, folder: Path) -> None:
-    """The `answers` stage: what is seen in the pictures, then learning to answer."""
+def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, runs: Path) -> None:
+    """What is seen in the pictures, then learning to answer, and learning to give reasons."""
     paths = [data / path for path in prepared.pictures]
-    pictures = look_at(model, prepared.processor.image_processor, paths, folder.with_name(PICTURES))
+    pictures = look_at(model, prepared.processor.image_processor, paths, runs / PICTURES)
+    encode, prompt = prepared.processor.tokenizer.convert_tokens_to_ids, load_prompt(PROMPT)
+    words = [encode(prompt.labels[label]) for label in LABELS]  # each is one piece
     learnt, held = (
-        Course(_readable(lessons, paths, pictures), pictures.features, prepared.facts["corpora"])
+        Course(_readable(lessons, paths, pictures), pictures.features, prepared.facts["corpora"], words)
         for lessons in (prepared.learnt, prepared.held)
     )
     used = {"lessons": len(learnt.lessons), "pictures": len(pictures.places)}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / USED).write_text(json.dumps(used) + "\n", encoding="utf-8")
-    train_answers(model, learnt, held, config.answers, folder)
+    (runs / ANSWERS).mkdir(parents=True, exist_ok=True)
+    (runs / ANSWERS / USED).write_text(json.dumps(used) + "\n", encoding="utf-8")
+    if not restore_answers(model, runs / ANSWERS):
+        train_answers(model, learnt, held, config.answers, runs / ANSWERS)
+    telling = Course(learnt.lessons.claiming(), pictures.features, learnt.corpora, words)
+    train_answers(model, telling, held, config.reasons, runs / REASONS)
 
 
 def _readable(lessons: Lessons, paths: list[Path], pictures: Pictures) -> Lessons:

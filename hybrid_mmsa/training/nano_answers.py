@@ -1,4 +1,4 @@
-"""nano's `answers` stage: projector and language model learn to answer. Knows lessons and pictures, no corpora.
+"""nano's stages `answers` and `reasons`: projector and language model learn to answer. Knows no corpora.
 
 The label weighs most: a small model that learns whole answers, every token alike, learns to write and not to judge.
 """
@@ -6,7 +6,7 @@ The label weighs most: a small model that learns whole answers, every token alik
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ..types import IntArray
 from .loop import LoopConfig, claim, train
-from .nano_lessons import FACTS, KINDS, Lessons
+from .nano_lessons import FACTS, JUDGED, KINDS, Lessons
 from .nano_pieces import IMAGE
 from .precision import training_precision
 from .text_batches import alike
@@ -35,17 +35,21 @@ class AnswersConfig:
     """How answering is learnt."""
 
     loop: LoopConfig = field(
-        default=LoopConfig(epochs=1, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
+        default=LoopConfig(epochs=2, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
     )
-    share: float = 0.66
+    share: float = 0.75
     """Share of an epoch's batches that is learnt from."""
     batch_size: int = 32
     label_weight: float = 0.5
     """Share of the loss that the label's token has."""
     facts_weight: float = 0.25
-    """Share of what the words say, what the picture says and whether it is sarcastic; the rest has what is left."""
+    """Share of what the words say, what the picture says and whether it is sarcastic."""
+    claims_weight: float = 0.0
+    """Share of the labels said in a rationale; the rest has what is left. At 0 they are part of the rest."""
     dropout: float = 0.1
     """On what goes into the language model."""
+    opinions: float = 0.5
+    """What the fast tier's opinion counts against the label that people gave, where it has one."""
     blanked: float = 0.1
     """Share of what is asked (words, patches) that is left blank, so that no single word is learnt by heart."""
 
@@ -57,25 +61,30 @@ class Course:
         lessons: Questions and answers; the picture of each is a row of `features`.
         features: float16 `[pictures, patches, channels]`, on the device.
         corpora: Names of the corpora that lessons are from, by number.
+        words: Token ids of the three label words.
 
     Attributes:
         lessons, corpora: The same.
+        words: Token ids int64 `[3]` of the label words, on the device.
     """
 
-    def __init__(self, lessons: Lessons, features: Tensor, corpora: Sequence[str]) -> None:
+    def __init__(self, lessons: Lessons, features: Tensor, corpora: Sequence[str], words: Sequence[int]) -> None:
         self.lessons = lessons
         self.corpora = tuple(corpora)
+        self.words = torch.tensor(words, device=features.device)
         self._features = features
+        self._opinions = torch.from_numpy(lessons.opinions).to(features.device)
         self._ids, self._kinds = (torch.from_numpy(values).to(features.device) for values in lessons.padded())
 
-    def take(self, rows: IntArray) -> tuple[Tensor, Tensor, Tensor]:
-        """Token ids and kinds int64 `[n, width]`, and the features of the lessons that show a picture."""
+    def take(self, rows: IntArray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Token ids and kinds int64 `[n, width]`, features of the lessons that show a picture, opinions `[n, 3, 3]`."""
         # Few different widths: math libraries compile and cache a kernel per shape.
         device, width = self._ids.device, -(-int(self.lessons.lengths[rows].max()) // WIDTH_STEP) * WIDTH_STEP
         shown = self.lessons.pictures[rows]
         places = torch.from_numpy(rows).to(device)
         seen = self._features[torch.from_numpy(shown[shown >= 0]).to(device)]
-        return self._ids[places, :width].long(), self._kinds[places, :width].long(), seen
+        ids, kinds = (values[places, :width].long() for values in (self._ids, self._kinds))
+        return ids, kinds, seen, self._opinions[places].float()
 
 
 def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfig, folder: Path) -> None:
@@ -93,10 +102,12 @@ def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfi
     claim(folder, facts)
     learning = _learning(model)
     epochs = [_drawn(lessons, config, epoch) for epoch in range(config.loop.epochs)]
-    shares = (config.label_weight, config.facts_weight)
+    shares = _shares(config)
 
     def loss(_: nn.Module, rows: IntArray) -> Tensor:
-        kinds, losses, _right = _losses(model, learnt.take(rows), config)
+        kinds, losses = _losses(model, learnt, rows, config)[1:3]
+        if not config.claims_weight:
+            kinds = kinds.masked_fill(kinds == KINDS["claim"], KINDS["rest"])
         return _weighted(kinds, losses, shares)
 
     tokens = int(sum(lessons.lengths[rows].sum() for epoch in epochs for rows in epoch))
@@ -121,11 +132,9 @@ def measure(model: Any, held: Course, batch_size: int) -> dict[str, dict[str, fl
     names = {number: name for name, number in KINDS.items()}
     with torch.inference_mode():
         for rows in alike(lessons.lengths, batch_size, 0):
-            batch = held.take(rows)
-            kinds, losses, right = (values.tolist() for values in _losses(model, batch))
-            owners = np.repeat(rows, (batch[1][:, 1:] > 0).sum(1).cpu().numpy())
-            for row, kind, loss, hit in zip(owners, kinds, losses, right, strict=True):
-                found.setdefault((held.corpora[lessons.corpora[row]], names[kind]), []).append((loss, hit))
+            for place, kind, loss, hit in zip(*(values.tolist() for values in _losses(model, held, rows)), strict=True):
+                corpus = held.corpora[lessons.corpora[rows[place]]]
+                found.setdefault((corpus, names[kind]), []).append((loss, hit))
     scores: dict[str, dict[str, float]] = {}
     for (corpus, name), pairs in sorted(found.items()):
         loss, hit = np.mean(pairs, axis=0)
@@ -153,10 +162,10 @@ def _learning(model: Any) -> nn.Module:
 
 
 def _losses(
-    model: Any, batch: tuple[Tensor, Tensor, Tensor], config: AnswersConfig | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every taught token of a batch, row by row: its kind, its loss, and whether it is the likeliest."""
-    ids, kinds, seen = batch
+    model: Any, course: Course, rows: IntArray, config: AnswersConfig | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of every taught token of some lessons: whose it is, its kind, its loss, and whether it is the likeliest."""
+    ids, kinds, seen, opinions = course.take(rows)
     taught, following = kinds[:, 1:] > 0, ids[:, 1:]
     with training_precision():
         read = embedded(model, ids, seen)
@@ -165,15 +174,45 @@ def _losses(
             read = functional.dropout(read.masked_fill(blank.unsqueeze(-1), 0), config.dropout)
         hidden = model.model.language_model(inputs_embeds=read, use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[:, :-1][taught]).float()
+    whose, told = taught.nonzero()[:, 0], kinds[:, 1:][taught]
     losses = functional.cross_entropy(logits, following[taught], reduction="none")
-    return kinds[:, 1:][taught], losses, logits.argmax(-1) == following[taught]
+    if config is not None:
+        losses = _softened(losses, logits, course.words, opinions, (whose, told), config.opinions)
+    return whose, told, losses, logits.argmax(-1) == following[taught]
 
 
-def _weighted(kinds: Tensor, losses: Tensor, shares: tuple[float, float]) -> Tensor:
-    """The mean losses of label, facts and rest, each by its share; what a batch lacks counts nothing."""
-    by_kind = {name: shares[1] / len(FACTS) for name in FACTS} | {"label": shares[0], "rest": 1 - sum(shares)}
+def _softened(
+    losses: Tensor, logits: Tensor, words: Tensor, opinions: Tensor, places: tuple[Tensor, Tensor], share: float
+) -> Tensor:
+    """Losses of label, text and picture mixed with their cross-entropy to the fast tier's opinion, where it has one.
+
+    Args:
+        losses: `[tokens]`.
+        logits: `[tokens, pieces]`.
+        words: Token ids `[3]` of the label words.
+        opinions: `[n, 3, 3]`.
+        places: Row and kind of each token.
+        share: What an opinion counts, in [0, 1].
+    """
+    row, kind = places
+    asked = (kind >= KINDS[JUDGED[0]]) & (kind <= KINDS[JUDGED[-1]])
+    wanted = opinions[row[asked], kind[asked] - KINDS[JUDGED[0]]]
+    soft = -(wanted * logits[asked].log_softmax(-1)[:, words]).sum(1)
+    mixed = torch.where(wanted.sum(1) > 0, (1 - share) * losses[asked] + share * soft, losses[asked])
+    return losses.masked_scatter(asked, mixed)
+
+
+def _shares(config: AnswersConfig) -> dict[str, float]:
+    """What each kind of token counts, 1 together."""
+    shares = {name: config.facts_weight / len(FACTS) for name in FACTS}
+    shares |= {"label": config.label_weight, "claim": config.claims_weight}
+    return shares | {"rest": 1 - sum(shares.values())}
+
+
+def _weighted(kinds: Tensor, losses: Tensor, shares: Mapping[str, float]) -> Tensor:
+    """The mean losses of each kind by its share; what a batch lacks counts nothing."""
     parts = []
-    for name, share in by_kind.items():
+    for name, share in shares.items():
         ours = (kinds == KINDS[name]).float()
         parts.append(share * (losses * ours).sum() / ours.sum().clamp(min=1))
     return torch.stack(parts).sum()

@@ -15,7 +15,7 @@ from ..types import Sample
 from .nano_photos import things_of
 from .rows import CORPUS_FOLDERS, fold_of, post_records, text_key
 
-__all__ = ["POSTS", "NanoPost", "nano_posts"]
+__all__ = ["POSTS", "SAID", "NanoPost", "nano_posts"]
 
 POSTS = "mvsa_single"
 """The corpus of text and picture that nano is made for; one's own posts are of it."""
@@ -26,6 +26,8 @@ BESIDE = (
     *("mvsa_multiple", "semeval2017", "mmsd2", "tweeteval_irony"),
     *("twitter2015", "twitter2017", "memotion", "twitter1269"),
 )
+SAID = frozenset({POSTS, "mvsa_multiple", "semeval2017"})
+"""Corpora whose labels say what the words say."""
 UNUSED = ("tweeteval_emotion", "isarcasm")
 """Corpora that teach nothing here, and whose held-out texts are kept out all the same."""
 MOST_CHARACTERS = 500
@@ -86,12 +88,18 @@ def _records(data: Path, name: str) -> Iterator[Record]:
     if name in SPLITS:
         records = load_manifest(SPLITS[name]).apply(records)
     for record in records:
-        yield replace(record, sample=_words_alone(record.sample)) if name == "mvsa_multiple" else record
+        yield replace(record, sample=_usable(record.sample, name))
 
 
-def _words_alone(sample: Sample) -> Sample:
-    """The words by themselves: no picture is there, so the label is what the words say."""
-    return Sample(text=sample.text, id=sample.id, label=sample.text_label, text_label=sample.text_label)
+def _usable(sample: Sample, name: str) -> Sample:
+    """What of a post teaches something."""
+    if name == "mvsa_multiple":  # no picture is there, so the label is what the words say
+        return Sample(text=sample.text, id=sample.id, label=sample.text_label, text_label=sample.text_label)
+    if name == "memotion":
+        # Most memes are said to be sarcastic, and no other posts here have two sides and known sarcasm: what is
+        # learnt from them is that words beside a picture are never meant.
+        return replace(sample, sarcastic=None)
+    return sample
 
 
 def _teaches(sample: Sample) -> bool:

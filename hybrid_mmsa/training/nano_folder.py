@@ -26,7 +26,7 @@ dtype = "float32"
 context = 2048
 max_rationale_tokens = 160
 """
-STAGES = ("words", "answers")
+STAGES = ("words", "answers", "reasons")
 PACKAGES = ("tokenizers", "torch", "transformers")
 
 
@@ -66,7 +66,7 @@ def _record(folder: Path) -> dict[str, Any]:
 
 def _card(facts: Mapping[str, Any]) -> str:
     """The card, Markdown."""
-    rows, words, answers = facts["rows"], facts["stages"]["words"], facts["stages"]["answers"]
+    rows, (words, answers, reasons) = facts["rows"], (facts["stages"][stage] for stage in STAGES)
     corpora = [f"| {name} | {count:,} |" for name, count in rows.items()]
     left_out = sum(rows.values()) - facts["lessons"]
     lines = [
@@ -93,12 +93,12 @@ def _card(facts: Mapping[str, Any]) -> str:
         "## Training",
         "",
         f"`words`: {words['steps']:,} steps; loss on held-out texts {words['dev']['loss_before']:.2f} before and",
-        f"{words['dev']['loss']:.2f} after. `answers`: {answers['steps']:,} steps. Tokens that are right on held-out",
-        "posts where all before them is given, in %:",
+        f"{words['dev']['loss']:.2f} after. `answers`: {answers['steps']:,} steps, `reasons`: {reasons['steps']:,}.",
+        "Tokens that are right on held-out posts where all before them is given, in %:",
         "",
-        "| corpus | label | words say | picture says | sarcastic |",
-        "|---|---|---|---|---|",
-        *_right(answers["dev"]["after"]),
+        "| corpus | label | words say | picture says | sarcastic | labels in the rationale |",
+        "|---|---|---|---|---|---|",
+        *_right(reasons["dev"]["after"]),
         "",
         "## Limits",
         "",
@@ -110,7 +110,7 @@ def _card(facts: Mapping[str, Any]) -> str:
 
 
 def _right(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
-    kinds = ("label", "text_says", "picture_says", "sarcastic")
+    kinds = ("label", "text_says", "picture_says", "sarcastic", "claim")
     lines = []
     for corpus, found in scores.items():
         shares = [f"{100 * found[f'{kind}/right']:.1f}" if f"{kind}/right" in found else "–" for kind in kinds]

@@ -21,16 +21,19 @@ from safetensors.numpy import load_file, save_file
 from ..inputs import read_sample
 from ..reasoning.answer import NOTHING
 from ..reasoning.question import Prompt
-from ..types import FloatArray, IntArray, Sample
+from ..types import LABELS, FloatArray, IntArray, Sample
 from .nano_pieces import END, IMAGE, SPECIAL
 from .tuning_targets import Target
 
-__all__ = ["FACTS", "KINDS", "Lessons", "write_lessons"]
+__all__ = ["FACTS", "JUDGED", "KINDS", "Lessons", "write_lessons"]
 
 KINDS: Mapping[str, int] = MappingProxyType(
-    {"nothing": 0, "label": 1, "text_says": 2, "picture_says": 3, "sarcastic": 4, "rest": 5}
+    {"nothing": 0, "label": 1, "text_says": 2, "picture_says": 3, "sarcastic": 4, "claim": 5, "rest": 6}
 )
-"""What a token teaches; the posts' words and what is not known of them teach nothing."""
+"""What a token teaches: a field's value, a label said in the rationale, or how to write; what is asked, and what is not
+known of a post, teach nothing."""
+JUDGED = ("label", "text_says", "picture_says")
+"""The kinds that have a label for a value, in the order of `Lessons.opinions`."""
 FACTS = ("text_says", "picture_says", "sarcastic")
 _VALUES = {
     "label": re.compile(r'"label": "(\w+)"'),
@@ -38,6 +41,8 @@ _VALUES = {
     "picture_says": re.compile(r'"picture_says": "(\w+)"'),
     "sarcastic": re.compile(r'"sarcastic": (\w+)'),
 }
+_RATIONALE = '"rationale": "'
+_CLAIM = re.compile(rf"\b({'|'.join(LABELS)})\b")
 _PLACEHOLDER = Image.new("RGB", (1, 1))
 CHUNK = 2000
 
@@ -53,6 +58,7 @@ class Lessons:
         pictures: int64 `[n]`: number of the picture it shows, -1 without one.
         weights: float32 `[n]`: how often it is drawn per epoch.
         corpora: int64 `[n]`: number of the corpus it is from.
+        opinions: float16 `[n, 3, 3]`: what the fast tier says of label, text and picture; zero where it says nothing.
     """
 
     ids: NDArray[np.int16]
@@ -61,6 +67,7 @@ class Lessons:
     pictures: IntArray
     weights: FloatArray
     corpora: IntArray
+    opinions: NDArray[np.float16]
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -77,7 +84,13 @@ class Lessons:
             pictures=self.pictures[rows],
             weights=self.weights[rows],
             corpora=self.corpora[rows],
+            opinions=self.opinions[rows],
         )
+
+    def claiming(self) -> Lessons:
+        """Those that teach a rationale with a label in it."""
+        whose = np.repeat(np.arange(len(self)), self.lengths)
+        return self.take(np.unique(whose[self.kinds == KINDS["claim"]]))
 
     def showing(self, pictures: IntArray) -> Lessons:
         """The same lessons with their pictures numbered anew."""
@@ -161,4 +174,7 @@ def _kinds(target: Target) -> NDArray[np.int8]:
         # That a side is not there is plain to see and no fact to weigh.
         if value is not None and value[1] != NOTHING and kinds[slice(*value.span(1))].all():
             kinds[slice(*value.span(1))] = KINDS[name]
+    for claim in _CLAIM.finditer(target.answer, target.answer.rfind(_RATIONALE)):
+        if kinds[slice(*claim.span())].all():
+            kinds[slice(*claim.span())] = KINDS["claim"]
     return kinds

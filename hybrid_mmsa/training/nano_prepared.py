@@ -18,11 +18,12 @@ from safetensors.numpy import load_file, save_file
 
 from ..data import PHOTOS
 from ..reasoning.prompts import load_prompt
-from ..types import IntArray
+from ..types import FloatArray, IntArray
 from .loop import claim
 from .nano_corpora import nano_posts
 from .nano_lessons import Lessons, write_lessons
 from .nano_model import PATCHES, make_image_processor
+from .nano_opinions import opinions
 from .nano_pieces import make_processor, make_tokenizer
 from .nano_rows import PROMPT, NanoRow, nano_rows
 from .nano_seen import CLASS_PHOTOS, seen_things
@@ -96,8 +97,9 @@ def prepare(data: Path, start: Path, config: PiecesConfig, folder: Path) -> Prep
 
 def _write(data: Path, start: Path, config: PiecesConfig, folder: Path) -> None:
     seen = _seen(data, start, folder)
-    parts = [_share(rows, config) for rows in nano_rows(data, seed=config.seed, seen=seen)]
-    texts = _share(nano_texts(data), config)
+    learnt, held = nano_rows(data, seed=config.seed, seen=seen)
+    texts = _share(nano_texts(learnt, data), config)
+    parts = [_share(rows, config) for rows in (learnt, held)]
     processor = _processor(texts, parts[0], config)
     processor.save_pretrained(folder)
     ids = [np.array(each, np.int16) for each in processor.tokenizer(texts, add_special_tokens=False)["input_ids"]]
@@ -106,7 +108,7 @@ def _write(data: Path, start: Path, config: PiecesConfig, folder: Path) -> None:
     pictures = sorted({Path(row.sample.image) for part in parts for row in part if row.sample.image is not None})
     corpora = sorted({row.corpus for part in parts for row in part})
     for rows, file in zip(parts, (LEARNT, HELD), strict=True):
-        _lessons(rows, processor, (pictures, corpora), config).save(folder / file)
+        _lessons(rows, processor, (pictures, corpora), config, opinions(rows)).save(folder / file)
     facts = {
         "texts": len(texts),
         "corpora": corpora,
@@ -143,7 +145,11 @@ def _processor(texts: Sequence[str], rows: Sequence[NanoRow], config: PiecesConf
 
 
 def _lessons(
-    rows: Sequence[NanoRow], processor: Any, names: tuple[Sequence[Path], Sequence[str]], config: PiecesConfig
+    rows: Sequence[NanoRow],
+    processor: Any,
+    names: tuple[Sequence[Path], Sequence[str]],
+    config: PiecesConfig,
+    said: FloatArray,
 ) -> Lessons:
     posts = [(row.sample, row.target) for row in rows]
     written, kept = write_lessons(processor, load_prompt(PROMPT), posts, patches=PATCHES, longest=config.longest)
@@ -156,6 +162,7 @@ def _lessons(
         np.array([-1 if r.sample.image is None else pictures[Path(str(r.sample.image))] for r in ours], np.int64),
         np.array([row.weight for row in ours], np.float32),
         np.array([corpora[row.corpus] for row in ours], np.int64),
+        said[kept].astype(np.float16),
     )
 
 

@@ -32,13 +32,12 @@ from .nano_wordings import (
     TOGETHER_BOTH,
     WORDS,
     WORDS_DECIDE,
-    WORDS_QUOTED,
 )
 
-__all__ = ["Claims", "Facts", "claims", "compose", "quotable"]
+__all__ = ["Claims", "Facts", "claims", "compose"]
 
 MOST_TOLD = 2
-"""Cues of a side that a rationale names."""
+"""Things that a rationale names."""
 _RESERVED = frozenset({*LABELS, "words", "text", "picture", "post", "ironic", "ironically"})
 _THING = re.compile(r"[a-z][a-z'\- ]{1,38}[a-z]")
 
@@ -51,7 +50,6 @@ class Facts:
         label: Of the whole post.
         text, picture: What each side says by itself.
         sarcastic: Whether the author means the opposite of what is said.
-        quoted: Words of the post that speak for `text`.
         seen: Things in the picture.
         alone: The post has one side only.
     """
@@ -60,7 +58,6 @@ class Facts:
     text: Label | None = None
     picture: Label | None = None
     sarcastic: bool | None = None
-    quoted: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()
     alone: bool = False
 
@@ -83,24 +80,18 @@ class Claims:
     opposed: bool = False
 
 
-def quotable(cue: str) -> bool:
-    """Whether a rationale can quote these words and be read again."""
-    return bool(cue.strip()) and cue == cue.strip() and not set(cue) & set('“”"\\') and cue.isprintable()
-
-
 def compose(facts: Facts, chance: random.Random) -> str:
     """A rationale of at most `MOST_CHARACTERS` characters: what is known, in one of very many wordings.
 
     Args:
-        facts: What is known; cues that cannot be quoted or read again are left out.
+        facts: What is known; things whose names would be read as something else are left out.
         chance: Chooses the wording.
     """
-    quoted = [cue for cue in facts.quoted if quotable(cue)]
     seen = [thing for thing in facts.seen if _THING.fullmatch(thing) and not _RESERVED & set(thing.split())]
-    told = replace(facts, quoted=_some(quoted, chance), seen=_some(seen, chance))
+    # Mostly one or two of the things, sometimes none.
+    told = replace(facts, seen=tuple(seen[: chance.choices((0, 1, MOST_TOLD), (1, 3, 3))[0]]))
     while len(rationale := _sentences(told, chance)) > MOST_CHARACTERS:
-        # Fewer cues fit for sure: no wording without any is too long.
-        told = replace(told, quoted=told.quoted[:-1]) if told.quoted else replace(told, seen=told.seen[:-1])
+        told = replace(told, seen=told.seen[:-1])  # no wording without any is too long
     return rationale
 
 
@@ -120,11 +111,6 @@ def claims(rationale: str) -> Claims | None:
     return Claims(**told, opposed=opposed)  # type: ignore[arg-type]
 
 
-def _some(cues: Sequence[str], chance: random.Random) -> tuple[str, ...]:
-    """Mostly one or two of the cues, sometimes none."""
-    return tuple(cues[: chance.choices((0, 1, MOST_TOLD), (1, 3, 3))[0]])
-
-
 def _sentences(facts: Facts, chance: random.Random) -> str:
     """The clauses in sentences, each with a capital and a full stop."""
     sentences = list(_told(facts, chance))
@@ -141,7 +127,7 @@ def _told(facts: Facts, chance: random.Random) -> Iterator[str]:
     def filled(wordings: Sequence[str]) -> str:
         return _filled(chance.choice(wordings), facts)
 
-    text = None if facts.text is None else filled(WORDS_QUOTED if facts.quoted else WORDS)
+    text = None if facts.text is None else filled(WORDS)
     picture = None if facts.picture is None else filled(PICTURE_SEEN if facts.seen else PICTURE)
     if text is None or picture is None:
         side = text or picture
@@ -179,14 +165,9 @@ def _conclusions(facts: Facts) -> Sequence[str]:
 
 
 def _filled(wording: str, facts: Facts) -> str:
-    quoted, seen = (_listed([f"“{cue}”" for cue in facts.quoted]), _listed([_article(t) for t in facts.seen]))
-    one = {"s": "s" if len(facts.quoted) == 1 else ""}
+    seen = " and ".join(_article(thing) for thing in facts.seen)
     labels = {"label": facts.label, "text": facts.text, "picture": facts.picture, "both": facts.label}
-    return wording.format(quoted=quoted, seen=seen, **one, **labels)
-
-
-def _listed(items: Sequence[str]) -> str:
-    return " and ".join(items)
+    return wording.format(seen=seen, **labels)
 
 
 def _article(thing: str) -> str:
@@ -207,14 +188,13 @@ _SLOTS = {
     "picture": ("picture",),
     "both": ("label", "text", "picture"),
 }
-_QUOTED = r"“[^“”]+”(?: and “[^“”]+”)?"
 _SEEN = r"[a-z][a-z'\- ]*?"
 
 
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], tuple[tuple[str, bool], ...]], ...]:
     """Every wording as a pattern, with what it claims beyond its slots."""
-    sides = (WORDS, WORDS_QUOTED, PICTURE, PICTURE_SEEN, BOTH)
+    sides = (WORDS, PICTURE, PICTURE_SEEN, BOTH)
     whole = (AGREEING, WORDS_DECIDE, PICTURE_DECIDES, APART, TOGETHER, TOGETHER_BOTH, FOLLOWING, ALONE)
     found = [(_pattern(wording), ()) for wordings in (*sides, *whole) for wording in wordings]
     meant = [(_pattern(w), (("sarcastic", value),)) for ws, value in ((IRONIC, True), (NOT_IRONIC, False)) for w in ws]
@@ -230,7 +210,7 @@ def _pattern(wording: str) -> re.Pattern[str]:
         elif part in _SLOTS:
             parts.append(f"(?P<{part}{number}>{labels})")
         else:
-            parts.append({"quoted": _QUOTED, "seen": _SEEN, "s": "s?"}[part])
+            parts.append(_SEEN)
     return re.compile("".join(parts), re.IGNORECASE)
 
 

@@ -16,8 +16,9 @@ from ..data import PHOTOS
 from ..reasoning.prompts import load_prompt
 from ..reasoning.question import Prompt
 from ..types import LABELS, Sample
-from .nano_corpora import POSTS, NanoPost, nano_posts
+from .nano_corpora import POSTS, SAID, NanoPost, nano_posts
 from .nano_cues import WordEvidence
+from .nano_joined import JOINED, joined_posts
 from .nano_rationales import Facts, compose
 from .tuning_targets import Known, Target, known_target
 
@@ -36,13 +37,15 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         "memotion": 1.5,
         "twitter1269": 2.0,
         PHOTOS: 0.7,
+        JOINED: 0.6,
     }
 )
 """How often a row of each corpus is drawn per epoch."""
+TOLD = 0.4
+"""Share of the judged rows whose cues and rationale are taught as well: they are most of an answer's tokens, and how to
+write them is learnt sooner than how to judge."""
 ONE_SIDE = 0.5
 """A post's words alone and its picture alone are drawn so much less often than the whole post."""
-SAID = frozenset({POSTS, "mvsa_multiple", "semeval2017"})
-"""Corpora whose labels say what the words say."""
 _SEEN_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
@@ -68,7 +71,8 @@ def nano_rows(
 ) -> tuple[list[NanoRow], list[NanoRow]]:
     """Rows to learn from and rows to choose by; the same for the same seed.
 
-    A post of MVSA-Single comes three times: whole, as its words alone and as its picture alone.
+    A post of MVSA-Single comes three times: whole, as its words alone and as its picture alone. Every text whose words
+    have a label comes once more beside another post's picture (`nano_joined`).
 
     Args:
         data: Folder holding the corpora (see `nano_corpora`).
@@ -86,7 +90,7 @@ def nano_rows(
     def rows(posts: Iterable[NanoPost]) -> list[NanoRow]:
         return [row for post in posts for row in rows_of(post, prompt, evidence, found, seed)]
 
-    return rows(train), rows(dev)
+    return rows([*train, *joined_posts(train, seed)]), rows(dev)
 
 
 def word_evidence(train: Iterable[NanoPost]) -> WordEvidence:
@@ -147,8 +151,8 @@ def _target(
     quoted = evidence.cues(sample.text, text) if sample.text and text else None
     rationale = sample.rationale
     if rationale is None and sample.label is not None:
-        told = (quoted or (), things or ())
-        facts = Facts(sample.label, text, picture, sample.sarcastic, *told, alone=has_text != has_image)
+        alone = has_text != has_image
+        facts = Facts(sample.label, text, picture, sample.sarcastic, tuple(things or ()), alone=alone)
         rationale = compose(facts, chance)
     known = Known(
         label=sample.label,
@@ -160,11 +164,13 @@ def _target(
         rationale=rationale,
     )
     target = known_target(sample, prompt, known, stand_in=chance.choice(LABELS))
-    return target if rationale else _open_ended(target)
+    if sample.label is not None and chance.random() >= TOLD:
+        return _taught_until(target, '"text_cues": ')
+    return target if rationale else _taught_until(target, '"rationale": "')  # an empty one is nothing to learn
 
 
-def _open_ended(target: Target) -> Target:
-    """Taught up to where the rationale begins: an empty one is nothing to learn."""
-    end = target.answer.rindex('"rationale": "') + len('"rationale": "')
+def _taught_until(target: Target, last: str) -> Target:
+    """The same answer, of which nothing is taught behind its last key."""
+    end = target.answer.rindex(last) + len(last)
     taught = tuple((start, min(stop, end)) for start, stop in target.taught if start < end)
     return replace(target, taught=taught, closes=False)

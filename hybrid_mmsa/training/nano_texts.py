@@ -1,7 +1,7 @@
 """Plain texts that nano's tokenizer and language model are learnt from. Knows no labels.
 
-Posts with handles, addresses and links masked, both as their authors wrote them otherwise and as `inputs.clean`
-rewrites them; captions; rationales.
+Posts as `inputs.clean` rewrites them, which is how nano reads them: handles, addresses and links masked, hashtags and
+emoji in words. Captions; rationales.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..data import PHOTOS, load_photos
-from ..inputs import clean, masked, normalise
-from .nano_rows import NanoRow, nano_rows
+from ..inputs import clean, normalise
+from .nano_rows import NanoRow
 
 __all__ = ["nano_texts", "post_texts"]
 
@@ -26,16 +26,13 @@ _TOKENISED = re.compile(r"@ (?=\w)")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
 
-def nano_texts(data: Path) -> list[str]:
+def nano_texts(rows: Sequence[NanoRow], data: Path) -> list[str]:
     """Texts of training posts, captions of training photos, and composed rationales, each once and in a fixed order.
 
     Args:
-        data: Folder holding the corpora (see `nano_corpora`).
-
-    Raises:
-        InputError: There are no posts to train on.
+        rows: What is learnt from, see `nano_rows`.
+        data: Folder holding the photos' captions.
     """
-    rows, _ = nano_rows(data)
     rationales = dict.fromkeys(json.loads(row.target.answer)["rationale"] for row in rows)
     chosen = random.Random("rationales").sample(sorted(rationales), min(RATIONALES, len(rationales)))
     texts = [*post_texts(rows), *_captions(data, rows), *chosen]
@@ -43,13 +40,12 @@ def nano_texts(data: Path) -> list[str]:
 
 
 def post_texts(rows: Iterable[NanoRow]) -> list[str]:
-    """The posts' texts, each once, masked as written and cleaned."""
+    """The posts' texts as nano reads them, each once."""
     found: dict[str, None] = {}
     for row in rows:
         if row.sample.text:
             text = _MAIL.sub("@user", normalise(row.sample.text))
-            text = masked(_TOKENISED.sub("@", text) if row.corpus in TOKENISED else text)
-            found.update(dict.fromkeys((text, clean(text))))
+            found[clean(_TOKENISED.sub("@", text) if row.corpus in TOKENISED else text)] = None
     return list(found)
 
 

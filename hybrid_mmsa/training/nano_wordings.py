@@ -1,7 +1,7 @@
 """The wordings that rationales are put together from, each a clause without capital and full stop. Knows no grammar.
 
 Slots are in braces: a label's word for `label` (the post), `text`, `picture` or `both` (the post and its two sides);
-`quoted` words of the post, `seen` things in the picture; `s` is the ending of a verb whose subject is one quotation.
+`seen` things in the picture. None quotes the post: a model too small to copy words for sure would make them up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ __all__ = [
     "TOGETHER_BOTH",
     "WORDS",
     "WORDS_DECIDE",
-    "WORDS_QUOTED",
 ]
 
 MOST_CHARACTERS = 200
@@ -40,18 +39,6 @@ WORDS = (
     "on its own the text is {text}",
     "the writing has a {text} tone",
     "the post is worded in a {text} way",
-)
-WORDS_QUOTED = (
-    "{quoted} make{s} the words {text}",
-    "{quoted} give{s} the text a {text} tone",
-    "{quoted} speak{s} for {text} words",
-    "the words are {text}, as {quoted} show{s}",
-    "the words say {text} with {quoted}",
-    "the text reads as {text} because of {quoted}",
-    "with {quoted} the words are {text}",
-    "what is written is {text}, see {quoted}",
-    "the text is {text} where it says {quoted}",
-    "the words sound {text} through {quoted}",
 )
 PICTURE = (
     "the picture is {picture}",

@@ -10,15 +10,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ...errors import ArtefactError
+from ...errors import ArtefactError, MissingExtraError
 from ...types import LoraRef
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 __all__ = ["Adapters"]
 
@@ -65,6 +67,7 @@ class Adapters:
         Raises:
             ArtefactError: It is no LoRA in safetensors, holds keys the model lacks or lacks keys the model has,
                 touches the picture's side, or changes nothing.
+            MissingExtraError: PEFT is not installed.
         """
         folder = Path(lora.path).resolve()
         if folder not in self._names:
@@ -84,16 +87,17 @@ class Adapters:
         return self._names[folder]
 
     def _inject(self, folder: Path, name: str, config: LoraConfig, weights: dict[str, torch.Tensor]) -> None:
+        library = _library()
         try:
             if self._peft is None:
                 with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
                     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-                    self._peft = PeftModel(self._model, config, adapter_name=name)
+                    self._peft = library.PeftModel(self._model, config, adapter_name=name)
             else:
                 self._peft.add_adapter(name, config)
-            wanted = get_peft_model_state_dict(self._peft, adapter_name=name, save_embedding_layers=False)
+            wanted = library.get_peft_model_state_dict(self._peft, adapter_name=name, save_embedding_layers=False)
             _refuse_other_keys(folder, set(wanted), set(weights))
-            set_peft_model_state_dict(self._peft, weights, adapter_name=name)
+            library.set_peft_model_state_dict(self._peft, weights, adapter_name=name)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, ArtefactError | torch.OutOfMemoryError):
                 raise
@@ -131,15 +135,29 @@ class Adapters:
             self._peft.base_model.disable_adapter_layers()
 
 
+def _library() -> Any:
+    """PEFT, imported with the first adapter: with what it draws in it holds more memory than a small model's weights.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import peft
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("a LoRA adapter", "vlm") from error
+    return peft
+
+
 def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
     for file in (_CONFIG, _WEIGHTS):
         if not (folder / file).is_file():
             raise ArtefactError(f"{folder} is no LoRA adapter: it has no {file}")
+    library = _library()
     try:
         method = json.loads((folder / _CONFIG).read_text(encoding="utf-8")).get("peft_type")
         if method != "LORA":
             raise ArtefactError(f"the adapter in {folder} is {method}, not LoRA")
-        config = LoraConfig.from_pretrained(str(folder))
+        config: LoraConfig = library.LoraConfig.from_pretrained(str(folder))
         weights = load_file(folder / _WEIGHTS)
     except ArtefactError:
         raise

@@ -141,7 +141,15 @@ def _weights(config: ReasonerConfig, settings: Any) -> Any:
     if loaded["missing_keys"] or loaded["mismatched_keys"]:
         named = ", ".join(sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))[:3])
         raise ArtefactError(f"{config.model} lacks weights that its class needs, such as {named}")
+    _let_go(model)
     return model
+
+
+def _let_go(model: Any) -> None:
+    """Copy the buffers, which may be views into the weights' file: a counter alone would keep all of it in memory."""
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.clone())
 
 
 def _shape(settings: Any) -> Any:
