@@ -1,6 +1,6 @@
 """Make the LoRA of the bundled adapter for memes: nano tuned to Memotion 7k, beside the adapter's fast heads.
 
-    python eval/make_memes_lora.py --data Memotion7k [--posts 1500] [-o adapters/memes]
+    python eval/make_memes_lora.py --data Memotion7k [--posts 3000] [-o adapters/memes]
 
 Run it behind `make_memes.py`, which makes the heads. It tunes as `adapter train --recipe nano-memes` does, on posts of
 the training part of the split `memotion_grouped`; posts of its dev part say when to stop and fit the pooling; its test
@@ -39,7 +39,7 @@ def main() -> None:
     """Choose posts, tune, measure, save."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="Memotion 7k's folder")
-    parser.add_argument("--posts", type=int, default=1500, help="so many of the training part, the first by a hash")
+    parser.add_argument("--posts", type=int, default=3000, help="so many of the training part, the first by a hash")
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "adapters" / "memes")
     parser.add_argument("--run", type=Path, default=ROOT / "build" / "memes-lora", help="for checkpoints and drafts")
     options = parser.parse_args()
@@ -131,7 +131,8 @@ def section(tuned: Adapter, outcome: Outcome) -> str:
 `--model memes --reasoner nano` asks nano with a LoRA of rank {rank} in its language model, made by
 `eval/make_memes_lora.py` from {parts["train"]} posts of Memotion's training part; {parts["calibration"]} of its dev
 part said when to stop and fitted the pooling. nano was itself trained on that training part, among other corpora.
-{verdict} {curve.steps} steps were taken, and the weights of step {curve.best} are kept. The test part, read once:
+{verdict} {curve.steps} steps were taken, and the weights of step {curve.best} are kept. The test
+part, which chose nothing:
 
 {chr(10).join(outcome.figures.lines())}
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -211,6 +212,14 @@ def test_what_is_not_known_is_not_learnt(vlm):
         [],
         [],
     )
+
+
+def test_labels_said_in_a_rationale_are_claims_and_those_in_fields_are_not(vlm):
+    sample = replace(QUESTIONS["both"], rationale="The words are positive, the picture is neutral.")
+    target = reasoned_target(sample, PROMPT)
+    ((ids, kinds),), _ = write_lessons(vlm.processor, PROMPT, [(sample, target)], patches=25, longest=999)
+    claimed = vlm.tokenizer.decode(ids[kinds == KINDS["claim"]].tolist())
+    assert claimed.split() == ["positive", "neutral"]
 
 
 def test_features_go_in_as_llava_puts_them(vlm):
