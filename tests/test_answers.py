@@ -118,6 +118,13 @@ def test_a_quotation_counts_where_it_stands_in_the_post(cue, stands):
     assert bool(cues(read(text_cues=[cue]))) == stands
 
 
+@pytest.mark.parametrize("cue", ["So Good", "red heart", "looove it"])
+def test_a_model_that_is_shown_cleaned_words_may_quote_them(cue):
+    post = Sample(text="#SoGood today, looooove it ❤ @ann", image=POST.image)
+    assert cues(read(post, load_prompt("nano"), text_cues=[cue])) == [cue]
+    assert cues(read(post, PROMPT, text_cues=[cue])) == []
+
+
 def test_a_quotation_may_be_what_the_model_was_shown():
     post = Sample(text="so happy <i>now</i>")
     assert cues(read(post, text_cues=["‹i>now"])) == ["‹i>now"]

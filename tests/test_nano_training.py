@@ -129,6 +129,8 @@ def test_a_finished_run_is_written_again_without_training(tiny_nano, tmp_path, c
         ({"--start": "gone"}, "there is no file"),
         ({"--set": "shape.widht=8"}, "no setting"),
         ({"--set": "pieces.pieces=500"}, "another recipe"),
+        ({"--set": "answers.label_weight=0.4"}, "another recipe"),
+        ({"--set": "reasons.label_weight=0.4"}, "another recipe"),
         ({"-o": "occupied"}, "holds something that is no model"),
         ({"--data": "empty", "--runs": "fresh"}, "no posts to train on"),
     ],

@@ -142,6 +142,8 @@ def test_a_lora_for_nano_is_for_nano_alone_and_others_are_asked_without_it(tmp_p
     assert warnings == {0: (NOT_FOR_THIS,)}
     _, warnings = ask_about_deferred(nano, [Sample(text="x", id="a")], [DEFER], lora)
     assert (nano.asked[1], warnings) == (lora, {})
+    recorded = Listening({"a": SURE.model_copy(update={"adapter": "memes"})}, id="smolvlm-500m")
+    assert ask_about_deferred(recorded, [Sample(text="x", id="a")], [DEFER], lora)[1] == {}, "it was asked with it"
 
 
 @pytest.mark.parametrize("told", ['{"base_model_name_or_path": "qwen"}', "{}", "[]", "no json", None])

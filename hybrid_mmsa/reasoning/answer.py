@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import ReasonerError
+from ..inputs import clean
 from ..types import LABELS, Cue, FloatArray, Label, LoraRef, Modality, Sample, Verdict, prediction
 from .escape import escape, plain
 from .labels import ANSWER_START
@@ -128,7 +129,8 @@ def read_answer(text: str, prompt: Prompt, sample: Sample) -> Answer:
     except (ValidationError, KeyError) as error:
         raise ReasonerError(f"the model's answer cannot be read: {plain(text)[:80]!r}") from error
     has_text, has_image = bool(sample.text), sample.image is not None
-    quoted = [cue for cue in _cues(written.text_cues, "text") if has_text and _stands_in(cue.text, sample.text or "")]
+    words = sample.text or ""
+    quoted = [cue for cue in _cues(written.text_cues, "text") if has_text and _stands_in(cue.text, words, prompt)]
     return Answer(
         label=label,
         text_says=text_says if has_text else None,
@@ -190,11 +192,12 @@ def _cues(written: Sequence[str], side: Modality) -> tuple[Cue, ...]:
     return tuple(Cue(side=side, text=cue) for cue in cues if cue)[:MOST_CUES]
 
 
-def _stands_in(cue: str, text: str) -> bool:
+def _stands_in(cue: str, text: str, prompt: Prompt) -> bool:
     """Whether the cue stands in the post as whole words, as the author wrote it or as the model was shown it."""
     # A word is quoted whole; a sign or an emoji may touch its neighbours.
     wanted = rf"(?:(?<!\w)|(?!\w)){re.escape(_folded(cue))}(?:(?!\w)|(?<!\w))"
-    return any(re.search(wanted, _folded(shown)) for shown in (text, escape(text)))
+    shown = (text, escape(text), *([escape(clean(text))] if prompt.cleaned else []))
+    return any(re.search(wanted, _folded(each)) for each in shown)
 
 
 def _folded(text: str) -> str:

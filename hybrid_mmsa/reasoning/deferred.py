@@ -24,13 +24,13 @@ def ask_about_deferred(
     *,
     rationale: bool = False,
 ) -> ByRow:
-    """Verdicts by row, and warnings by row where the reasoner could not answer.
+    """Verdicts by row, and warnings by row where the reasoner could not answer, or answered without the adapter.
 
     Args:
         reasoner: `None` answers nothing.
         samples: The whole batch.
         routes: One decision per sample. The deferred posts are asked about together.
-        lora: The LoRA adapter to answer with; one made for another model is left out, which is said.
+        lora: The LoRA adapter to answer with; one made for `nano` is left out where another is asked.
         rationale: Also let the model write, see `Reasoner.reason`.
     """
     deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
@@ -38,7 +38,9 @@ def ask_about_deferred(
         return {}, {}
     if lora is not None and not fits(lora, reasoner.id):
         verdicts, warnings = ask_about_deferred(reasoner, samples, routes, rationale=rationale)
-        return verdicts, {**warnings, **dict.fromkeys(verdicts, (NOT_FOR_THIS,))}
+        # Recorded verdicts may have been given with the adapter.
+        without = {i: (NOT_FOR_THIS,) for i, verdict in verdicts.items() if verdict.adapter != lora.name}
+        return verdicts, {**warnings, **without}
     verdicts, failed = _asked(reasoner, samples, deferred, lora, rationale)
     if failed is not None and len(deferred) > 1:  # perhaps one post's fault: the others shall have their verdicts
         return _one_by_one(reasoner, samples, deferred, lora, rationale)

@@ -78,7 +78,7 @@ def train_nano(data: Path, start: Path, runs: Path, out: Path, config: NanoConfi
     round_as_stored(model.model.vision_tower)
     start_pieces(model, prepared.processor.tokenizer)
     model.set_attn_implementation("eager")  # rows are short: on a CPU faster there and back than a fused kernel
-    if not restore_answers(model, runs / REASONS):
+    if not _restored(model, config, runs):
         model.to(training_device())
         train_words(model, prepared.texts, config.words, runs / WORDS)
         _answers(model, prepared, data, config, runs)
@@ -100,6 +100,13 @@ def check_out(out: Path) -> None:
         raise InputError(f"{out} holds something that is no model; name another folder", field="out")
 
 
+def _restored(model: Any, config: NanoConfig, runs: Path) -> bool:
+    """Whether all was trained before, by this recipe; the model then has those weights."""
+    return restore_answers(model, config.answers, runs / ANSWERS) and restore_answers(
+        model, config.reasons, runs / REASONS
+    )
+
+
 def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, runs: Path) -> None:
     """What is seen in the pictures, then learning to answer, and learning to give reasons."""
     paths = [data / path for path in prepared.pictures]
@@ -113,7 +120,7 @@ def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, run
     used = {"lessons": len(learnt.lessons), "pictures": len(pictures.places)}
     (runs / ANSWERS).mkdir(parents=True, exist_ok=True)
     (runs / ANSWERS / USED).write_text(json.dumps(used) + "\n", encoding="utf-8")
-    if not restore_answers(model, runs / ANSWERS):
+    if not restore_answers(model, config.answers, runs / ANSWERS):
         train_answers(model, learnt, held, config.answers, runs / ANSWERS)
     telling = Course(learnt.lessons.claiming(), pictures.features, learnt.corpora, words)
     train_answers(model, telling, held, config.reasons, runs / REASONS)

@@ -118,10 +118,15 @@ def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfi
     save_file({name: values.contiguous() for name, values in learning.state_dict().items()}, folder / WEIGHTS)
 
 
-def restore_answers(model: Any, folder: Path) -> bool:
-    """Read into the model what a finished stage left in `folder`; whether there is such a stage."""
+def restore_answers(model: Any, config: AnswersConfig, folder: Path) -> bool:
+    """Read into the model what a finished stage left in `folder`; whether there is such a stage.
+
+    Raises:
+        InputError: It was trained by another recipe.
+    """
     if not (folder / WEIGHTS).exists():
         return False
+    claim(folder, {"recipe": asdict(config)})
     _learning(model).load_state_dict(load_file(folder / WEIGHTS))
     return True
 

@@ -1,6 +1,6 @@
 """Corpora → the posts and photos that nano learns from and is judged by, held-out texts kept out. Knows no answers.
 
-A corpus whose folder is not there is left out. Texts stay as their authors wrote them, since a reasoner reads them so.
+A corpus whose folder is not there is left out. Texts stay as their authors wrote them; a prompt may rewrite them.
 """
 
 from __future__ import annotations

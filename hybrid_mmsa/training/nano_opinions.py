@@ -1,7 +1,8 @@
 """What the fast tier says of rows: soft labels that nano learns from beside those that people gave. Knows no tokens.
 
 A label names one of three; how sure one can be of it teaches more, the more so the fewer steps there are (Hinton et al.
-2015, arXiv 1503.02531). The fast tier speaks of training posts alone, and never saw a held-out one itself.
+2015, arXiv 1503.02531). The fast tier speaks of training posts alone. What it makes of them is what `default` learnt
+from its own corpora, so their terms hold for a nano that learns from it.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from safetensors.numpy import load_file, save_file
 
 from ..data import PHOTOS
 from ..reasoning.prompts import load_prompt
-from ..types import FloatArray, IntArray
+from ..types import LABELS, FloatArray, IntArray
 from .loop import claim
 from .nano_corpora import nano_posts
 from .nano_lessons import Lessons, write_lessons
 from .nano_model import PATCHES, make_image_processor
-from .nano_opinions import opinions
+from .nano_opinions import OPINIONS, opinions
 from .nano_pieces import make_processor, make_tokenizer
 from .nano_rows import PROMPT, NanoRow, nano_rows
 from .nano_seen import CLASS_PHOTOS, seen_things
@@ -107,8 +107,9 @@ def _write(data: Path, start: Path, config: PiecesConfig, folder: Path) -> None:
     save_file({"ids": np.concatenate(ids), "lengths": lengths}, folder / TEXTS)
     pictures = sorted({Path(row.sample.image) for part in parts for row in part if row.sample.image is not None})
     corpora = sorted({row.corpus for part in parts for row in part})
-    for rows, file in zip(parts, (LEARNT, HELD), strict=True):
-        _lessons(rows, processor, (pictures, corpora), config, opinions(rows)).save(folder / file)
+    unasked = np.zeros((len(parts[1]), len(OPINIONS), len(LABELS)), np.float32)
+    for rows, said, file in zip(parts, (opinions(parts[0]), unasked), (LEARNT, HELD), strict=True):
+        _lessons(rows, processor, (pictures, corpora), config, said).save(folder / file)
     facts = {
         "texts": len(texts),
         "corpora": corpora,

@@ -1,7 +1,7 @@
 """Plain texts that nano's tokenizer and language model are learnt from. Knows no labels.
 
-Posts as `inputs.clean` rewrites them, which is how nano reads them: handles, addresses and links masked, hashtags and
-emoji in words. Captions; rationales.
+Posts as `inputs.clean` rewrites them, which is how nano reads them: handles and links masked, hashtags and emoji in
+words; mail addresses too. Captions; rationales.
 """
 
 from __future__ import annotations
