@@ -26,8 +26,8 @@ from hybrid_mmsa.data import Record, load_corpus, load_manifest
 from hybrid_mmsa.encoders import CompactEncoder
 from hybrid_mmsa.encoders.wordpieces import WordPieces
 from hybrid_mmsa.fusion import FusionHead
-from hybrid_mmsa.routing import ErrorModel, Router, Thresholds
 from hybrid_mmsa.training.export import export_compact
+from hybrid_mmsa.training.frozen import UNROUTED
 from hybrid_mmsa.training.fusion import FusionConfig, linear_heads
 from hybrid_mmsa.training.image import ImageConfig, picture_logits, picture_rows, serving_pixels, train_top
 from hybrid_mmsa.training.image_tower import ImageTower, load_tower, read_start
@@ -43,7 +43,6 @@ from hybrid_mmsa.types import LABELS, TASKS, Task
 MAX_TOKENS = TextConfig().max_tokens
 CROSS_FITS = 5
 SPLIT = "mvsa_single_10fold"
-UNROUTED = Router(ErrorModel.plain(), Thresholds(np.inf, np.inf, np.inf))
 Logits = dict[str, NDArray[np.float32]]
 
 

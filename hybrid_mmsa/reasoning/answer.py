@@ -16,7 +16,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import ReasonerError
-from ..inputs import clean
 from ..types import LABELS, Cue, FloatArray, Label, LoraRef, Modality, Sample, Verdict, prediction
 from .escape import escape, plain
 from .labels import ANSWER_START
@@ -196,7 +195,7 @@ def _stands_in(cue: str, text: str, prompt: Prompt) -> bool:
     """Whether the cue stands in the post as whole words, as the author wrote it or as the model was shown it."""
     # A word is quoted whole; a sign or an emoji may touch its neighbours.
     wanted = rf"(?:(?<!\w)|(?!\w)){re.escape(_folded(cue))}(?:(?!\w)|(?<!\w))"
-    shown = (text, escape(text), *([escape(clean(text))] if prompt.cleaned else []))
+    shown = {text, escape(text), escape(prompt.rewritten(text))}
     return any(re.search(wanted, _folded(each)) for each in shown)
 
 

@@ -113,12 +113,15 @@ class Prompt:
         messages.append({"role": "user", "content": self._parts(sample, image_size)})
         return messages
 
+    def rewritten(self, words: str) -> str:
+        """A post's words as this prompt shows them, before they are escaped."""
+        return clean(words) if self.cleaned else words
+
     def _parts(self, sample: Sample, image_size: int | None) -> list[dict[str, Any]]:
         template = self.post if sample.text else self.no_text
-        quoted = {"text": sample.text or "", "target": sample.target or ""}
-        if self.cleaned:
-            quoted = {field: clean(value) for field, value in quoted.items()}
-        words = self._filled(template, **quoted)
+        words = self._filled(
+            template, text=self.rewritten(sample.text or ""), target=self.rewritten(sample.target or "")
+        )
         if sample.image is None:
             return [_text(f"{self.no_picture}\n{words}")]
         return [{"type": "image", "image": _shrunk(sample.image, image_size)}, _text(words)]

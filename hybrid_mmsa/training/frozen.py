@@ -27,9 +27,10 @@ from .routing import LEAST_POSTS, Judged, RouterConfig
 from .shares import matching_bias
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy, joined
 
-__all__ = ["FEW_SHOT", "FrozenConfig", "Labelled", "OutOfFold", "fit_frozen", "labels_of", "out_of_fold"]
+__all__ = ["FEW_SHOT", "UNROUTED", "FrozenConfig", "Labelled", "OutOfFold", "fit_frozen", "labels_of", "out_of_fold"]
 
-UNROUTED = Router(ErrorModel(), Thresholds(np.inf, np.inf, np.inf))
+UNROUTED = Router(ErrorModel.plain(), Thresholds(np.inf, np.inf, np.inf))
+"""A router that keeps every post."""
 
 
 @dataclass(frozen=True, slots=True)

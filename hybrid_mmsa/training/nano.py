@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..reasoning.labels import label_tokens
 from ..reasoning.own import BUNDLED
 from ..reasoning.prompts import load_prompt
 from ..types import LABELS
@@ -111,8 +112,9 @@ def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, run
     """What is seen in the pictures, then learning to answer, and learning to give reasons."""
     paths = [data / path for path in prepared.pictures]
     pictures = look_at(model, prepared.processor.image_processor, paths, runs / PICTURES)
-    encode, prompt = prepared.processor.tokenizer.convert_tokens_to_ids, load_prompt(PROMPT)
-    words = [encode(prompt.labels[label]) for label in LABELS]  # each is one piece
+    tokenizer, labels = prepared.processor.tokenizer, load_prompt(PROMPT).labels
+    tokens = label_tokens(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], labels)
+    words = [tokens.ids[label] for label in LABELS]
     learnt, held = (
         Course(_readable(lessons, paths, pictures), pictures.features, prepared.facts["corpora"], words)
         for lessons in (prepared.learnt, prepared.held)
