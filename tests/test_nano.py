@@ -152,6 +152,7 @@ def test_the_bundled_one_tells_plain_words_apart():
     assert [verdict.label for verdict in verdicts] == list(plain.values())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
 def test_asking_the_bundled_one_holds_no_more_than_it_needs():
     """A process that asks about one post has neither read the packages of other work nor kept the weights' file."""
     command = [sys.executable, "-c", ASKED, str(SAMPLES / "cat.jpg")]

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from hybrid_mmsa import Analyzer
+from hybrid_mmsa.adapters import resolve_adapter
 from hybrid_mmsa.reasoning import load_prompt
 from hybrid_mmsa.training.nano_answers import _softened
 from hybrid_mmsa.training.nano_corpora import NanoPost
@@ -35,7 +36,7 @@ def test_opinions_are_the_fast_tiers_own_probabilities(picture):
         row("twitter1269", image=picture, label="positive", image_label="positive"),
         row("twitter2015", text=words, target="this", label="positive"),
     ]
-    found = opinions(rows)
+    found = opinions(rows, resolve_adapter("default"))
     posts = [Sample(text=r.sample.text, image=r.sample.image, target=r.sample.target) for r in rows]
     analyses = Analyzer.from_pretrained().analyze_batch(posts)
     assert found.shape == (4, 3, 3)
@@ -55,23 +56,26 @@ def test_nobody_is_asked_about_memes_and_a_picture_that_cannot_be_read_is_not_th
         row("mmsd2", text="oh great", sarcastic=True),
         row("mvsa_single", text="so good", image=tmp_path / "broken.jpg", label="positive"),
     ]
-    memes, unlabelled, broken = opinions(rows)
+    memes, unlabelled, broken = opinions(rows, resolve_adapter("default"))
     assert not memes.any()
     assert not unlabelled.any(), "there is no label to soften"
     assert broken[1].sum() == pytest.approx(1, abs=1e-5)
     assert not broken[2].any()
-    assert opinions([]).shape == (0, 3, 3)
+    assert opinions([], resolve_adapter("default")).shape == (0, 3, 3)
 
 
 def test_an_opinion_counts_its_share_on_the_tokens_it_is_about():
-    logits = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
-    gold = torch.tensor([5, 3, 3, 1])
+    logits = torch.randn(6, 7, generator=torch.Generator().manual_seed(0))
+    gold = torch.tensor([5, 3, 2, 3, 1, 5])
     losses = torch.nn.functional.cross_entropy(logits, gold, reduction="none")
     words = torch.tensor([5, 3, 2])
-    said = torch.zeros(2, 3, 3)
-    said[0, 0] = torch.tensor([0.7, 0.2, 0.1])  # of the first row's label alone
-    kinds = torch.tensor([KINDS["label"], KINDS["text_says"], KINDS["label"], KINDS["sarcastic"]])
-    mixed = _softened(losses, logits, words, said, (torch.tensor([0, 0, 1, 0]), kinds), share=0.25)
-    by_hand = -(said[0, 0] * logits[0].log_softmax(0)[words]).sum()
-    assert mixed[0] == pytest.approx(float(0.75 * losses[0] + 0.25 * by_hand), rel=1e-5)
-    assert torch.equal(mixed[1:], losses[1:])
+    said = torch.zeros(2, 3, 3)  # of the second row's picture nothing is said
+    said[0] = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.2, 0.5, 0.3]])
+    said[1, 0] = torch.tensor([0.3, 0.3, 0.4])
+    names = ("label", "text_says", "picture_says", "picture_says", "sarcastic", "claim")
+    kinds = torch.tensor([KINDS[name] for name in names])
+    mixed = _softened(losses, logits, words, said, (torch.tensor([0, 0, 0, 1, 0, 1]), kinds), share=0.25)
+    for token in range(3):
+        by_hand = -(said[0, token] * logits[token].log_softmax(0)[words]).sum()
+        assert mixed[token] == pytest.approx(float(0.75 * losses[token] + 0.25 * by_hand), rel=1e-5), names[token]
+    assert torch.equal(mixed[3:], losses[3:])

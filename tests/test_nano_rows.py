@@ -185,8 +185,18 @@ def test_a_post_comes_whole_and_as_each_side_alone(corpora):
 def test_words_stand_beside_other_posts_pictures_and_the_rule_says_what_both_are(corpora):
     rows = [row for row in nano_rows(corpora)[0] if row.corpus == "joined"]
     assert {row.sample.text for row in rows} >= {"my lovely post @bob", "several say so"}
-    assert not any("mmsd" in row.sample.text or "2015" in row.sample.text for row in rows), "what they say is not known"
+    assert not any("2015" in row.sample.text for row in rows), "what they say is not known"
+    own = {row.sample.text: row.sample.image for row in nano_rows(corpora)[0] if row.corpus == "mvsa_single"}
+    assert all(own.get(row.sample.text, "none") != row.sample.image for row in rows)
+    meant = [row for row in rows if row.sample.text_label is None]
+    assert {row.sample.text.split()[0] for row in meant} == {"mmsd", "tweeteval_irony"}
+    for row in meant:
+        assert written(row)["sarcastic"] is row.sample.sarcastic is True
+        assert taught(row) >= {"sarcastic", "picture_says"}
+        assert not taught(row) & {"label", "text_says", "rationale"}
     for row in rows:
+        if row in meant:
+            continue
         text, picture = row.sample.text_label, row.sample.image_label
         assert (text, picture) in {(t, p) for t in ("positive", "neutral") for p in ("neutral", "negative")}
         assert (written(row)["text_says"], written(row)["picture_says"]) == (text, picture)
@@ -262,18 +272,23 @@ def test_cues_are_the_words_that_speak_as_they_stand_in_the_post(text, label, cu
 
 
 def test_cues_count_as_quotations_and_never_overlap():
-    words = ["lovely", "awful", "day", "so", "@day", "#awful", "lovely!", "☹", "awful-day"]
-    evidence = WordEvidence().fit([("☹ ☹", "negative")] * 20 + [("lovely", "positive"), ("awful day", "negative")] * 20)
+    words = ["lovely", "awful", "day", "so", "@day", "#awful", "lovely!", "🔥", "awful-day"]
+    known = [("🔥 🔥", "negative")] * 20 + [("lovely", "positive"), ("awful day", "negative")] * 20
+    evidence = WordEvidence().fit((PROMPT.rewritten(text), label) for text, label in known)
+    quoted = set()
     rng = random.Random(0)
     for _ in range(300):
         text, label = " ".join(rng.choices(words, k=6)), rng.choice(LABELS)
-        cues = evidence.cues(text, label)
+        shown = PROMPT.rewritten(text)
+        cues = evidence.cues(shown, label)
+        quoted |= set(cues)
         sample = Sample(text=text, id="1", label=label)
         (row,) = rows_of(NanoPost(sample, "semeval2017"), PROMPT, evidence)
         read = read_answer(row.target.answer, PROMPT, sample)
         assert tuple(cue.text for cue in read.cues) == cues
-        places = [text.lower().index(cue.lower()) for cue in cues]
+        places = [shown.lower().index(cue.lower()) for cue in cues]
         assert len(set(places)) == len(cues) <= 3
+    assert {"lovely", "awful", "fire"} <= quoted, "hashtags and emoji are quoted in the words they are read in"
 
 
 def test_words_of_few_texts_speak_for_nothing():

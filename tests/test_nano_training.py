@@ -21,12 +21,20 @@ from hybrid_mmsa.reasoning.transformers.asking import ask
 from hybrid_mmsa.reasoning.transformers.loading import open_vlm
 from hybrid_mmsa.training import nano, nano_answers, nano_words
 from hybrid_mmsa.training.image_tower import ImageTower
-from hybrid_mmsa.training.nano_answers import embedded
-from hybrid_mmsa.training.nano_lessons import KINDS, write_lessons
+from hybrid_mmsa.training.nano_answers import (
+    AnswersConfig,
+    Course,
+    _counted,
+    _losses,
+    _shares,
+    _weighted,
+    embedded,
+)
+from hybrid_mmsa.training.nano_lessons import KINDS, Lessons, write_lessons
 from hybrid_mmsa.training.nano_model import SIDE, NanoShape, make_image_processor, make_model, picture_features
 from hybrid_mmsa.training.nano_pieces import make_tokenizer
 from hybrid_mmsa.training.nano_start import start_pieces
-from hybrid_mmsa.training.tuning_targets import label_target, reasoned_target
+from hybrid_mmsa.training.tuning_targets import Known, known_target, label_target, reasoned_target
 from hybrid_mmsa.types import Sample
 
 PROMPT = load_prompt("nano")
@@ -222,6 +230,68 @@ def test_labels_said_in_a_rationale_are_claims_and_those_in_fields_are_not(vlm):
     ((ids, kinds),), _ = write_lessons(vlm.processor, PROMPT, [(sample, target)], patches=25, longest=999)
     claimed = vlm.tokenizer.decode(ids[kinds == KINDS["claim"]].tolist())
     assert claimed.split() == ["positive", "neutral"]
+
+
+def lessons_of(vlm, targets):
+    """A course of one lesson for each sample and target, with random pictures."""
+    written, _ = write_lessons(vlm.processor, PROMPT, targets, patches=25, longest=999)
+    shown = np.array([sample.image is not None for sample, _ in targets])
+    lessons = Lessons(
+        np.concatenate([ids for ids, _ in written]),
+        np.concatenate([kinds for _, kinds in written]),
+        np.array([len(ids) for ids, _ in written], np.int64),
+        np.where(shown, np.cumsum(shown) - 1, -1).astype(np.int64),
+        np.ones(len(targets), np.float32),
+        np.zeros(len(targets), np.int64),
+        np.zeros((len(targets), 3, 3), np.float16),
+    )
+    features = torch.randn(int(shown.sum()), 25, 1280, generator=torch.Generator().manual_seed(0))
+    return Course(lessons, features.half(), ["mvsa_single"], [5, 6, 7])
+
+
+@pytest.fixture(scope="module")
+def told(vlm):
+    """A post of words and picture with its rationale, its label alone, and whether a text is sarcastic."""
+    reasoned = replace(QUESTIONS["both"], rationale="The words are positive, the picture is neutral.")
+    meant = Sample(text="oh great", sarcastic=True)
+    known = known_target(meant, PROMPT, Known(sarcastic=True), stand_in="neutral")
+    whole = Known(label="positive", text="positive", picture="neutral", rationale=reasoned.rationale)
+    why = known_target(reasoned, PROMPT, whole, stand_in="neutral")
+    targets = [(reasoned, why), (reasoned, label_target(reasoned, PROMPT)), (meant, known)]
+    return lessons_of(vlm, targets)
+
+
+def test_reasons_and_sarcasm_are_told_and_labels_alone_are_not(told):
+    telling = told.lessons.telling()
+    assert telling.lengths.tolist() == told.lessons.lengths[[0, 2]].tolist()
+    assert {KINDS["claim"], KINDS["sarcastic"]} <= set(telling.kinds.tolist())
+
+
+def test_what_is_hidden_teaches_what_a_rationale_claims_from_the_fields_before_it(vlm, told):
+    """Words and picture of a hidden post change nothing; its fields do, and what is not hidden teaches all it did."""
+    config = AnswersConfig(hidden=1.0, blanked=0.0, dropout=0.0)
+    rows = np.arange(3)
+    plain, hidden = (_losses(vlm.model, told, rows, replace(config, hidden=share)) for share in (0.0, 1.0))
+    kinds = [found[1][found[0] == 0].tolist() for found in (plain, hidden)]
+    first = kinds[0].index(KINDS["claim"])
+    assert kinds[1] == kinds[0][first:]
+    assert len(set(kinds[0][:first]) & {KINDS["label"], KINDS["text_says"], KINDS["picture_says"]}) == 3
+    for row in (1, 2):
+        assert torch.allclose(plain[2][plain[0] == row], hidden[2][hidden[0] == row], atol=1e-5)
+    other = Course(told.lessons, torch.zeros(2, 25, 1280).half(), told.corpora, told.words.tolist())
+    unseen = _losses(vlm.model, other, rows, config)
+    assert torch.allclose(unseen[2][unseen[0] == 0], hidden[2][hidden[0] == 0], atol=1e-5)
+    assert not torch.allclose(unseen[2][unseen[0] == 1], hidden[2][hidden[0] == 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("claims", [0.0, 0.35])
+def test_shares_of_the_loss_are_one_together_and_claims_without_one_are_part_of_the_rest(told, claims):
+    config = AnswersConfig(claims_weight=claims)
+    shares = _shares(config)
+    assert sum(shares.values()) == pytest.approx(1)
+    kinds = torch.tensor([KINDS["claim"], KINDS["rest"], KINDS["rest"]])
+    found = float(_weighted(_counted(kinds, config), torch.tensor([9.0, 3.0, 3.0]), shares))
+    assert found == pytest.approx(9 * claims + 3 * shares["rest"] if claims else 5 * shares["rest"])
 
 
 def test_features_go_in_as_llava_puts_them(vlm):

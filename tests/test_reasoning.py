@@ -5,8 +5,8 @@ import json
 import pytest
 
 from hybrid_mmsa import InputError, LoraRef, ReasonerError, Sample, Verdict
-from hybrid_mmsa.reasoning import RecordedReasoner, ask_about_deferred
-from hybrid_mmsa.reasoning.lora_base import NOT_FOR_THIS, fits
+from hybrid_mmsa.reasoning import RecordedReasoner, ask_about_deferred, open_reasoner
+from hybrid_mmsa.reasoning.lora_base import misfit
 from hybrid_mmsa.types import RouteDecision
 
 SURE = Verdict(label="negative", probabilities={"negative": 0.8, "neutral": 0.1, "positive": 0.1}, reasoner="vlm")
@@ -133,21 +133,62 @@ def test_deferred_posts_are_asked_together_with_the_adapter_and_the_wish():
     assert reasoner.asked == (["b"], None, False)
 
 
+def lora_for(folder, base, revision=None):
+    """The reference of a LoRA whose configuration names a model."""
+    folder.mkdir(exist_ok=True)
+    told = {"base_model_name_or_path": base, "revision": revision}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    return LoraRef(name="memes", path=folder)
+
+
 def test_a_lora_for_nano_is_for_nano_alone_and_others_are_asked_without_it(tmp_path):
-    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "nano"}')
-    lora = LoraRef(name="memes", path=tmp_path)
+    lora = lora_for(tmp_path, "nano")
     other, nano = (Listening({"a": SURE}, id=name) for name in ("smolvlm-500m", "nano"))
     _, warnings = ask_about_deferred(other, [Sample(text="x", id="a")], [DEFER], lora)
     assert other.asked[1] is None
-    assert warnings == {0: (NOT_FOR_THIS,)}
+    assert warnings == {0: ("the adapter's LoRA is for nano; the reasoner answered without it",)}
     _, warnings = ask_about_deferred(nano, [Sample(text="x", id="a")], [DEFER], lora)
     assert (nano.asked[1], warnings) == (lora, {})
     recorded = Listening({"a": SURE.model_copy(update={"adapter": "memes"})}, id="smolvlm-500m")
     assert ask_about_deferred(recorded, [Sample(text="x", id="a")], [DEFER], lora)[1] == {}, "it was asked with it"
 
 
+class Loading:
+    """Reads adapters beforehand, and knows its weights' revision."""
+
+    def __init__(self, id_, revision):
+        self.id, self.revision, self.loaded = id_, revision, []
+
+    def load(self, lora):
+        self.loaded.append(lora)
+
+    def reason(self, samples, lora=None, *, rationale=False):
+        self.asked = lora
+        return [SURE for _ in samples]
+
+
+@pytest.mark.parametrize(
+    ("id_", "revision", "answers_with_it"),
+    [("nano", "a" * 40, True), ("mine", "a" * 40, True), ("nano", "b" * 40, False), ("smolvlm-500m", "c" * 40, False)],
+)
+def test_a_lora_goes_by_the_weights_it_was_made_for_and_not_by_a_name(tmp_path, id_, revision, answers_with_it):
+    lora = lora_for(tmp_path, "nano", "a" * 40)
+    reasoner = Loading(id_, revision)
+    assert open_reasoner(reasoner, [lora]) is reasoner
+    assert reasoner.loaded == [lora] * answers_with_it
+    _, warnings = ask_about_deferred(reasoner, [Sample(text="x", id="a")], [DEFER], lora)
+    assert reasoner.asked == (lora if answers_with_it else None)
+    assert ("is for nano aaaaaaaaaaaa;" in str(warnings)) != answers_with_it
+
+
+def test_whether_a_lora_fits_is_read_anew(tmp_path):
+    reasoner = Loading("nano", "a" * 40)
+    assert misfit(lora_for(tmp_path, "nano", "b" * 40), reasoner)
+    assert misfit(lora_for(tmp_path, "nano", "a" * 40), reasoner) is None
+
+
 @pytest.mark.parametrize("told", ['{"base_model_name_or_path": "qwen"}', "{}", "[]", "no json", None])
 def test_whether_any_other_lora_fits_is_left_to_the_model(tmp_path, told):
     if told is not None:
         (tmp_path / "adapter_config.json").write_text(told)
-    assert fits(LoraRef(name="mine", path=tmp_path), "smolvlm-500m")
+    assert misfit(LoraRef(name="mine", path=tmp_path), Listening({"a": SURE}, id="smolvlm-500m")) is None

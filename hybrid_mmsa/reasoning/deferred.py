@@ -8,7 +8,7 @@ from typing import TypeAlias
 from ..errors import ReasonerError
 from ..types import LoraRef, RouteDecision, Sample, Verdict
 from .base import Reasoner
-from .lora_base import NOT_FOR_THIS, fits
+from .lora_base import misfit
 
 __all__ = ["ask_about_deferred"]
 
@@ -36,10 +36,11 @@ def ask_about_deferred(
     deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
     if reasoner is None or not deferred:
         return {}, {}
-    if lora is not None and not fits(lora, reasoner.id):
+    against = None if lora is None else misfit(lora, reasoner)
+    if lora is not None and against is not None:
         verdicts, warnings = ask_about_deferred(reasoner, samples, routes, rationale=rationale)
         # Recorded verdicts may have been given with the adapter.
-        without = {i: (NOT_FOR_THIS,) for i, verdict in verdicts.items() if verdict.adapter != lora.name}
+        without = {i: (against,) for i, verdict in verdicts.items() if verdict.adapter != lora.name}
         return verdicts, {**warnings, **without}
     verdicts, failed = _asked(reasoner, samples, deferred, lora, rationale)
     if failed is not None and len(deferred) > 1:  # perhaps one post's fault: the others shall have their verdicts

@@ -1,39 +1,44 @@
-"""For which model a LoRA was made: one for the bundled reasoner answers with that alone. Reads no weights."""
+"""For which model a LoRA was made: one for nano answers with that nano alone. Reads no weights."""
 
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ..types import LoraRef
+from .base import Reasoner
 from .own import BUNDLED
 
-__all__ = ["NOT_FOR_THIS", "fits"]
+__all__ = ["misfit"]
 
-NOT_FOR_THIS = f"the adapter's LoRA is for {BUNDLED}; the reasoner answered without it"
 _CONFIG = "adapter_config.json"
 
 
-def fits(lora: LoraRef, reasoner: str) -> bool:
-    """Whether a reasoner may answer with a LoRA adapter.
+def misfit(lora: LoraRef, reasoner: Reasoner) -> str | None:
+    """Why a reasoner answers without a LoRA adapter; `None` where nothing is known against it.
 
     A bundled adapter that holds heads and a LoRA for `nano` shall serve those who ask a larger model, too. Whether any
     other LoRA fits is found out when it is put into the model.
 
     Args:
         lora: The adapter.
-        reasoner: The reasoner's id.
+        reasoner: One that knows the revision of its weights (`revision`) is held to it, any other to its id.
     """
-    return reasoner == BUNDLED or _base(lora.path) != BUNDLED
-
-
-@cache
-def _base(folder: Path) -> str | None:
-    """The model that a LoRA's configuration names; `None` where it names none, or cannot be read."""
-    try:
-        told = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    base, made_for = _base(lora.path)
+    opened = getattr(reasoner, "revision", None)
+    if base != BUNDLED or (opened == made_for if opened and made_for else reasoner.id == BUNDLED):
         return None
-    base = told.get("base_model_name_or_path") if isinstance(told, dict) else None
-    return base if isinstance(base, str) else None
+    revision = f" {made_for[:12]}" if made_for else ""
+    return f"the adapter's LoRA is for {BUNDLED}{revision}; the reasoner answered without it"
+
+
+def _base(folder: Path) -> tuple[str | None, str | None]:
+    """The model that a LoRA's configuration names, and its revision; `None` where it names none or cannot be read."""
+    try:
+        told: Any = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None, None
+    names = ("base_model_name_or_path", "revision")
+    base, revision = (told.get(name) if isinstance(told, dict) else None for name in names)
+    return base if isinstance(base, str) else None, revision if isinstance(revision, str) else None

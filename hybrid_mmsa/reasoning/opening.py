@@ -11,7 +11,7 @@ from ..errors import ArtefactError, InputError, MissingExtraError
 from ..types import LoraRef
 from .base import Reasoner
 from .config import Backend, ReasonerConfig
-from .lora_base import fits
+from .lora_base import misfit
 from .own import BUNDLED, bundled_folder, own_config
 from .presets import Preset, presets
 from .recorded import RecordedReasoner
@@ -48,7 +48,7 @@ def open_reasoner(what: str | Path | ReasonerConfig | Reasoner, loras: Sequence[
     load = getattr(reasoner, "load", None)
     if callable(load) and not isinstance(reasoner, RecordedReasoner):  # whose `load` reads a file of verdicts
         for lora in loras:
-            if fits(lora, reasoner.id):
+            if misfit(lora, reasoner) is None:  # said with the answers, which stand without it
                 load(lora)
     return reasoner
 

@@ -49,12 +49,14 @@ class NanoConfig:
     reasons: AnswersConfig = field(
         default=AnswersConfig(
             loop=LoopConfig(epochs=1, learning_rate=4e-4, weight_decay=0.1, warmup=0.05, averaging=0.99),
+            share=0.6,
             label_weight=0.3,
             facts_weight=0.2,
             claims_weight=0.35,
+            hidden=0.5,
         )
     )
-    """Learnt from lessons whose rationale is taught, alone."""
+    """Learnt from lessons that teach a rationale or sarcasm, alone."""
     seed: int = 0
     """Of the weights that start from chance."""
 
@@ -86,7 +88,6 @@ def train_nano(data: Path, start: Path, runs: Path, out: Path, config: NanoConfi
     facts = {
         "name": BUNDLED,
         "prompt": PROMPT,
-        "prompt_id": load_prompt(PROMPT).id,
         "parameters": sum(values.numel() for values in model.parameters()),
         "config": asdict(config),
         **prepared.facts,
@@ -124,7 +125,7 @@ def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, run
     (runs / ANSWERS / USED).write_text(json.dumps(used) + "\n", encoding="utf-8")
     if not restore_answers(model, config.answers, runs / ANSWERS):
         train_answers(model, learnt, held, config.answers, runs / ANSWERS)
-    telling = Course(learnt.lessons.claiming(), pictures.features, learnt.corpora, words)
+    telling = Course(learnt.lessons.telling(), pictures.features, learnt.corpora, words)
     train_answers(model, telling, held, config.reasons, runs / REASONS)
 
 

@@ -37,7 +37,7 @@ class AnswersConfig:
     loop: LoopConfig = field(
         default=LoopConfig(epochs=2, learning_rate=1e-3, weight_decay=0.1, warmup=0.05, averaging=0.998)
     )
-    share: float = 0.75
+    share: float = 0.45
     """Share of an epoch's batches that is learnt from."""
     batch_size: int = 32
     label_weight: float = 0.5
@@ -52,6 +52,9 @@ class AnswersConfig:
     """What the fast tier's opinion counts against the label that people gave, where it has one."""
     blanked: float = 0.1
     """Share of what is asked (words, patches) that is left blank, so that no single word is learnt by heart."""
+    hidden: float = 0.0
+    """Share of the lessons with a rationale that are learnt from with all that is asked left blank, and from the first
+    label it claims on: what it claims is then to be found in the fields before it, and nowhere else."""
 
 
 class Course:
@@ -106,9 +109,7 @@ def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfi
 
     def loss(_: nn.Module, rows: IntArray) -> Tensor:
         kinds, losses = _losses(model, learnt, rows, config)[1:3]
-        if not config.claims_weight:
-            kinds = kinds.masked_fill(kinds == KINDS["claim"], KINDS["rest"])
-        return _weighted(kinds, losses, shares)
+        return _weighted(_counted(kinds, config), losses, shares)
 
     tokens = int(sum(lessons.lengths[rows].sum() for epoch in epochs for rows in epoch))
     before = measure(model, held, config.batch_size)
@@ -171,12 +172,15 @@ def _losses(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Of every taught token of some lessons: whose it is, its kind, its loss, and whether it is the likeliest."""
     ids, kinds, seen, opinions = course.take(rows)
-    taught, following = kinds[:, 1:] > 0, ids[:, 1:]
+    following = ids[:, 1:]
     with training_precision():
         read = embedded(model, ids, seen)
         if config is not None:
-            blank = (torch.rand(ids.shape, device=ids.device) < config.blanked) & (kinds == 0)
+            blind = _hidden(kinds, config.hidden)
+            blank = ((torch.rand(ids.shape, device=ids.device) < config.blanked) | blind) & (kinds == 0)
             read = functional.dropout(read.masked_fill(blank.unsqueeze(-1), 0), config.dropout)
+            kinds = kinds.masked_fill(blind & ((kinds == KINDS["claim"]).cumsum(1) == 0), 0)
+        taught = kinds[:, 1:] > 0
         hidden = model.model.language_model(inputs_embeds=read, use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[:, :-1][taught]).float()
     whose, told = taught.nonzero()[:, 0], kinds[:, 1:][taught]
@@ -184,6 +188,12 @@ def _losses(
     if config is not None:
         losses = _softened(losses, logits, course.words, opinions, (whose, told), config.opinions)
     return whose, told, losses, logits.argmax(-1) == following[taught]
+
+
+def _hidden(kinds: Tensor, share: float) -> Tensor:
+    """Which lessons are learnt from without being shown, bool `[n, 1]`: a share of those with a rationale."""
+    claiming = (kinds == KINDS["claim"]).any(1, keepdim=True)
+    return (torch.rand(claiming.shape, device=kinds.device) < share) & claiming
 
 
 def _softened(
@@ -212,6 +222,11 @@ def _shares(config: AnswersConfig) -> dict[str, float]:
     shares = {name: config.facts_weight / len(FACTS) for name in FACTS}
     shares |= {"label": config.label_weight, "claim": config.claims_weight}
     return shares | {"rest": 1 - sum(shares.values())}
+
+
+def _counted(kinds: Tensor, config: AnswersConfig) -> Tensor:
+    """Kinds as they are weighed: claims without a share of their own are part of the rest."""
+    return kinds if config.claims_weight else kinds.masked_fill(kinds == KINDS["claim"], KINDS["rest"])
 
 
 def _weighted(kinds: Tensor, losses: Tensor, shares: Mapping[str, float]) -> Tensor:

@@ -85,7 +85,8 @@ def _card(facts: Mapping[str, Any]) -> str:
         f"{facts['texts']:,} texts to learn writing from, {words['tokens']:,} tokens. {facts['lessons']:,} posts and",
         f"photos with answers, {facts['pictures']:,} pictures among them; {left_out:,} more were too long or have a",
         "picture that is damaged. `joined` are words of one post beside the picture of another, labelled by MVSA's",
-        "rule. Half of what is learnt of a label is what the bundled fast tier says of the post.",
+        "rule, or of known sarcasm alone.",
+        *_opinions(facts),
         "",
         "| corpus | rows |",
         "|---|---|",
@@ -104,13 +105,21 @@ def _card(facts: Mapping[str, Any]) -> str:
         "## Limits",
         "",
         "- Rationales and cues are learnt from sentences that a program composed of what the corpora's labels say.",
-        "- Cues are learnt as authors wrote them, and the words are read as the fast tier rewrites them: hashtags and",
-        "  emoji are seldom quoted.",
-        "- Sarcasm is hardly known, and of posts of words and picture nothing is known of it.",
+        "- Cues are quoted from the words as the fast tier rewrites them: hashtags in words, emoji by their names.",
+        "- Sarcasm is hardly known: it is learnt of words, alone or beside a picture that is not theirs.",
         "- The corpora are for research, and so are these weights.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _opinions(facts: Mapping[str, Any]) -> list[str]:
+    """Whose opinions were learnt beside what people said, and how much they count."""
+    if not facts["fast"]:
+        return []
+    share = 100 * facts["config"]["answers"]["opinions"]
+    name, hashed = facts["config"]["pieces"]["fast"], facts["fast"][:12]
+    return [f"{share:.0f} % of what is learnt of a label is what the fast tier `{name}` ({hashed}) says of the post."]
 
 
 def _right(scores: Mapping[str, Mapping[str, float]]) -> list[str]:

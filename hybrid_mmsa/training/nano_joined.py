@@ -2,7 +2,8 @@
 
 Most labelled texts have no picture, so a model that learns from them as they are learns that the words say what the
 post says. Here each is shown with a picture that somebody labelled by itself, and the rule that made MVSA's labels says
-what they are together; where words and picture are opposites, it says nothing, and only the sides are known.
+what they are together; where words and picture are opposites, it says nothing, and only the sides are known. Texts of
+which only their sarcasm is known are shown so, too: else no post of words and a picture would be sarcastic.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ JOINED = "joined"
 
 
 def joined_posts(posts: Sequence[NanoPost], seed: int) -> Iterator[NanoPost]:
-    """Each labelled text once, beside a picture of somebody else's; none where no picture has a label of its own.
+    """Each text of known label or sarcasm once, beside another post's picture; none where there is no such picture.
 
-    The pictures' labels are as frequent as each other, so that a picture has to be looked at.
+    Pictures have a label of their own, as frequent as each other, so that a picture has to be looked at.
 
     Args:
         posts: Posts to learn from.
@@ -33,25 +34,29 @@ def joined_posts(posts: Sequence[NanoPost], seed: int) -> Iterator[NanoPost]:
     for post in posts:
         if post.sample.image is not None and post.sample.image_label is not None:
             pictures[post.sample.image_label].append(post)
-    labels = [label for label in LABELS if pictures[label]]
-    if not labels:
-        return
     for post in posts:
         words = post.sample
         said = words.text_label or (words.label if post.corpus in SAID and words.image is None else None)
-        if not words.text or said is None:
+        if not words.text or (said is None and words.sarcastic is None):
+            continue
+        labels = [label for label in LABELS if pictures[label] not in ([], [post])]
+        if not labels:
             continue
         chance = random.Random(f"{seed}/{post.corpus}/{words.id}")
-        shown = chance.choice(pictures[chance.choice(labels)])
+        others = pictures[chance.choice(labels)]
+        shown = chance.choice(others)
+        if shown is post:  # its own picture is no other post's
+            shown = others[others.index(post) - 1]
         label = shown.sample.image_label
         yield NanoPost(
             Sample(
                 text=words.text,
                 image=shown.sample.image,
                 id=f"{words.id}+{shown.sample.id}",
-                label=joint_label(said, label),
+                label=None if said is None else joint_label(said, label),
                 text_label=said,
                 image_label=label,
+                sarcastic=words.sarcastic,
             ),
             JOINED,
             shown.things,

@@ -87,10 +87,10 @@ class Lessons:
             opinions=self.opinions[rows],
         )
 
-    def claiming(self) -> Lessons:
-        """Those that teach a rationale with a label in it."""
+    def telling(self) -> Lessons:
+        """Those that teach a rationale with a label in it, or whether a post is sarcastic."""
         whose = np.repeat(np.arange(len(self)), self.lengths)
-        return self.take(np.unique(whose[self.kinds == KINDS["claim"]]))
+        return self.take(np.unique(whose[np.isin(self.kinds, [KINDS["claim"], KINDS["sarcastic"]])]))
 
     def showing(self, pictures: IntArray) -> Lessons:
         """The same lessons with their pictures numbered anew."""

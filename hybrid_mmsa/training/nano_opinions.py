@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..adapters import Adapter, resolve_adapter
+from ..adapters import Adapter
 from ..encoders import Encoder, open_encoder
 from ..errors import InputError
 from ..inputs import read_sample
@@ -27,18 +28,17 @@ OPINIONS: tuple[Task, ...] = ("sentiment", "text_sentiment", "image_sentiment")
 """What is asked of each row: the label, what the words say, what the picture says."""
 UNASKED = frozenset({"memotion"})
 """Of memes the fast tier knows less than their labels say."""
-FAST = "default"
 CHUNK = 64
 """Pictures in memory at once."""
 
 
-def opinions(rows: Sequence[NanoRow]) -> FloatArray:
+def opinions(rows: Sequence[NanoRow], folder: Path) -> FloatArray:
     """Calibrated probabilities of the labels, float32 `[n, 3, 3]`, see `OPINIONS`; zero where there is no opinion.
 
     Args:
         rows: What is learnt from.
+        folder: The fast tier's adapter.
     """
-    folder = resolve_adapter(FAST)
     adapter = Adapter.load(folder)
     asked = np.array([n for n, row in enumerate(rows) if row.corpus not in UNASKED and _judged(row.sample)], np.int64)
     found = np.zeros((len(rows), len(OPINIONS), len(LABELS)), np.float32)

@@ -16,6 +16,7 @@ import numpy as np
 import transformers
 from safetensors.numpy import load_file, save_file
 
+from ..adapters import Adapter, resolve_adapter
 from ..data import PHOTOS
 from ..reasoning.prompts import load_prompt
 from ..types import LABELS, FloatArray, IntArray
@@ -44,6 +45,8 @@ class PiecesConfig:
     share: float = 1.0
     """Share of all texts and posts that is used, to try a recipe."""
     seed: int = 0
+    fast: str = "default"
+    """The adapter whose opinions are learnt beside what people said; none if empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +58,8 @@ class Prepared:
         texts: Tokens of each text.
         learnt, held: Lessons to learn from and to measure on.
         pictures: The pictures they show, by number, from the data folder.
-        facts: Counts: `texts`, `rows` and `held_out` by corpus; `corpora` by number.
+        facts: Counts: `texts`, `rows` and `held_out` by corpus; `corpora` by number; `prompt_id`; `fast`, the
+            hash of the adapter whose opinions are learnt.
     """
 
     processor: Any
@@ -79,9 +83,11 @@ def prepare(data: Path, start: Path, config: PiecesConfig, folder: Path) -> Prep
     Raises:
         InputError: There is nothing to learn from.
     """
-    claim(folder, {"stage": folder.name, "recipe": asdict(config)})
+    fast = resolve_adapter(config.fast) if config.fast else None
+    made_with = {"prompt_id": load_prompt(PROMPT).id, "fast": fast and Adapter.load(fast).hash}
+    claim(folder, {"stage": folder.name, "recipe": asdict(config), **made_with})
     if not (folder / FACTS).is_file():
-        _write(data, start, config, folder)
+        _write(data, start, config, folder, fast)
     library: Any = transformers
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     texts = load_file(folder / TEXTS)
@@ -91,11 +97,11 @@ def prepare(data: Path, start: Path, config: PiecesConfig, folder: Path) -> Prep
         Lessons.load(folder / LEARNT),
         Lessons.load(folder / HELD),
         [Path(path) for path in facts.pop("pictures")],
-        facts,
+        {**facts, **made_with},
     )
 
 
-def _write(data: Path, start: Path, config: PiecesConfig, folder: Path) -> None:
+def _write(data: Path, start: Path, config: PiecesConfig, folder: Path, fast: Path | None) -> None:
     seen = _seen(data, start, folder)
     learnt, held = nano_rows(data, seed=config.seed, seen=seen)
     texts = _share(nano_texts(learnt, data), config)
@@ -107,8 +113,9 @@ def _write(data: Path, start: Path, config: PiecesConfig, folder: Path) -> None:
     save_file({"ids": np.concatenate(ids), "lengths": lengths}, folder / TEXTS)
     pictures = sorted({Path(row.sample.image) for part in parts for row in part if row.sample.image is not None})
     corpora = sorted({row.corpus for part in parts for row in part})
-    unasked = np.zeros((len(parts[1]), len(OPINIONS), len(LABELS)), np.float32)
-    for rows, said, file in zip(parts, (opinions(parts[0]), unasked), (LEARNT, HELD), strict=True):
+    for rows, asked, file in zip(parts, (fast, None), (LEARNT, HELD), strict=True):
+        none = np.zeros((len(rows), len(OPINIONS), len(LABELS)), np.float32)
+        said = none if asked is None else opinions(rows, asked)
         _lessons(rows, processor, (pictures, corpora), config, said).save(folder / file)
     facts = {
         "texts": len(texts),

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..data import PHOTOS
+from ..inputs import normalise
 from ..reasoning.prompts import load_prompt
 from ..reasoning.question import Prompt
 from ..types import LABELS, Sample
@@ -30,8 +31,8 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
         POSTS: 3.0,
         "mvsa_multiple": 1.0,
         "semeval2017": 0.6,
-        "mmsd2": 0.5,
-        "tweeteval_irony": 1.5,
+        "mmsd2": 0.3,
+        "tweeteval_irony": 1.0,
         "twitter2015": 1.0,
         "twitter2017": 1.0,
         "memotion": 1.5,
@@ -43,7 +44,7 @@ WEIGHTS: Mapping[str, float] = MappingProxyType(
 """How often a row of each corpus is drawn per epoch."""
 TOLD = 0.4
 """Share of the judged rows whose cues and rationale are taught as well: they are most of an answer's tokens, and how to
-write them is learnt sooner than how to judge."""
+write them is learnt sooner than how to judge. Those with a rationale that somebody wrote are all taught whole."""
 ONE_SIDE = 0.5
 """A post's words alone and its picture alone are drawn so much less often than the whole post."""
 _SEEN_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
@@ -71,8 +72,8 @@ def nano_rows(
 ) -> tuple[list[NanoRow], list[NanoRow]]:
     """Rows to learn from and rows to choose by; the same for the same seed.
 
-    A post of MVSA-Single comes three times: whole, as its words alone and as its picture alone. Every text whose words
-    have a label comes once more beside another post's picture (`nano_joined`).
+    A post of MVSA-Single comes three times: whole, as its words alone and as its picture alone. Every text that
+    something is known of comes once more beside another post's picture (`nano_joined`).
 
     Args:
         data: Folder holding the corpora (see `nano_corpora`).
@@ -83,8 +84,8 @@ def nano_rows(
         InputError: There are no posts to train on.
     """
     train, dev = nano_posts(data)
-    evidence = word_evidence(train)
     prompt = load_prompt(PROMPT)
+    evidence = word_evidence(train, prompt)
     found = seen or _SEEN_NOTHING
 
     def rows(posts: Iterable[NanoPost]) -> list[NanoRow]:
@@ -93,10 +94,10 @@ def nano_rows(
     return rows([*train, *joined_posts(train, seed)]), rows(dev)
 
 
-def word_evidence(train: Iterable[NanoPost]) -> WordEvidence:
-    """How words speak for labels, from posts whose words have a label of their own."""
+def word_evidence(train: Iterable[NanoPost], prompt: Prompt) -> WordEvidence:
+    """How words, as a prompt shows them, speak for labels, from posts whose words have a label of their own."""
     said = ((p.sample.text, p.sample.text_label or p.sample.label) for p in train if p.corpus in SAID)
-    return WordEvidence().fit((text, label) for text, label in said if text and label)
+    return WordEvidence().fit((prompt.rewritten(normalise(text)), label) for text, label in said if text and label)
 
 
 def rows_of(
@@ -148,7 +149,8 @@ def _target(
     picture = sample.image_label if has_image else None
     if has_text != has_image:  # the one side says what the post says
         text, picture = (text or sample.label, None) if has_text else (None, picture or sample.label)
-    quoted = evidence.cues(sample.text, text) if sample.text and text else None
+    # What is quoted is what is read: hashtags in words, emoji by their names.
+    quoted = evidence.cues(prompt.rewritten(normalise(sample.text)), text) if sample.text and text else None
     rationale = sample.rationale
     if rationale is None and sample.label is not None:
         alone = has_text != has_image
@@ -164,7 +166,8 @@ def _target(
         rationale=rationale,
     )
     target = known_target(sample, prompt, known, stand_in=chance.choice(LABELS))
-    if sample.label is not None and chance.random() >= TOLD:
+    judged = any(label is not None for label in (sample.label, text, picture))
+    if judged and sample.rationale is None and chance.random() >= TOLD:
         return _taught_until(target, '"text_cues": ')
     return target if rationale else _taught_until(target, '"rationale": "')  # an empty one is nothing to learn
 

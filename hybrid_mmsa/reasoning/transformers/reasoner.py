@@ -40,6 +40,7 @@ class TransformersReasoner:
 
     Attributes:
         id: Names the model in answers.
+        revision: Of its weights, where known.
 
     Raises:
         ArtefactError: The folder holds no such model, or the prompt's label words begin with the same token.
@@ -47,7 +48,7 @@ class TransformersReasoner:
     """
 
     def __init__(self, config: ReasonerConfig) -> None:
-        self.id = config.id
+        self.id, self.revision = config.id, config.revision
         self._config = config
         self._vlm = open_vlm(config)
         self._lock = threading.Lock()
