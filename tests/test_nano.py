@@ -7,15 +7,20 @@ import sys
 
 import pytest
 from drawn_posts import draw_posts
+from tiny_nano import config
 
 from hybrid_mmsa import Analyzer
+from hybrid_mmsa.adapters import Adapter, resolve_adapter
 from hybrid_mmsa.cli.demo import SAMPLES
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt, open_reasoner
+from hybrid_mmsa.reasoning.lora_base import misfit
 from hybrid_mmsa.reasoning.own import BUNDLED, bundled_folder, bundled_reasoner
-from hybrid_mmsa.reasoning.store import check_files, file_hashes
+from hybrid_mmsa.reasoning.store import check_files, file_hashes, read_manifest
+from hybrid_mmsa.training.nano import train_nano
+from hybrid_mmsa.training.nano_folder import _card
 from hybrid_mmsa.types import LABELS, Sample
 
 MOST_MB = 30
@@ -80,6 +85,34 @@ def test_its_card_tells_what_it_was_made_of(tiny_nano):
     assert f"| mvsa_single | {made['rows']['mvsa_single']:,} |" in card
     assert made["lessons"] <= sum(made["rows"].values())
     assert made["config"]["shape"]["width"] == 64
+
+
+def test_its_card_tells_whose_opinions_it_learnt(tiny_nano):
+    made = json.loads((tiny_nano.folder / "made_with.json").read_text(encoding="utf-8"))
+    default = Adapter.load(resolve_adapter("default"))
+    assert made["fast"] == {"name": "default", "hash": default.hash}
+    told = f"50 % of what is learnt of a label is what the fast tier `default` ({default.hash[:12]}) says of the post."
+    assert told in (tiny_nano.folder / "card.md").read_text(encoding="utf-8")
+    assert "fast tier `" not in _card(made | {"fast": None})
+
+
+def test_a_revision_is_of_the_weights_and_not_of_what_is_said_of_them(tiny_nano, tmp_path):
+    """LoRA adapters go by it: a card worded anew makes no other model."""
+    runs = shutil.copytree(tiny_nano.runs, tmp_path / "runs")
+    record = json.loads((runs / "reasons" / "record.json").read_text(encoding="utf-8"))
+    (runs / "reasons" / "record.json").write_text(json.dumps(record | {"seconds": 1e6}), encoding="utf-8")
+    train_nano(tiny_nano.data, tiny_nano.start, runs, tmp_path / "again", config())
+    one, again = (read_manifest(folder) for folder in (tiny_nano.folder, tmp_path / "again"))
+    assert one.files["made_with.json"] != again.files["made_with.json"]
+    assert one.revision == again.revision
+
+
+def test_the_bundled_lora_is_for_the_bundled_one(tiny_nano):
+    """By its weights, not by its name: no other nano answers with it."""
+    lora = Adapter.load(resolve_adapter("memes")).lora
+    assert misfit(lora, open_reasoner(BUNDLED)) is None
+    assert misfit(lora, open_reasoner(bundled_folder())) is None
+    assert "answered without it" in misfit(lora, open_reasoner(tiny_nano.folder))
 
 
 def test_it_answers_deferred_posts(tiny_nano):

@@ -15,6 +15,7 @@ from hybrid_mmsa.reasoning import load_prompt
 from hybrid_mmsa.reasoning.answer import read_answer
 from hybrid_mmsa.training.nano_corpora import MOST_CHARACTERS, NanoPost, nano_posts
 from hybrid_mmsa.training.nano_cues import WordEvidence
+from hybrid_mmsa.training.nano_joined import joined_posts
 from hybrid_mmsa.training.nano_photos import things_of
 from hybrid_mmsa.training.nano_rationales import Claims, claims
 from hybrid_mmsa.training.nano_rows import WEIGHTS, nano_rows, rows_of
@@ -186,8 +187,6 @@ def test_words_stand_beside_other_posts_pictures_and_the_rule_says_what_both_are
     rows = [row for row in nano_rows(corpora)[0] if row.corpus == "joined"]
     assert {row.sample.text for row in rows} >= {"my lovely post @bob", "several say so"}
     assert not any("2015" in row.sample.text for row in rows), "what they say is not known"
-    own = {row.sample.text: row.sample.image for row in nano_rows(corpora)[0] if row.corpus == "mvsa_single"}
-    assert all(own.get(row.sample.text, "none") != row.sample.image for row in rows)
     meant = [row for row in rows if row.sample.text_label is None]
     assert {row.sample.text.split()[0] for row in meant} == {"mmsd", "tweeteval_irony"}
     for row in meant:
@@ -208,6 +207,39 @@ def test_words_stand_beside_other_posts_pictures_and_the_rule_says_what_both_are
     shutil.rmtree(corpora / "Twitter1269")
     (corpora / "MVSA_Single" / "labelResultAll.txt").write_text(f"ID\ttext,image\n{TRAIN}\tpositive,positive\n")
     assert {r.sample.image_label for r in nano_rows(corpora)[0] if r.corpus == "joined"} == {"positive"}
+
+
+def joined(*samples):
+    """What is joined of posts, by their ids."""
+    return {
+        post.sample.id.split("+")[0]: post.sample for post in joined_posts([NanoPost(s, "own") for s in samples], 0)
+    }
+
+
+def test_words_are_never_joined_to_their_own_picture():
+    """Of two pictures of a label the other one is shown, and of one alone none."""
+    posts = [
+        Sample(text=f"day {n}", image=f"{n}.jpg", id=str(n), text_label="neutral", image_label="neutral")
+        for n in range(40)
+    ]
+    for number in (2, 3, 40):
+        found = joined(*posts[:number])
+        assert all(sample.image != f"{id_}.jpg" for id_, sample in found.items())
+        assert len(found) == number
+    assert joined(posts[0]) == {}
+    alone = replace(posts[0], image_label="positive")
+    assert joined(alone, *posts[1:3])["0"].image_label == "neutral"
+
+
+def test_sarcasm_goes_to_another_picture_where_it_is_of_words_alone():
+    shown = Sample(image="1.jpg", id="p", image_label="neutral")
+    meant = [Sample(text="oh great", id=str(value), sarcastic=value) for value in (True, False)]
+    with_picture = Sample(text="look at this", image="2.jpg", id="both", sarcastic=True)
+    with_label = Sample(text="so lovely", id="said", text_label="positive", label="negative", sarcastic=True)
+    found = joined(shown, *meant, with_picture, with_label)
+    assert {id_: sample.sarcastic for id_, sample in found.items()} == {"True": True, "False": False, "said": None}
+    assert (found["True"].label, found["True"].text_label, found["True"].image_label) == (None, None, "neutral")
+    assert found["said"].label == "positive", "the rule of labels knows no sarcasm"
 
 
 def test_how_to_write_reasons_is_taught_on_some_of_the_judged_rows_alone():

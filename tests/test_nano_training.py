@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tiny_nano import SETTINGS, config
 
 from hybrid_mmsa.cli import run
+from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt
 from hybrid_mmsa.reasoning.labels import label_tokens
@@ -30,9 +31,9 @@ from hybrid_mmsa.training.nano_answers import (
     _weighted,
     embedded,
 )
-from hybrid_mmsa.training.nano_lessons import KINDS, Lessons, write_lessons
+from hybrid_mmsa.training.nano_lessons import JUDGED, KINDS, Lessons, write_lessons
 from hybrid_mmsa.training.nano_model import SIDE, NanoShape, make_image_processor, make_model, picture_features
-from hybrid_mmsa.training.nano_pieces import make_tokenizer
+from hybrid_mmsa.training.nano_pieces import IMAGE, make_tokenizer
 from hybrid_mmsa.training.nano_start import start_pieces
 from hybrid_mmsa.training.tuning_targets import Known, known_target, label_target, reasoned_target
 from hybrid_mmsa.types import Sample
@@ -130,6 +131,18 @@ def test_a_finished_run_is_written_again_without_training(tiny_nano, tmp_path, c
     assert one == other
 
 
+def test_stages_of_other_pieces_are_not_gone_on_with(tiny_nano, tmp_path):
+    """A run whose first stage was made anew with no fast tier's opinions does not take the old weights for its own."""
+    shutil.copytree(tiny_nano.runs, tmp_path / "runs", ignore=shutil.ignore_patterns("pieces", "checkpoint*"))
+    silent = replace(CONFIG, pieces=replace(CONFIG.pieces, fast=""))
+    with pytest.raises(InputError, match=r"answers holds a run of another pieces"):
+        nano.train_nano(tiny_nano.data, tiny_nano.start, tmp_path / "runs", tmp_path / "out", silent)
+    pieces = nano.prepare(tiny_nano.data, tiny_nano.start, silent.pieces, tmp_path / "runs" / "pieces")
+    assert pieces.facts["fast"] is None
+    assert not pieces.learnt.opinions.any()
+    assert Lessons.load(tiny_nano.runs / "pieces" / "learnt.safetensors").opinions.any()
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -137,6 +150,7 @@ def test_a_finished_run_is_written_again_without_training(tiny_nano, tmp_path, c
         ({"--start": "gone"}, "there is no file"),
         ({"--set": "shape.widht=8"}, "no setting"),
         ({"--set": "pieces.pieces=500"}, "another recipe"),
+        ({"--set": "pieces.fast="}, "another recipe and fast"),
         ({"--set": "answers.label_weight=0.4"}, "another recipe"),
         ({"--set": "reasons.label_weight=0.4"}, "another recipe"),
         ({"-o": "occupied"}, "holds something that is no model"),
@@ -267,21 +281,40 @@ def test_reasons_and_sarcasm_are_told_and_labels_alone_are_not(told):
     assert {KINDS["claim"], KINDS["sarcastic"]} <= set(telling.kinds.tolist())
 
 
+def changed(told, tokens, pictures=False):
+    """The same course with other tokens where `tokens` says so, or with pictures that are black."""
+    ids = np.where(tokens, 300, told.lessons.ids).astype(np.int16)
+    features = torch.zeros_like(told._features) if pictures else told._features
+    return Course(replace(told.lessons, ids=ids), features, told.corpora, told.words.tolist())
+
+
 def test_what_is_hidden_teaches_what_a_rationale_claims_from_the_fields_before_it(vlm, told):
-    """Words and picture of a hidden post change nothing; its fields do, and what is not hidden teaches all it did."""
+    """Words and picture of a hidden post change nothing, its fields do; what claims nothing is never hidden."""
     config = AnswersConfig(hidden=1.0, blanked=0.0, dropout=0.0)
-    rows = np.arange(3)
-    plain, hidden = (_losses(vlm.model, told, rows, replace(config, hidden=share)) for share in (0.0, 1.0))
-    kinds = [found[1][found[0] == 0].tolist() for found in (plain, hidden)]
-    first = kinds[0].index(KINDS["claim"])
-    assert kinds[1] == kinds[0][first:]
-    assert len(set(kinds[0][:first]) & {KINDS["label"], KINDS["text_says"], KINDS["picture_says"]}) == 3
+    whose = np.repeat(np.arange(3), told.lessons.lengths)
+    asked = (told.lessons.kinds == 0) & (told.lessons.ids != IMAGE)
+    fields = np.isin(told.lessons.kinds, [KINDS[name] for name in JUDGED])
+
+    def losses(course, row, share=1.0):
+        _, kinds, found, _ = _losses(vlm.model, course, np.arange(3)[[row]], replace(config, hidden=share))
+        return kinds.tolist(), found
+
+    kinds, hidden = losses(told, 0)
+    assert set(kinds) == {KINDS["claim"]}
+    assert set(losses(told, 0, share=0.0)[0]) >= {KINDS[name] for name in (*JUDGED, "claim", "rest")}
+    for other in (changed(told, asked), changed(told, asked & False, pictures=True)):
+        assert torch.allclose(losses(other, 0)[1], hidden, atol=1e-5)
+        assert not torch.allclose(losses(other, 0, share=0.0)[1], losses(told, 0, share=0.0)[1], atol=1e-4)
+    assert not torch.allclose(losses(changed(told, fields), 0)[1], hidden, atol=1e-4)
     for row in (1, 2):
-        assert torch.allclose(plain[2][plain[0] == row], hidden[2][hidden[0] == row], atol=1e-5)
-    other = Course(told.lessons, torch.zeros(2, 25, 1280).half(), told.corpora, told.words.tolist())
-    unseen = _losses(vlm.model, other, rows, config)
-    assert torch.allclose(unseen[2][unseen[0] == 0], hidden[2][hidden[0] == 0], atol=1e-5)
-    assert not torch.allclose(unseen[2][unseen[0] == 1], hidden[2][hidden[0] == 1], atol=1e-5)
+        assert losses(told, row)[0] == losses(told, row, share=0.0)[0] == kinds_of(told, whose == row)
+        assert torch.allclose(losses(told, row)[1], losses(told, row, share=0.0)[1], atol=1e-5)
+
+
+def kinds_of(course, places):
+    """The kinds that are taught there."""
+    kinds = course.lessons.kinds[places]
+    return kinds[kinds > 0].tolist()
 
 
 @pytest.mark.parametrize("claims", [0.0, 0.35])

@@ -146,7 +146,7 @@ def test_a_lora_for_nano_is_for_nano_alone_and_others_are_asked_without_it(tmp_p
     other, nano = (Listening({"a": SURE}, id=name) for name in ("smolvlm-500m", "nano"))
     _, warnings = ask_about_deferred(other, [Sample(text="x", id="a")], [DEFER], lora)
     assert other.asked[1] is None
-    assert warnings == {0: ("the adapter's LoRA is for nano; the reasoner answered without it",)}
+    assert warnings == {0: ("the adapter's LoRA is for nano; smolvlm-500m answered without it",)}
     _, warnings = ask_about_deferred(nano, [Sample(text="x", id="a")], [DEFER], lora)
     assert (nano.asked[1], warnings) == (lora, {})
     recorded = Listening({"a": SURE.model_copy(update={"adapter": "memes"})}, id="smolvlm-500m")

@@ -14,7 +14,8 @@ class Reasoner(Protocol):
     """Answers the posts the fast tier was unsure of.
 
     Attributes:
-        id: Names the model in `RouteDecision.answered_by` and in provenance.
+        id: Names the model in `RouteDecision.answered_by` and in provenance. One whose weights are known may also have
+            a `revision`: a LoRA made for nano goes by that, see `lora_base`.
     """
 
     id: str

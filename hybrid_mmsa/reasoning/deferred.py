@@ -30,14 +30,13 @@ def ask_about_deferred(
         reasoner: `None` answers nothing.
         samples: The whole batch.
         routes: One decision per sample. The deferred posts are asked about together.
-        lora: The LoRA adapter to answer with; one made for `nano` is left out where another is asked.
+        lora: The LoRA adapter to answer with; one made for a `nano` is left out where another model is asked.
         rationale: Also let the model write, see `Reasoner.reason`.
     """
     deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
     if reasoner is None or not deferred:
         return {}, {}
-    against = None if lora is None else misfit(lora, reasoner)
-    if lora is not None and against is not None:
+    if lora is not None and (against := misfit(lora, reasoner)) is not None:
         verdicts, warnings = ask_about_deferred(reasoner, samples, routes, rationale=rationale)
         # Recorded verdicts may have been given with the adapter.
         without = {i: (against,) for i, verdict in verdicts.items() if verdict.adapter != lora.name}

@@ -26,11 +26,15 @@ def misfit(lora: LoraRef, reasoner: Reasoner) -> str | None:
         reasoner: One that knows the revision of its weights (`revision`) is held to it, any other to its id.
     """
     base, made_for = _base(lora.path)
-    opened = getattr(reasoner, "revision", None)
-    if base != BUNDLED or (opened == made_for if opened and made_for else reasoner.id == BUNDLED):
+    if base != BUNDLED:
         return None
-    revision = f" {made_for[:12]}" if made_for else ""
-    return f"the adapter's LoRA is for {BUNDLED}{revision}; the reasoner answered without it"
+    opened = getattr(reasoner, "revision", None)
+    if made_for and opened:
+        fits, asked = made_for == opened, f"{reasoner.id} {opened[:12]}"
+    else:
+        fits, asked = reasoner.id == BUNDLED, reasoner.id
+    wanted = f"{BUNDLED} {made_for[:12]}" if made_for else BUNDLED
+    return None if fits else f"the adapter's LoRA is for {wanted}; {asked} answered without it"
 
 
 def _base(folder: Path) -> tuple[str | None, str | None]:

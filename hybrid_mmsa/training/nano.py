@@ -3,7 +3,7 @@
 Stages, each in a folder of its own under the runs, each skipped when it is finished: `pieces` (the tokenizer, and all
 texts and lessons in tokens) → `words` (the language model learns to write) → `pictures` (what is seen in each: the
 picture side is ImageNet's MobileNetV2 and stays as it is) → `answers` (it learns to answer) → `reasons` (and to say in
-a rationale what it said in the fields before it).
+a rationale what it said in the fields before it; sarcasm is gone over again).
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def train_nano(data: Path, start: Path, runs: Path, out: Path, config: NanoConfi
     round_as_stored(model.model.vision_tower)
     start_pieces(model, prepared.processor.tokenizer)
     model.set_attn_implementation("eager")  # rows are short: on a CPU faster there and back than a fused kernel
-    if not _restored(model, config, runs):
+    if not _restored(model, config, runs, prepared.id):
         model.to(training_device())
-        train_words(model, prepared.texts, config.words, runs / WORDS)
+        train_words(model, prepared.texts, config.words, runs / WORDS, prepared.id)
         _answers(model, prepared, data, config, runs)
     facts = {
         "name": BUNDLED,
@@ -102,10 +102,10 @@ def check_out(out: Path) -> None:
         raise InputError(f"{out} holds something that is no model; name another folder", field="out")
 
 
-def _restored(model: Any, config: NanoConfig, runs: Path) -> bool:
-    """Whether all was trained before, by this recipe; the model then has those weights."""
-    return restore_answers(model, config.answers, runs / ANSWERS) and restore_answers(
-        model, config.reasons, runs / REASONS
+def _restored(model: Any, config: NanoConfig, runs: Path, pieces: str) -> bool:
+    """Whether all was trained before, by this recipe on these pieces; the model then has those weights."""
+    return restore_answers(model, config.answers, runs / ANSWERS, pieces) and restore_answers(
+        model, config.reasons, runs / REASONS, pieces
     )
 
 
@@ -123,10 +123,10 @@ def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, run
     used = {"lessons": len(learnt.lessons), "pictures": len(pictures.places)}
     (runs / ANSWERS).mkdir(parents=True, exist_ok=True)
     (runs / ANSWERS / USED).write_text(json.dumps(used) + "\n", encoding="utf-8")
-    if not restore_answers(model, config.answers, runs / ANSWERS):
-        train_answers(model, learnt, held, config.answers, runs / ANSWERS)
+    if not restore_answers(model, config.answers, runs / ANSWERS, prepared.id):
+        train_answers(model, learnt, held, config.answers, runs / ANSWERS, prepared.id)
     telling = Course(learnt.lessons.telling(), pictures.features, learnt.corpora, words)
-    train_answers(model, telling, held, config.reasons, runs / REASONS)
+    train_answers(model, telling, held, config.reasons, runs / REASONS, prepared.id)
 
 
 def _readable(lessons: Lessons, paths: list[Path], pictures: Pictures) -> Lessons:

@@ -53,8 +53,8 @@ class AnswersConfig:
     blanked: float = 0.1
     """Share of what is asked (words, patches) that is left blank, so that no single word is learnt by heart."""
     hidden: float = 0.0
-    """Share of the lessons with a rationale that are learnt from with all that is asked left blank, and from the first
-    label it claims on: what it claims is then to be found in the fields before it, and nowhere else."""
+    """Share of the lessons with a label in their rationale that are learnt from with all that is asked left blank, for
+    those labels alone: what a rationale claims is then to be found in the fields before it, and nowhere else."""
 
 
 class Course:
@@ -90,7 +90,7 @@ class Course:
         return ids, kinds, seen, self._opinions[places].float()
 
 
-def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfig, folder: Path) -> None:
+def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfig, folder: Path, pieces: str) -> None:
     """Train projector and language model in place.
 
     Args:
@@ -99,9 +99,10 @@ def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfi
         held: What is measured on, before and after.
         config: The recipe.
         folder: The stage's folder; a killed run goes on where it stopped.
+        pieces: Says which tokens the lessons are in, see `Prepared.id`.
     """
     lessons = learnt.lessons
-    facts = {"stage": folder.name, "recipe": asdict(config), "rows": len(lessons)}
+    facts = {"stage": folder.name, "recipe": asdict(config), "rows": len(lessons), "pieces": pieces}
     claim(folder, facts)
     learning = _learning(model)
     epochs = [_drawn(lessons, config, epoch) for epoch in range(config.loop.epochs)]
@@ -119,15 +120,15 @@ def train_answers(model: Any, learnt: Course, held: Course, config: AnswersConfi
     save_file({name: values.contiguous() for name, values in learning.state_dict().items()}, folder / WEIGHTS)
 
 
-def restore_answers(model: Any, config: AnswersConfig, folder: Path) -> bool:
+def restore_answers(model: Any, config: AnswersConfig, folder: Path, pieces: str) -> bool:
     """Read into the model what a finished stage left in `folder`; whether there is such a stage.
 
     Raises:
-        InputError: It was trained by another recipe.
+        InputError: It was trained by another recipe, or on other pieces.
     """
     if not (folder / WEIGHTS).exists():
         return False
-    claim(folder, {"recipe": asdict(config)})
+    claim(folder, {"recipe": asdict(config), "pieces": pieces})
     _learning(model).load_state_dict(load_file(folder / WEIGHTS))
     return True
 
@@ -179,7 +180,7 @@ def _losses(
             blind = _hidden(kinds, config.hidden)
             blank = ((torch.rand(ids.shape, device=ids.device) < config.blanked) | blind) & (kinds == 0)
             read = functional.dropout(read.masked_fill(blank.unsqueeze(-1), 0), config.dropout)
-            kinds = kinds.masked_fill(blind & ((kinds == KINDS["claim"]).cumsum(1) == 0), 0)
+            kinds = kinds.masked_fill(blind & (kinds != KINDS["claim"]), 0)
         taught = kinds[:, 1:] > 0
         hidden = model.model.language_model(inputs_embeds=read, use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[:, :-1][taught]).float()
@@ -191,7 +192,7 @@ def _losses(
 
 
 def _hidden(kinds: Tensor, share: float) -> Tensor:
-    """Which lessons are learnt from without being shown, bool `[n, 1]`: a share of those with a rationale."""
+    """Which lessons are learnt from without being shown, bool `[n, 1]`: a share of those that teach a claim."""
     claiming = (kinds == KINDS["claim"]).any(1, keepdim=True)
     return (torch.rand(claiming.shape, device=kinds.device) < share) & claiming
 

@@ -96,7 +96,7 @@ def _usable(sample: Sample, name: str) -> Sample:
     if name == "mvsa_multiple":  # no picture is there, so the label is what the words say
         return Sample(text=sample.text, id=sample.id, label=sample.text_label, text_label=sample.text_label)
     if name == "memotion":
-        # Most memes are said to be sarcastic, and no other posts here have two sides and known sarcasm: what is
+        # Most memes are said to be sarcastic, and no other corpus here has two sides and known sarcasm: what is
         # learnt from them is that words beside a picture are never meant.
         return replace(sample, sarcastic=None)
     return sample

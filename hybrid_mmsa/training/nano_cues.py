@@ -25,8 +25,7 @@ LEAST_EVIDENCE = math.log(2)
 # Links and handles come first, so that no part of one is taken for a word.
 _TOKEN = re.compile(
     r"(?P<masked>(?:https?|www\.|pic\.twitter)\S*|@\s?\w+|<user>|\brt\b)"
-    r"|(?P<word>(?<!\w)[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w))"
-    r"|(?P<sign>[\u2600-\u27bf\U0001f300-\U0001faff])",
+    r"|(?P<word>(?<!\w)[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w))",
     re.IGNORECASE,
 )
 _LITTLE_WORDS = (
@@ -98,7 +97,7 @@ class WordEvidence:
 
 
 def _terms(text: str) -> Iterator[_Term]:
-    """Words that are no little ones, signs, and pairs of words that stand side by side."""
+    """Words that are no little ones, and pairs of words that stand side by side."""
     last: re.Match[str] | None = None
     for match in _TOKEN.finditer(text):
         if match["masked"]:
@@ -107,11 +106,11 @@ def _terms(text: str) -> Iterator[_Term]:
         here = match[0].lower()
         if here not in _LITTLE:
             yield _Term(match.start(), match.end(), here)
-        if last is not None and match["word"] and text[last.end() : match.start()] == " ":
+        if last is not None and text[last.end() : match.start()] == " ":
             before = last[0].lower()
             if before not in _LITTLE and here not in _LITTLE:
                 yield _Term(last.start(), match.end(), f"{before} {here}")
-        last = match if match["word"] else None
+        last = match
 
 
 def _log_odds(inside: int, size: int, outside: int, rest: int) -> float:

@@ -26,6 +26,8 @@ dtype = "float32"
 context = 2048
 max_rationale_tokens = 160
 """
+WEIGHTS = (".safetensors", "tokenizer.json")
+"""Endings of the files that a revision is of."""
 STAGES = ("words", "answers", "reasons")
 PACKAGES = ("tokenizers", "torch", "transformers")
 
@@ -50,7 +52,9 @@ def write_folder(model: Any, processor: Any, out: Path, runs: Path, facts: Mappi
     (partial / CONFIGURATION).write_text(REASONER.format(**facts), encoding="utf-8")
     (partial / "card.md").write_text(_card(told), encoding="utf-8")
     hashes = file_hashes(partial)
-    revision = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:40]
+    # The model itself: a card worded anew makes no other one, and LoRA adapters go by it.
+    what = {name: hashes[name] for name in sorted(hashes) if name.endswith(WEIGHTS)}
+    revision = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:40]
     write_manifest(partial, Pulled(name=facts["name"], repository="", revision=revision, files=hashes))
     shutil.rmtree(out, ignore_errors=True)
     partial.replace(out)
@@ -117,9 +121,9 @@ def _opinions(facts: Mapping[str, Any]) -> list[str]:
     """Whose opinions were learnt beside what people said, and how much they count."""
     if not facts["fast"]:
         return []
-    share = 100 * facts["config"]["answers"]["opinions"]
-    name, hashed = facts["config"]["pieces"]["fast"], facts["fast"][:12]
-    return [f"{share:.0f} % of what is learnt of a label is what the fast tier `{name}` ({hashed}) says of the post."]
+    share, fast = 100 * facts["config"]["answers"]["opinions"], facts["fast"]
+    told = f"what the fast tier `{fast['name']}` ({fast['hash'][:12]}) says of the post"
+    return [f"{share:.0f} % of what is learnt of a label is {told}."]
 
 
 def _right(scores: Mapping[str, Mapping[str, float]]) -> list[str]:

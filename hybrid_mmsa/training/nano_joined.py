@@ -1,9 +1,10 @@
-"""Words of one post beside the picture of another: posts whose two sides are both known, as many as are wanted.
+"""Words of one post beside the picture of another: posts of which more is known than corpora tell.
 
 Most labelled texts have no picture, so a model that learns from them as they are learns that the words say what the
 post says. Here each is shown with a picture that somebody labelled by itself, and the rule that made MVSA's labels says
-what they are together; where words and picture are opposites, it says nothing, and only the sides are known. Texts of
-which only their sarcasm is known are shown so, too: else no post of words and a picture would be sarcastic.
+what they are together; where words and picture are opposites, it says nothing, and only the sides are known. Of some
+texts without a picture only their sarcasm is known. They are shown so, too: else no post of words and a picture would
+be sarcastic.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ JOINED = "joined"
 
 
 def joined_posts(posts: Sequence[NanoPost], seed: int) -> Iterator[NanoPost]:
-    """Each text of known label or sarcasm once, beside another post's picture; none where there is no such picture.
+    """Texts whose words have a label, or whose sarcasm is known, once each beside another post's picture.
 
-    Pictures have a label of their own, as frequent as each other, so that a picture has to be looked at.
+    The pictures have a label of their own; the labels are as frequent as each other, so that a picture has to be looked
+    at. Sarcasm is known of words that came without a picture, and the rule of labels knows none: it is not told of
+    others.
 
     Args:
         posts: Posts to learn from.
@@ -37,7 +40,8 @@ def joined_posts(posts: Sequence[NanoPost], seed: int) -> Iterator[NanoPost]:
     for post in posts:
         words = post.sample
         said = words.text_label or (words.label if post.corpus in SAID and words.image is None else None)
-        if not words.text or (said is None and words.sarcastic is None):
+        meant = words.sarcastic if said is None and words.image is None else None
+        if not words.text or (said is None and meant is None):
             continue
         labels = [label for label in LABELS if pictures[label] not in ([], [post])]
         if not labels:
@@ -56,7 +60,7 @@ def joined_posts(posts: Sequence[NanoPost], seed: int) -> Iterator[NanoPost]:
                 label=None if said is None else joint_label(said, label),
                 text_label=said,
                 image_label=label,
-                sarcastic=words.sarcastic,
+                sarcastic=meant,
             ),
             JOINED,
             shown.things,

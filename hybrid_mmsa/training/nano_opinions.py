@@ -1,7 +1,7 @@
 """What the fast tier says of rows: soft labels that nano learns from beside those that people gave. Knows no tokens.
 
 A label names one of three; how sure one can be of it teaches more, the more so the fewer steps there are (Hinton et al.
-2015, arXiv 1503.02531). The fast tier speaks of training posts alone. What it makes of them is what `default` learnt
+2015, arXiv 1503.02531). The fast tier speaks of training posts alone. What it makes of them is what its adapter learnt
 from its own corpora, so their terms hold for a nano that learns from it.
 """
 
@@ -38,12 +38,17 @@ def opinions(rows: Sequence[NanoRow], folder: Path) -> FloatArray:
     Args:
         rows: What is learnt from.
         folder: The fast tier's adapter.
+
+    Raises:
+        ArtefactError: It is damaged, or was fitted to another encoder.
     """
     adapter = Adapter.load(folder)
+    encoder = open_encoder(adapter.encoder, folder)
+    adapter.check_encoder(encoder.name, encoder.hash)
     asked = np.array([n for n, row in enumerate(rows) if row.corpus not in UNASKED and _judged(row.sample)], np.int64)
     found = np.zeros((len(rows), len(OPINIONS), len(LABELS)), np.float32)
     if len(asked):
-        seen = _features(open_encoder(adapter.encoder, folder), [rows[n].sample for n in asked])
+        seen = _features(encoder, [rows[n].sample for n in asked])
         said = adapter.calibration.probabilities(adapter.head.logits(seen))
         found[asked] = np.nan_to_num(np.stack([said[task] for task in OPINIONS], axis=1))
     return found

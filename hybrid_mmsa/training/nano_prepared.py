@@ -5,6 +5,7 @@ Worked out once: the stages behind it read tokens alone, on this machine or on a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -58,8 +59,9 @@ class Prepared:
         texts: Tokens of each text.
         learnt, held: Lessons to learn from and to measure on.
         pictures: The pictures they show, by number, from the data folder.
-        facts: Counts: `texts`, `rows` and `held_out` by corpus; `corpora` by number; `prompt_id`; `fast`, the
-            hash of the adapter whose opinions are learnt.
+        facts: Counts (`texts`, `rows` and `held_out` by corpus), `corpora` by number, ids of the prompt and its
+            partner, and `fast`: name and hash of the adapter whose opinions are learnt, `None` without one.
+        id: Hash of all that decides them; the stages behind this one are of the same.
     """
 
     processor: Any
@@ -68,6 +70,7 @@ class Prepared:
     held: Lessons
     pictures: list[Path]
     facts: dict[str, Any]
+    id: str
 
 
 def prepare(data: Path, start: Path, config: PiecesConfig, folder: Path) -> Prepared:
@@ -81,11 +84,13 @@ def prepare(data: Path, start: Path, config: PiecesConfig, folder: Path) -> Prep
         folder: The stage's folder.
 
     Raises:
-        InputError: There is nothing to learn from.
+        InputError: There is nothing to learn from, or the folder holds a stage of another recipe.
+        ArtefactError: The fast tier's adapter is not there or damaged.
     """
     fast = resolve_adapter(config.fast) if config.fast else None
-    made_with = {"prompt_id": load_prompt(PROMPT).id, "fast": fast and Adapter.load(fast).hash}
-    claim(folder, {"stage": folder.name, "recipe": asdict(config), **made_with})
+    made_with = _made_with(fast)
+    claimed = {"stage": folder.name, "recipe": asdict(config), **made_with}
+    claim(folder, claimed)
     if not (folder / FACTS).is_file():
         _write(data, start, config, folder, fast)
     library: Any = transformers
@@ -97,8 +102,20 @@ def prepare(data: Path, start: Path, config: PiecesConfig, folder: Path) -> Prep
         Lessons.load(folder / LEARNT),
         Lessons.load(folder / HELD),
         [Path(path) for path in facts.pop("pictures")],
-        {**facts, **made_with},
+        facts | made_with,
+        hashlib.sha256(json.dumps(claimed, sort_keys=True).encode()).hexdigest(),
     )
+
+
+def _made_with(fast: Path | None) -> dict[str, Any]:
+    """What beside the recipe decides the lessons: who is asked, and how."""
+    prompt = load_prompt(PROMPT)
+    told: dict[str, Any] = {"prompt_id": prompt.id, "fast": None}
+    told["partner_id"] = None if prompt.partner is None else prompt.partner.id
+    if fast is not None:
+        adapter = Adapter.load(fast)
+        told["fast"] = {"name": adapter.name, "hash": adapter.hash}
+    return told
 
 
 def _write(data: Path, start: Path, config: PiecesConfig, folder: Path, fast: Path | None) -> None:
@@ -114,8 +131,8 @@ def _write(data: Path, start: Path, config: PiecesConfig, folder: Path, fast: Pa
     pictures = sorted({Path(row.sample.image) for part in parts for row in part if row.sample.image is not None})
     corpora = sorted({row.corpus for part in parts for row in part})
     for rows, asked, file in zip(parts, (fast, None), (LEARNT, HELD), strict=True):
-        none = np.zeros((len(rows), len(OPINIONS), len(LABELS)), np.float32)
-        said = none if asked is None else opinions(rows, asked)
+        silent = np.zeros((len(rows), len(OPINIONS), len(LABELS)), np.float32)
+        said = silent if asked is None else opinions(rows, asked)
         _lessons(rows, processor, (pictures, corpora), config, said).save(folder / file)
     facts = {
         "texts": len(texts),

@@ -72,8 +72,8 @@ def nano_rows(
 ) -> tuple[list[NanoRow], list[NanoRow]]:
     """Rows to learn from and rows to choose by; the same for the same seed.
 
-    A post of MVSA-Single comes three times: whole, as its words alone and as its picture alone. Every text that
-    something is known of comes once more beside another post's picture (`nano_joined`).
+    A post of MVSA-Single comes three times: whole, as its words alone and as its picture alone. Texts whose words have
+    a label, or whose sarcasm is known, come once more beside another post's picture (`nano_joined`).
 
     Args:
         data: Folder holding the corpora (see `nano_corpora`).

@@ -39,7 +39,7 @@ class WordsConfig:
     """Tokens of a row; texts are laid end to end."""
 
 
-def train_words(model: Any, texts: Sequence[IntArray], config: WordsConfig, folder: Path) -> None:
+def train_words(model: Any, texts: Sequence[IntArray], config: WordsConfig, folder: Path, pieces: str) -> None:
     """Train the language model in place, or read it from `folder` if it is there.
 
     Args:
@@ -47,9 +47,11 @@ def train_words(model: Any, texts: Sequence[IntArray], config: WordsConfig, fold
         texts: What it learns to write: the tokens of each, integers `[tokens]`.
         config: The recipe.
         folder: The stage's folder; a killed run goes on where it stopped.
+        pieces: Says which tokens the texts are in, see `Prepared.id`.
     """
     language = model.model.language_model
-    facts = {"stage": folder.name, "recipe": asdict(config), "texts": len(texts), "tokens": sum(map(len, texts))}
+    facts: dict[str, Any] = {"stage": folder.name, "recipe": asdict(config), "pieces": pieces}
+    facts |= {"texts": len(texts), "tokens": sum(map(len, texts))}
     claim(folder, facts)
     if (folder / WEIGHTS).exists():
         language.load_state_dict(load_file(folder / WEIGHTS))
