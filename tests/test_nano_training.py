@@ -26,14 +26,13 @@ from hybrid_mmsa.training.nano_answers import (
     AnswersConfig,
     Course,
     _counted,
-    _losses,
     _shares,
     _weighted,
     embedded,
 )
-from hybrid_mmsa.training.nano_lessons import JUDGED, KINDS, Lessons, write_lessons
+from hybrid_mmsa.training.nano_lessons import KINDS, Lessons, write_lessons
 from hybrid_mmsa.training.nano_model import SIDE, NanoShape, make_image_processor, make_model, picture_features
-from hybrid_mmsa.training.nano_pieces import IMAGE, make_tokenizer
+from hybrid_mmsa.training.nano_pieces import make_tokenizer
 from hybrid_mmsa.training.nano_start import start_pieces
 from hybrid_mmsa.training.tuning_targets import Known, known_target, label_target, reasoned_target
 from hybrid_mmsa.types import Sample
@@ -279,42 +278,6 @@ def test_reasons_and_sarcasm_are_told_and_labels_alone_are_not(told):
     telling = told.lessons.telling()
     assert telling.lengths.tolist() == told.lessons.lengths[[0, 2]].tolist()
     assert {KINDS["claim"], KINDS["sarcastic"]} <= set(telling.kinds.tolist())
-
-
-def changed(told, tokens, pictures=False):
-    """The same course with other tokens where `tokens` says so, or with pictures that are black."""
-    ids = np.where(tokens, 300, told.lessons.ids).astype(np.int16)
-    features = torch.zeros_like(told._features) if pictures else told._features
-    return Course(replace(told.lessons, ids=ids), features, told.corpora, told.words.tolist())
-
-
-def test_what_is_hidden_teaches_what_a_rationale_claims_from_the_fields_before_it(vlm, told):
-    """Words and picture of a hidden post change nothing, its fields do; what claims nothing is never hidden."""
-    config = AnswersConfig(hidden=1.0, blanked=0.0, dropout=0.0)
-    whose = np.repeat(np.arange(3), told.lessons.lengths)
-    asked = (told.lessons.kinds == 0) & (told.lessons.ids != IMAGE)
-    fields = np.isin(told.lessons.kinds, [KINDS[name] for name in JUDGED])
-
-    def losses(course, row, share=1.0):
-        _, kinds, found, _ = _losses(vlm.model, course, np.arange(3)[[row]], replace(config, hidden=share))
-        return kinds.tolist(), found
-
-    kinds, hidden = losses(told, 0)
-    assert set(kinds) == {KINDS["claim"]}
-    assert set(losses(told, 0, share=0.0)[0]) >= {KINDS[name] for name in (*JUDGED, "claim", "rest")}
-    for other in (changed(told, asked), changed(told, asked & False, pictures=True)):
-        assert torch.allclose(losses(other, 0)[1], hidden, atol=1e-5)
-        assert not torch.allclose(losses(other, 0, share=0.0)[1], losses(told, 0, share=0.0)[1], atol=1e-4)
-    assert not torch.allclose(losses(changed(told, fields), 0)[1], hidden, atol=1e-4)
-    for row in (1, 2):
-        assert losses(told, row)[0] == losses(told, row, share=0.0)[0] == kinds_of(told, whose == row)
-        assert torch.allclose(losses(told, row)[1], losses(told, row, share=0.0)[1], atol=1e-5)
-
-
-def kinds_of(course, places):
-    """The kinds that are taught there."""
-    kinds = course.lessons.kinds[places]
-    return kinds[kinds > 0].tolist()
 
 
 @pytest.mark.parametrize("claims", [0.0, 0.35])

@@ -169,7 +169,14 @@ class Loading:
 
 @pytest.mark.parametrize(
     ("id_", "revision", "answers_with_it"),
-    [("nano", "a" * 40, True), ("mine", "a" * 40, True), ("nano", "b" * 40, False), ("smolvlm-500m", "c" * 40, False)],
+    [
+        ("nano", "a" * 40, True),
+        ("mine", "a" * 40, True),
+        ("nano", "b" * 40, False),
+        ("smolvlm-500m", "c" * 40, False),
+        ("nano", None, True),  # one that does not know its revision goes by its id
+        ("mine", None, False),
+    ],
 )
 def test_a_lora_goes_by_the_weights_it_was_made_for_and_not_by_a_name(tmp_path, id_, revision, answers_with_it):
     lora = lora_for(tmp_path, "nano", "a" * 40)

@@ -26,6 +26,7 @@ from .nano_folder import write_folder
 from .nano_lessons import Lessons
 from .nano_model import NanoShape, make_model, round_as_stored
 from .nano_pictures import Pictures, look_at
+from .nano_practice import practised
 from .nano_prepared import PiecesConfig, Prepared, prepare
 from .nano_rows import PROMPT
 from .nano_start import start_pieces
@@ -48,12 +49,12 @@ class NanoConfig:
     answers: AnswersConfig = field(default_factory=AnswersConfig)
     reasons: AnswersConfig = field(
         default=AnswersConfig(
-            loop=LoopConfig(epochs=1, learning_rate=4e-4, weight_decay=0.1, warmup=0.05, averaging=0.99),
-            share=0.6,
-            label_weight=0.3,
-            facts_weight=0.2,
+            loop=LoopConfig(epochs=1, learning_rate=3e-4, weight_decay=0.1, warmup=0.05, averaging=0.99),
+            share=0.38,
+            label_weight=0.25,
+            facts_weight=0.15,
             claims_weight=0.35,
-            hidden=0.5,
+            practice=1.0,
         )
     )
     """Learnt from lessons that teach a rationale or sarcasm, alone."""
@@ -125,8 +126,10 @@ def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, run
     (runs / ANSWERS / USED).write_text(json.dumps(used) + "\n", encoding="utf-8")
     if not restore_answers(model, config.answers, runs / ANSWERS, prepared.id):
         train_answers(model, learnt, held, config.answers, runs / ANSWERS, prepared.id)
-    telling = Course(learnt.lessons.telling(), pictures.features, learnt.corpora, words)
-    train_answers(model, telling, held, config.reasons, runs / REASONS, prepared.id)
+    reasons, told = config.reasons, learnt.lessons.telling()
+    practice = practised(told, tokenizer, load_prompt(PROMPT), reasons.practice, reasons.loop.seed)
+    course = Course(Lessons.concatenate([told, practice]), pictures.features, learnt.corpora, words)
+    train_answers(model, course, held, reasons, runs / REASONS, prepared.id)
 
 
 def _readable(lessons: Lessons, paths: list[Path], pictures: Pictures) -> Lessons:

@@ -52,9 +52,9 @@ class AnswersConfig:
     """What the fast tier's opinion counts against the label that people gave, where it has one."""
     blanked: float = 0.1
     """Share of what is asked (words, patches) that is left blank, so that no single word is learnt by heart."""
-    hidden: float = 0.0
-    """Share of the lessons with a label in their rationale that are learnt from with all that is asked left blank, for
-    those labels alone: what a rationale claims is then to be found in the fields before it, and nowhere else."""
+    practice: float = 0.0
+    """Share of the lessons with a rationale that are learnt from once more with their labels drawn by chance, for the
+    rationale alone (`nano_practice`)."""
 
 
 class Course:
@@ -177,10 +177,8 @@ def _losses(
     with training_precision():
         read = embedded(model, ids, seen)
         if config is not None:
-            blind = _hidden(kinds, config.hidden)
-            blank = ((torch.rand(ids.shape, device=ids.device) < config.blanked) | blind) & (kinds == 0)
+            blank = (torch.rand(ids.shape, device=ids.device) < config.blanked) & (kinds == 0)
             read = functional.dropout(read.masked_fill(blank.unsqueeze(-1), 0), config.dropout)
-            kinds = kinds.masked_fill(blind & (kinds != KINDS["claim"]), 0)
         taught = kinds[:, 1:] > 0
         hidden = model.model.language_model(inputs_embeds=read, use_cache=False).last_hidden_state
         logits = model.lm_head(hidden[:, :-1][taught]).float()
@@ -189,12 +187,6 @@ def _losses(
     if config is not None:
         losses = _softened(losses, logits, course.words, opinions, (whose, told), config.opinions)
     return whose, told, losses, logits.argmax(-1) == following[taught]
-
-
-def _hidden(kinds: Tensor, share: float) -> Tensor:
-    """Which lessons are learnt from without being shown, bool `[n, 1]`: a share of those that teach a claim."""
-    claiming = (kinds == KINDS["claim"]).any(1, keepdim=True)
-    return (torch.rand(claiming.shape, device=kinds.device) < share) & claiming
 
 
 def _softened(

@@ -25,13 +25,13 @@ from ..types import LABELS, FloatArray, IntArray, Sample
 from .nano_pieces import END, IMAGE, SPECIAL
 from .tuning_targets import Target
 
-__all__ = ["FACTS", "JUDGED", "KINDS", "Lessons", "write_lessons"]
+__all__ = ["FACTS", "JUDGED", "KINDS", "RATIONALE", "Lessons", "answer_tokens", "write_lessons"]
 
 KINDS: Mapping[str, int] = MappingProxyType(
-    {"nothing": 0, "label": 1, "text_says": 2, "picture_says": 3, "sarcastic": 4, "claim": 5, "rest": 6}
+    {"given": -1, "nothing": 0, "label": 1, "text_says": 2, "picture_says": 3, "sarcastic": 4, "claim": 5, "rest": 6}
 )
-"""What a token teaches: a field's value, a label said in the rationale, or how to write; what is asked, and what is not
-known of a post, teach nothing."""
+"""What a token teaches: a field's value, a label said in the rationale, or how to write. What is asked, and what is not
+known of a post, teach nothing; nor does what is given of an answer, which is always there to read."""
 JUDGED = ("label", "text_says", "picture_says")
 """The kinds that have a label for a value, in the order of `Lessons.opinions`."""
 FACTS = ("text_says", "picture_says", "sarcastic")
@@ -41,7 +41,8 @@ _VALUES = {
     "picture_says": re.compile(r'"picture_says": "(\w+)"'),
     "sarcastic": re.compile(r'"sarcastic": (\w+)'),
 }
-_RATIONALE = '"rationale": "'
+RATIONALE = '"rationale": "'
+"""What stands before a rationale in an answer."""
 _CLAIM = re.compile(rf"\b({'|'.join(LABELS)})\b")
 _PLACEHOLDER = Image.new("RGB", (1, 1))
 CHUNK = 2000
@@ -92,6 +93,11 @@ class Lessons:
         whose = np.repeat(np.arange(len(self)), self.lengths)
         return self.take(np.unique(whose[np.isin(self.kinds, [KINDS["claim"], KINDS["sarcastic"]])]))
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Lessons]) -> Lessons:
+        """All lessons of some parts, whose pictures and corpora are numbered alike."""
+        return cls(**{each.name: np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)})
+
     def showing(self, pictures: IntArray) -> Lessons:
         """The same lessons with their pictures numbered anew."""
         return replace(self, pictures=pictures)
@@ -130,7 +136,7 @@ def write_lessons(
     for start in range(0, len(posts), CHUNK):
         part = posts[start : start + CHUNK]
         questions = _questions(processor, prompt, [sample for sample, _ in part], patches)
-        answers = _answers(processor.tokenizer, [target for _, target in part])
+        answers = answer_tokens(processor.tokenizer, [target for _, target in part])
         for place, (asked, (said, kinds)) in enumerate(zip(questions, answers, strict=True)):
             if len(asked) + len(said) <= longest:
                 rows.append((np.array(asked + said, np.int16), np.concatenate([np.zeros(len(asked), np.int8), kinds])))
@@ -150,8 +156,10 @@ def _questions(processor: Any, prompt: Prompt, samples: Sequence[Sample], patche
     return ids
 
 
-def _answers(tokenizer: Any, targets: Sequence[Target]) -> list[tuple[list[int], NDArray[np.int8]]]:
-    """Tokens of each answer up to the last one that is taught, and what each teaches."""
+def answer_tokens(tokenizer: Any, targets: Sequence[Target]) -> list[tuple[list[int], NDArray[np.int8]]]:
+    """Tokens of each answer up to the last one that is taught, and what each teaches: kinds int8 as in `Lessons`."""
+    if not targets:
+        return []  # a tokenizer cannot read none
     read = tokenizer([t.answer for t in targets], add_special_tokens=False, return_offsets_mapping=True)
     found = []
     for target, ids, places in zip(targets, read["input_ids"], read["offset_mapping"], strict=True):
@@ -174,7 +182,7 @@ def _kinds(target: Target) -> NDArray[np.int8]:
         # That a side is not there is plain to see and no fact to weigh.
         if value is not None and value[1] != NOTHING and kinds[slice(*value.span(1))].all():
             kinds[slice(*value.span(1))] = KINDS[name]
-    for claim in _CLAIM.finditer(target.answer, target.answer.rfind(_RATIONALE)):
+    for claim in _CLAIM.finditer(target.answer, target.answer.rfind(RATIONALE)):
         if kinds[slice(*claim.span())].all():
             kinds[slice(*claim.span())] = KINDS["claim"]
     return kinds

@@ -23,12 +23,12 @@ from ..reasoning.labels import ANSWER_START
 from ..reasoning.question import Prompt
 from ..reasoning.transformers.patches import PATCH_PIXELS
 
-__all__ = ["CHAT", "END", "IMAGE", "PAD", "SPECIAL", "make_processor", "make_tokenizer"]
+__all__ = ["ASSISTANT", "CHAT", "END", "IMAGE", "PAD", "SPECIAL", "make_processor", "make_tokenizer"]
 
 _library: Any = transformers  # its classes are annotated only in part
 
 SPECIAL = ("<|pad|>", "<|end|>", "<image>", "<|system|>", "<|user|>", "<|assistant|>")
-PAD, END, IMAGE, *_ = range(len(SPECIAL))
+PAD, END, IMAGE, _, _, ASSISTANT = range(len(SPECIAL))
 CHAT = (
     "{% for message in messages %}<|{{ message['role'] }}|>{% for part in message['content'] %}"
     "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|end|>{% endfor %}"
