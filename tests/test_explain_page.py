@@ -331,6 +331,7 @@ def test_summary_counts_all_posts_and_gives_intervals():
     assert f"3 posts [{100 * share.low:.1f},\u00a0{100 * share.high:.1f}]" in page.html
     assert "no words" in page.html
     assert "2 of 10 posts" in page.html
+    assert ">1 post [" in render_page(rows[2:4], "t", most=2).html
 
 
 def test_a_page_of_nothing_opens():

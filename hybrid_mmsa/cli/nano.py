@@ -24,7 +24,7 @@ def train_nano(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the model is written.")],
     settings: Settings = None,
 ) -> None:
-    """Train a very small vision-language model from chance: a reasoner of 30 MB.
+    """Train a very small vision-language model from chance: a reasoner of 25 MB.
 
     It learns to write on the corpora's texts, then to judge posts and to say
     why. On a GPU that takes minutes, on two CPU cores some hours; it runs on

@@ -2,8 +2,8 @@
 
 Stages, each in a folder of its own under the runs, each skipped when it is finished: `pieces` (the tokenizer, and all
 texts and lessons in tokens) → `words` (the language model learns to write) → `pictures` (what is seen in each: the
-picture side is ImageNet's MobileNetV2 and stays as it is) → `answers` (it learns to answer) → `reasons` (and to say in
-a rationale what it said in the fields before it; sarcasm is gone over again).
+picture side is ImageNet's MobileNetV2 and stays as it is) → `answers` (it learns to answer) → `reasons` (it practises
+saying in a rationale what it said in the fields before it; sarcasm is gone over again).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class NanoConfig:
             practice=1.0,
         )
     )
-    """Learnt from lessons that teach a rationale or sarcasm, alone."""
+    """Learnt from lessons that teach a rationale or sarcasm, and from practice (`nano_practice`)."""
     seed: int = 0
     """Of the weights that start from chance."""
 

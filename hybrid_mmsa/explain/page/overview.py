@@ -22,7 +22,7 @@ def summary(tally: Tally, failed: int) -> str:
         return cards[0]
     for label in LABELS:
         share = wilson(tally.labels[label], tally.n)
-        cards.append(_card(label, _percent(share.value), f"{tally.labels[label]:,} posts {_interval(share)}", label))
+        cards.append(_card(label, _percent(share.value), f"{_posts(tally.labels[label])} {_interval(share)}", label))
     marks = {"deferred": "deferred", "sarcasm": "sarcastic", "conflict": "in conflict"}
     if tally.marks["asked for review"]:
         marks["needs review"] = "to be reviewed"
@@ -53,6 +53,10 @@ def failures(rows: Sequence[RowError], failed: int) -> str:
     more = f'<p class="soft">and {failed - len(rows):,} more</p>' if failed > len(rows) else ""
     table = _table("Rows that could not be analysed", ["line", "id", "field", "cause"], lines)
     return f'<section id="failed"><details><summary>{_failed(failed)}</summary>{table}{more}</details></section>'
+
+
+def _posts(number: int) -> str:
+    return "1 post" if number == 1 else f"{number:,} posts"
 
 
 def _failed(failed: int) -> str:
