@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from drawn_posts import draw_posts
+from tiny_nano import lessons_from
 
 from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt
 from hybrid_mmsa.reasoning.transformers.loading import open_vlm
 from hybrid_mmsa.training.nano_answers import AnswersConfig, Course, _losses
-from hybrid_mmsa.training.nano_lessons import JUDGED, KINDS, Lessons, write_lessons
+from hybrid_mmsa.training.nano_lessons import JUDGED, KINDS, Lessons
 from hybrid_mmsa.training.nano_pieces import ASSISTANT, IMAGE
 from hybrid_mmsa.training.nano_practice import practised
 from hybrid_mmsa.training.nano_rationales import claims
@@ -40,16 +41,12 @@ def lessons_of(vlm, *names):
     posts = [
         (sample, known_target(sample, PROMPT, known, stand_in="neutral")) for sample, known in map(KNOWN.get, names)
     ]
-    written, _ = write_lessons(vlm.processor, PROMPT, posts, patches=25, longest=999)
-    shown = np.array([sample.image is not None for sample, _ in posts])
-    return Lessons(
-        np.concatenate([ids for ids, _ in written]),
-        np.concatenate([kinds for _, kinds in written]),
-        np.array([len(ids) for ids, _ in written], np.int64),
-        np.where(shown, np.cumsum(shown) - 1, -1).astype(np.int64),
-        np.arange(1, len(posts) + 1).astype(np.float32),
-        np.arange(len(posts), dtype=np.int64),
-        np.full((len(posts), 3, 3), 0.25, np.float16),
+    n = len(posts)
+    return replace(
+        lessons_from(vlm.processor, posts),
+        weights=np.arange(1, n + 1).astype(np.float32),
+        corpora=np.arange(n, dtype=np.int64),
+        opinions=np.random.default_rng(0).random((n, 3, 3)).astype(np.float16),
     )
 
 

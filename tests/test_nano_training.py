@@ -11,7 +11,7 @@ import torch
 from drawn_posts import draw_posts
 from PIL import Image
 from safetensors.torch import load_file
-from tiny_nano import SETTINGS, config
+from tiny_nano import SETTINGS, config, lessons_from
 
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import InputError
@@ -142,6 +142,26 @@ def test_stages_of_other_pieces_are_not_gone_on_with(tiny_nano, tmp_path):
     assert Lessons.load(tiny_nano.runs / "pieces" / "learnt.safetensors").opinions.any()
 
 
+@pytest.mark.parametrize("stage", ["answers", "reasons"])
+def test_either_stage_practises_as_its_recipe_says(tiny_nano, tmp_path, monkeypatch, stage):
+    """Every lesson that tells a rationale comes once more, or none does."""
+    for done in ("pieces", "words", "pictures"):
+        shutil.copytree(tiny_nano.runs / done, tmp_path / done)
+    courses = {}
+    monkeypatch.setattr(nano, "train_answers", lambda *given: courses.setdefault(given[4].name, given[1].lessons))
+    monkeypatch.setattr(nano, "write_folder", lambda *_: None)
+    found = []
+    for share in (0.0, 1.0):
+        config = replace(CONFIG, **{stage: replace(getattr(CONFIG, stage), practice=share)})
+        nano.train_nano(tiny_nano.data, tiny_nano.start, tmp_path, tmp_path / "out", config)
+        found.append(courses.pop(stage))
+    without, practised = found
+    assert not (without.kinds == KINDS["given"]).any()
+    telling = Lessons.load(tiny_nano.runs / "pieces" / "learnt.safetensors").teaching("claim")
+    assert len(practised) == len(without) + len(telling) > len(without)
+    assert len(practised.teaching("given")) == len(telling)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -245,20 +265,11 @@ def test_labels_said_in_a_rationale_are_claims_and_those_in_fields_are_not(vlm):
     assert claimed.split() == ["positive", "neutral"]
 
 
-def lessons_of(vlm, targets):
+def course_of(vlm, targets):
     """A course of one lesson for each sample and target, with random pictures."""
-    written, _ = write_lessons(vlm.processor, PROMPT, targets, patches=25, longest=999)
-    shown = np.array([sample.image is not None for sample, _ in targets])
-    lessons = Lessons(
-        np.concatenate([ids for ids, _ in written]),
-        np.concatenate([kinds for _, kinds in written]),
-        np.array([len(ids) for ids, _ in written], np.int64),
-        np.where(shown, np.cumsum(shown) - 1, -1).astype(np.int64),
-        np.ones(len(targets), np.float32),
-        np.zeros(len(targets), np.int64),
-        np.zeros((len(targets), 3, 3), np.float16),
-    )
-    features = torch.randn(int(shown.sum()), 25, 1280, generator=torch.Generator().manual_seed(0))
+    lessons = lessons_from(vlm.processor, targets)
+    shown = int((lessons.pictures >= 0).sum())
+    features = torch.randn(shown, 25, 1280, generator=torch.Generator().manual_seed(0))
     return Course(lessons, features.half(), ["mvsa_single"], [5, 6, 7])
 
 
@@ -271,7 +282,7 @@ def told(vlm):
     whole = Known(label="positive", text="positive", picture="neutral", rationale=reasoned.rationale)
     why = known_target(reasoned, PROMPT, whole, stand_in="neutral")
     targets = [(reasoned, why), (reasoned, label_target(reasoned, PROMPT)), (meant, known)]
-    return lessons_of(vlm, targets)
+    return course_of(vlm, targets)
 
 
 def test_reasons_and_sarcasm_are_told_and_labels_alone_are_not(told):

@@ -60,3 +60,21 @@ def trained(folder):
     made = TinyNano(corpora(folder / "data"), start(folder / "start.safetensors"), folder / "runs", folder / "nano")
     train_nano(made.data, made.start, made.runs, made.folder, config())
     return made
+
+
+def lessons_from(processor, posts):
+    """A lesson for each sample and target, whose pictures are numbered in order and which nobody has an opinion on."""
+    import numpy as np
+
+    from hybrid_mmsa.reasoning import load_prompt
+    from hybrid_mmsa.training.nano_lessons import Lessons, end_to_end, write_lessons
+
+    written, _ = write_lessons(processor, load_prompt("nano"), posts, patches=25, longest=999)
+    shown = np.array([sample.image is not None for sample, _ in posts])
+    return Lessons(
+        *end_to_end(written),
+        np.where(shown, np.cumsum(shown) - 1, -1).astype(np.int64),
+        np.ones(len(posts), np.float32),
+        np.zeros(len(posts), np.int64),
+        np.zeros((len(posts), 3, 3), np.float16),
+    )

@@ -114,22 +114,26 @@ def _answers(model: Any, prepared: Prepared, data: Path, config: NanoConfig, run
     """What is seen in the pictures, then learning to answer, and learning to give reasons."""
     paths = [data / path for path in prepared.pictures]
     pictures = look_at(model, prepared.processor.image_processor, paths, runs / PICTURES)
-    tokenizer, labels = prepared.processor.tokenizer, load_prompt(PROMPT).labels
-    tokens = label_tokens(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], labels)
+    tokenizer, prompt = prepared.processor.tokenizer, load_prompt(PROMPT)
+    tokens = label_tokens(lambda text: tokenizer(text, add_special_tokens=False)["input_ids"], prompt.labels)
     words = [tokens.ids[label] for label in LABELS]
-    learnt, held = (
-        Course(_readable(lessons, paths, pictures), pictures.features, prepared.facts["corpora"], words)
-        for lessons in (prepared.learnt, prepared.held)
-    )
-    used = {"lessons": len(learnt.lessons), "pictures": len(pictures.places)}
+    learnt, held = (_readable(lessons, paths, pictures) for lessons in (prepared.learnt, prepared.held))
+
+    def course(lessons: Lessons, config: AnswersConfig | None = None) -> Course:
+        if config is not None:
+            practice = practised(lessons, tokenizer, prompt, config.practice, config.loop.seed)
+            lessons = Lessons.concatenate([lessons, practice])
+        return Course(lessons, pictures.features, prepared.facts["corpora"], words)
+
+    measured = course(held)
+    used = {"lessons": len(learnt), "pictures": len(pictures.places)}
     (runs / ANSWERS).mkdir(parents=True, exist_ok=True)
     (runs / ANSWERS / USED).write_text(json.dumps(used) + "\n", encoding="utf-8")
     if not restore_answers(model, config.answers, runs / ANSWERS, prepared.id):
-        train_answers(model, learnt, held, config.answers, runs / ANSWERS, prepared.id)
-    reasons, told = config.reasons, learnt.lessons.telling()
-    practice = practised(told, tokenizer, load_prompt(PROMPT), reasons.practice, reasons.loop.seed)
-    course = Course(Lessons.concatenate([told, practice]), pictures.features, learnt.corpora, words)
-    train_answers(model, course, held, reasons, runs / REASONS, prepared.id)
+        lessons = course(learnt, config.answers)
+        train_answers(model, lessons, measured, config.answers, runs / ANSWERS, prepared.id)
+    lessons = course(learnt.telling(), config.reasons)
+    train_answers(model, lessons, measured, config.reasons, runs / REASONS, prepared.id)
 
 
 def _readable(lessons: Lessons, paths: list[Path], pictures: Pictures) -> Lessons:

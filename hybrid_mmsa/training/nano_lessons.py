@@ -25,7 +25,17 @@ from ..types import LABELS, FloatArray, IntArray, Sample
 from .nano_pieces import END, IMAGE, SPECIAL
 from .tuning_targets import Target
 
-__all__ = ["FACTS", "JUDGED", "KINDS", "RATIONALE", "Lessons", "answer_tokens", "write_lessons"]
+__all__ = [
+    "FACTS",
+    "JUDGED",
+    "KINDS",
+    "RATIONALE",
+    "Lessons",
+    "answer_tokens",
+    "asked_and_said",
+    "end_to_end",
+    "write_lessons",
+]
 
 KINDS: Mapping[str, int] = MappingProxyType(
     {"given": -1, "nothing": 0, "label": 1, "text_says": 2, "picture_says": 3, "sarcastic": 4, "claim": 5, "rest": 6}
@@ -46,6 +56,8 @@ RATIONALE = '"rationale": "'
 _CLAIM = re.compile(rf"\b({'|'.join(LABELS)})\b")
 _PLACEHOLDER = Image.new("RGB", (1, 1))
 CHUNK = 2000
+Ids = NDArray[np.int16]
+Kinds = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,8 +74,8 @@ class Lessons:
         opinions: float16 `[n, 3, 3]`: what the fast tier says of label, text and picture; zero where it says nothing.
     """
 
-    ids: NDArray[np.int16]
-    kinds: NDArray[np.int8]
+    ids: Ids
+    kinds: Kinds
     lengths: IntArray
     pictures: IntArray
     weights: FloatArray
@@ -90,8 +102,12 @@ class Lessons:
 
     def telling(self) -> Lessons:
         """Those that teach a rationale with a label in it, or whether a post is sarcastic."""
+        return self.take(self.teaching("claim", "sarcastic"))
+
+    def teaching(self, *kinds: str) -> IntArray:
+        """Which lessons teach one of some kinds, int64 `[m]`."""
         whose = np.repeat(np.arange(len(self)), self.lengths)
-        return self.take(np.unique(whose[np.isin(self.kinds, [KINDS["claim"], KINDS["sarcastic"]])]))
+        return np.unique(whose[np.isin(self.kinds, [KINDS[kind] for kind in kinds])])
 
     @classmethod
     def concatenate(cls, parts: Sequence[Lessons]) -> Lessons:
@@ -102,7 +118,7 @@ class Lessons:
         """The same lessons with their pictures numbered anew."""
         return replace(self, pictures=pictures)
 
-    def padded(self) -> tuple[NDArray[np.int16], NDArray[np.int8]]:
+    def padded(self) -> tuple[Ids, Kinds]:
         """Ids and kinds `[n, longest]`, zero behind each row's end."""
         there = np.arange(self.lengths.max(initial=0)) < self.lengths[:, None]
         ids, kinds = np.zeros(there.shape, np.int16), np.zeros(there.shape, np.int8)
@@ -121,7 +137,7 @@ class Lessons:
 
 def write_lessons(
     processor: Any, prompt: Prompt, posts: Sequence[tuple[Sample, Target]], *, patches: int, longest: int
-) -> tuple[list[tuple[NDArray[np.int16], NDArray[np.int8]]], list[int]]:
+) -> tuple[list[tuple[Ids, Kinds]], list[int]]:
     """Ids and kinds of each post that is short enough, and which of the posts those are.
 
     Args:
@@ -131,7 +147,7 @@ def write_lessons(
         patches: Tokens that a picture takes.
         longest: Most tokens of question and answer.
     """
-    rows: list[tuple[NDArray[np.int16], NDArray[np.int8]]] = []
+    rows: list[tuple[Ids, Kinds]] = []
     kept: list[int] = []
     for start in range(0, len(posts), CHUNK):
         part = posts[start : start + CHUNK]
@@ -139,9 +155,21 @@ def write_lessons(
         answers = answer_tokens(processor.tokenizer, [target for _, target in part])
         for place, (asked, (said, kinds)) in enumerate(zip(questions, answers, strict=True)):
             if len(asked) + len(said) <= longest:
-                rows.append((np.array(asked + said, np.int16), np.concatenate([np.zeros(len(asked), np.int8), kinds])))
+                rows.append(asked_and_said(asked, said, kinds))
                 kept.append(start + place)
     return rows, kept
+
+
+def asked_and_said(asked: list[int], said: list[int], kinds: Kinds) -> tuple[Ids, Kinds]:
+    """Ids and kinds of a lesson, from the ids asked, those of the answer, and what each of the latter teaches."""
+    return np.array(asked + said, np.int16), np.concatenate([np.zeros(len(asked), np.int8), kinds])
+
+
+def end_to_end(written: Sequence[tuple[Ids, Kinds]]) -> tuple[Ids, Kinds, IntArray]:
+    """Ids, kinds and lengths as `Lessons` has them, from ids and kinds of each."""
+    ids = np.concatenate([np.empty(0, np.int16), *(ids for ids, _ in written)])
+    kinds = np.concatenate([np.empty(0, np.int8), *(kinds for _, kinds in written)])
+    return ids, kinds, np.array([len(ids) for ids, _ in written], np.int64)
 
 
 def _questions(processor: Any, prompt: Prompt, samples: Sequence[Sample], patches: int) -> list[list[int]]:
@@ -156,7 +184,7 @@ def _questions(processor: Any, prompt: Prompt, samples: Sequence[Sample], patche
     return ids
 
 
-def answer_tokens(tokenizer: Any, targets: Sequence[Target]) -> list[tuple[list[int], NDArray[np.int8]]]:
+def answer_tokens(tokenizer: Any, targets: Sequence[Target]) -> list[tuple[list[int], Kinds]]:
     """Tokens of each answer up to the last one that is taught, and what each teaches: kinds int8 as in `Lessons`."""
     if not targets:
         return []  # a tokenizer cannot read none
@@ -172,7 +200,7 @@ def answer_tokens(tokenizer: Any, targets: Sequence[Target]) -> list[tuple[list[
     return found
 
 
-def _kinds(target: Target) -> NDArray[np.int8]:
+def _kinds(target: Target) -> Kinds:
     """What each character of an answer teaches."""
     kinds = np.zeros(len(target.answer), np.int8)
     for start, end in target.taught:

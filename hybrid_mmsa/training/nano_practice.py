@@ -18,7 +18,7 @@ import numpy as np
 from ..reasoning.answer import NOTHING, write_answer
 from ..reasoning.question import Prompt
 from ..types import LABELS, Label
-from .nano_lessons import JUDGED, KINDS, RATIONALE, Lessons, answer_tokens
+from .nano_lessons import JUDGED, KINDS, RATIONALE, Lessons, answer_tokens, asked_and_said, end_to_end
 from .nano_pieces import ASSISTANT, END
 from .nano_rationales import Facts, compose
 from .tuning_targets import Target
@@ -38,27 +38,22 @@ def practised(lessons: Lessons, tokenizer: Any, prompt: Prompt, share: float, se
         share: Share of those lessons that is taken, in [0, 1].
         seed: Chooses lessons, labels and wordings.
     """
-    starts = np.concatenate([[0], np.cumsum(lessons.lengths)])
-    whose = np.repeat(np.arange(len(lessons)), lessons.lengths)
-    telling = np.unique(whose[lessons.kinds == KINDS["claim"]])
+    telling = lessons.teaching("claim")
     rows = telling[np.random.default_rng(seed).random(len(telling)) < share]
+    chosen = lessons.take(rows)
     asked, targets = list[list[int]](), list[Target]()
-    for row in rows:
-        ids = lessons.ids[starts[row] : starts[row + 1]].tolist()
+    for row, tokens in zip(rows, np.split(chosen.ids, np.cumsum(chosen.lengths))[:-1], strict=True):
+        ids = tokens.tolist()
         begin = len(ids) - ids[::-1].index(ASSISTANT)
         asked.append(ids[:begin])
         answer = tokenizer.decode([each for each in ids[begin:] if each != END])
         targets.append(_drawn_anew(answer, prompt, random.Random(f"{seed}/{row}")))
-    said = answer_tokens(tokenizer, targets)
-    given = [np.where(kinds == 0, KINDS["given"], kinds) for _, kinds in said]
-    whole = [np.array(ask + ids, np.int16) for ask, (ids, _) in zip(asked, said, strict=True)]
-    taught = [np.concatenate([np.zeros(len(ask)), kinds]) for ask, kinds in zip(asked, given, strict=True)]
-    return replace(
-        lessons.take(rows),
-        ids=np.concatenate([np.empty(0, np.int16), *whole]),
-        kinds=np.concatenate([np.empty(0), *taught]).astype(np.int8),
-        lengths=np.array([len(ids) for ids in whole], np.int64),
-    )
+    written = [
+        asked_and_said(ask, said, np.where(kinds == KINDS["nothing"], KINDS["given"], kinds).astype(np.int8))
+        for ask, (said, kinds) in zip(asked, answer_tokens(tokenizer, targets), strict=True)
+    ]
+    ids, kinds, lengths = end_to_end(written)
+    return replace(chosen, ids=ids, kinds=kinds, lengths=lengths)
 
 
 def _drawn_anew(answer: str, prompt: Prompt, chance: random.Random) -> Target:

@@ -23,7 +23,7 @@ from ..reasoning.prompts import load_prompt
 from ..types import LABELS, FloatArray, IntArray
 from .loop import claim
 from .nano_corpora import nano_posts
-from .nano_lessons import Lessons, write_lessons
+from .nano_lessons import Lessons, end_to_end, write_lessons
 from .nano_model import PATCHES, make_image_processor
 from .nano_opinions import OPINIONS, opinions
 from .nano_pieces import make_processor, make_tokenizer
@@ -181,9 +181,7 @@ def _lessons(
     pictures, corpora = ({name: number for number, name in enumerate(each)} for each in names)
     ours = [rows[number] for number in kept]
     return Lessons(
-        np.concatenate([np.empty(0, np.int16), *(ids for ids, _ in written)]),
-        np.concatenate([np.empty(0, np.int8), *(kinds for _, kinds in written)]),
-        np.array([len(ids) for ids, _ in written], np.int64),
+        *end_to_end(written),
         np.array([-1 if r.sample.image is None else pictures[Path(str(r.sample.image))] for r in ours], np.int64),
         np.array([row.weight for row in ours], np.float32),
         np.array([corpora[row.corpus] for row in ours], np.int64),

@@ -22,7 +22,9 @@ def summary(tally: Tally, failed: int) -> str:
         return cards[0]
     for label in LABELS:
         share = wilson(tally.labels[label], tally.n)
-        cards.append(_card(label, _percent(share.value), f"{_posts(tally.labels[label])} {_interval(share)}", label))
+        cards.append(
+            _card(label, _percent(share.value), f"{_counted(tally.labels[label], 'post')} {_interval(share)}", label)
+        )
     marks = {"deferred": "deferred", "sarcasm": "sarcastic", "conflict": "in conflict"}
     if tally.marks["asked for review"]:
         marks["needs review"] = "to be reviewed"
@@ -55,12 +57,12 @@ def failures(rows: Sequence[RowError], failed: int) -> str:
     return f'<section id="failed"><details><summary>{_failed(failed)}</summary>{table}{more}</details></section>'
 
 
-def _posts(number: int) -> str:
-    return "1 post" if number == 1 else f"{number:,} posts"
-
-
 def _failed(failed: int) -> str:
-    return "1 row failed" if failed == 1 else f"{failed:,} rows failed"
+    return f"{_counted(failed, 'row')} failed"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("s" if number != 1 else "")
 
 
 def _card(name: str, figure: str, note: str, kind: str = "") -> str:
