@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from ...errors import ArtefactError, MissingExtraError, ReasonerError
-from . import patches  # noqa: F401  # makes its model type known
+from .patches import MobileNetPatches  # noqa: F401  # makes its model type known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
