@@ -33,7 +33,7 @@ test: $(TESTS)  ## set up everything and run every check
 	@$(STEP) "tests" $(BIN)/python -m pytest
 
 bench: $(TESTS)  ## speed and size beside a ViT-B/32 CLIP in torch
-	@$(BIN)/python eval/bench/bench.py
+	@$(BIN)/python eval/bench/speed/bench.py
 
 format: $(TESTS)  ## rewrite the sources in house style
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

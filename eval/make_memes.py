@@ -23,12 +23,12 @@ from hybrid_mmsa import metrics
 from hybrid_mmsa.adapters import Adapter, resolve_adapter
 from hybrid_mmsa.data import Record, load_corpus, load_manifest
 from hybrid_mmsa.encoders import extract_features, open_encoder
-from hybrid_mmsa.training.adapting import Figures, compare
-from hybrid_mmsa.training.frozen import FrozenConfig, fit_frozen
-from hybrid_mmsa.training.labelled import Labelled, labels_of
-from hybrid_mmsa.training.provenance import made_now
-from hybrid_mmsa.training.router_posts import half
-from hybrid_mmsa.training.rows import fold_of, text_key
+from hybrid_mmsa.training.common.provenance import made_now
+from hybrid_mmsa.training.heads.adapting import Figures, compare
+from hybrid_mmsa.training.heads.frozen import FrozenConfig, fit_frozen
+from hybrid_mmsa.training.posts.labelled import Labelled, labels_of
+from hybrid_mmsa.training.posts.rows import fold_of, text_key
+from hybrid_mmsa.training.routing.posts import half
 from hybrid_mmsa.types import LABELS, Features
 
 SPLIT, FOLDS, DRAWS = "memotion_grouped", 5, 500

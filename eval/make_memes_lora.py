@@ -23,11 +23,11 @@ from rich.progress import Progress
 
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.data import Record, load_corpus, load_manifest
-from hybrid_mmsa.training.labelled_file import LabelledFile, Parts, read_labelled_file
-from hybrid_mmsa.training.rows import fold_of
-from hybrid_mmsa.training.tuning import Outcome, tune
-from hybrid_mmsa.training.tuning_plan import LEAST_TUNED, plan_tuning
-from hybrid_mmsa.training.tuning_recipe import load_recipe
+from hybrid_mmsa.training.lora.plan import LEAST_TUNED, plan_tuning
+from hybrid_mmsa.training.lora.recipe import load_recipe
+from hybrid_mmsa.training.lora.tune import Outcome, tune
+from hybrid_mmsa.training.posts.labelled_file import LabelledFile, Parts, read_labelled_file
+from hybrid_mmsa.training.posts.rows import fold_of
 
 ROOT = Path(__file__).parents[1]
 SPLIT, RECIPE = "memotion_grouped", "nano-memes"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hybrid_mmsa.errors import ArtefactError
+from .errors import ArtefactError
 
 __all__ = ["bundled_path"]
 

@@ -5,7 +5,7 @@ import sys
 from contextlib import contextmanager
 
 from hybrid_mmsa.reasoning import ReasonerConfig
-from hybrid_mmsa.training.gguf import write_gguf
+from hybrid_mmsa.training.lora.gguf import write_gguf
 
 SERVE = """
 import sys

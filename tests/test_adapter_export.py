@@ -18,7 +18,7 @@ from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
-from hybrid_mmsa.training.lora_export import Export, export_lora
+from hybrid_mmsa.training.lora.export import Export, export_lora
 from hybrid_mmsa.types import LABELS
 
 POSTS = [turned(post).sample for post in held_out(50)]

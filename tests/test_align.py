@@ -15,9 +15,9 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.data import LoadReport, Photo, load_photos
 from hybrid_mmsa.errors import ArtefactError, InputError
 from hybrid_mmsa.fusion import Space
-from hybrid_mmsa.training.align_photos import apart, find_twins, held_out, ids_hash
-from hybrid_mmsa.training.contrastive import ContrastConfig, Pairs, contrast, fit_maps
-from hybrid_mmsa.training.retrieval import ranks, summary
+from hybrid_mmsa.training.space.contrastive import ContrastConfig, Pairs, contrast, fit_maps
+from hybrid_mmsa.training.space.photos import apart, find_twins, held_out, ids_hash
+from hybrid_mmsa.training.space.retrieval import ranks, summary
 from hybrid_mmsa.types import Sample
 
 QUICK = ("held_out=120", "views=1", "draws=1", "contrast.batch=64")

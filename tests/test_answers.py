@@ -11,7 +11,7 @@ from PIL import Image
 
 from hybrid_mmsa import ArtefactError, LoraRef, ReasonerError, Sample
 from hybrid_mmsa.reasoning import load_prompt
-from hybrid_mmsa.reasoning.answer import (
+from hybrid_mmsa.reasoning.prompt.answer import (
     ANSWER_START,
     CUE_CHARACTERS,
     MOST_CUES,
@@ -21,7 +21,7 @@ from hybrid_mmsa.reasoning.answer import (
     verdict,
     write_answer,
 )
-from hybrid_mmsa.reasoning.labels import label_probabilities, label_tokens
+from hybrid_mmsa.reasoning.prompt.labels import label_probabilities, label_tokens
 from hybrid_mmsa.types import LABELS
 
 PROMPT = load_prompt("sentiment")

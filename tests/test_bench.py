@@ -4,11 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bench
-import calibration
-import memory
 import numpy as np
 
+from eval.bench.calibration import calibration
+from eval.bench.speed import bench, memory
 from hybrid_mmsa.metrics import calibration_error
 
 

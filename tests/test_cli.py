@@ -16,12 +16,12 @@ import hybrid_mmsa
 from hybrid_mmsa.adapters import Adapter, describe_adapter
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.cli.demo import PICTURES, SAMPLES
-from hybrid_mmsa.cli.models import card_opening
-from hybrid_mmsa.cli.show import AnswerPanel, PostTable
+from hybrid_mmsa.cli.commands.demo import PICTURES, SAMPLES
+from hybrid_mmsa.cli.commands.models import card_opening
+from hybrid_mmsa.cli.terminal.show import AnswerPanel, PostTable
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.explain import place
-from hybrid_mmsa.reasoning.own import bundled_reasoner
+from hybrid_mmsa.reasoning.models.own import bundled_reasoner
 from hybrid_mmsa.types import Analysis, Verdict
 
 COMMANDS = [

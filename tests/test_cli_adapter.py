@@ -9,7 +9,7 @@ import tiny_encoders
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.training.labelled_file import part_posts, read_labelled_file
+from hybrid_mmsa.training.posts.labelled_file import part_posts, read_labelled_file
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.reasoning import load_prompt, own
-from hybrid_mmsa.training.labelled_file import part_posts, read_labelled_file
-from hybrid_mmsa.training.processes import place
+from hybrid_mmsa.reasoning import load_prompt
+from hybrid_mmsa.reasoning.models import own
+from hybrid_mmsa.training.common.processes import place
+from hybrid_mmsa.training.posts.labelled_file import part_posts, read_labelled_file
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +175,8 @@ def test_the_leader_alone_prints_and_writes(monkeypatch):
 
 
 def test_an_id_that_stands_twice_cannot_be_taught(posts, trained_vlm, tmp_path):
-    from hybrid_mmsa.training.tuning_plan import plan_tuning
-    from hybrid_mmsa.training.tuning_recipe import TuningRecipe
+    from hybrid_mmsa.training.lora.plan import plan_tuning
+    from hybrid_mmsa.training.lora.recipe import TuningRecipe
 
     def same(number, row):
         row["id"] = str(number // 2)

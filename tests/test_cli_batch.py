@@ -11,10 +11,10 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_mmsa.cli import batch as batch_command
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.cli.demo import SAMPLES
-from hybrid_mmsa.cli.journal import Done, Journal, beside
+from hybrid_mmsa.cli.commands import batch as batch_command
+from hybrid_mmsa.cli.commands.demo import SAMPLES
+from hybrid_mmsa.cli.terminal.journal import Done, Journal, beside
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.types import Analysis, Provenance, RouteDecision, RowError, Sample, prediction

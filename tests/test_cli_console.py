@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from hybrid_mmsa.cli import progress as progress_room
-from hybrid_mmsa.cli.console import ReaderGone, emit, invocation, say
-from hybrid_mmsa.cli.show import bar
+from hybrid_mmsa.cli.terminal import progress as progress_room
+from hybrid_mmsa.cli.terminal.console import ReaderGone, emit, invocation, say
+from hybrid_mmsa.cli.terminal.show import bar
 
 
 @pytest.fixture

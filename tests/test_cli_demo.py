@@ -10,8 +10,8 @@ from rich.console import Console
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.cli.demo import PICTURES, SAMPLES
-from hybrid_mmsa.cli.show_asked import Asked, AskedPosts
+from hybrid_mmsa.cli.commands.demo import PICTURES, SAMPLES
+from hybrid_mmsa.cli.terminal.show_asked import Asked, AskedPosts
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.pooling import Pooling
 from hybrid_mmsa.reasoning import RecordedReasoner

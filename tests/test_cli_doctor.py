@@ -7,10 +7,12 @@ import shutil
 
 import pytest
 
-from hybrid_mmsa.cli import doctor, run
+from hybrid_mmsa.cli import run
+from hybrid_mmsa.cli.commands import doctor
 from hybrid_mmsa.errors import ArtefactError
-from hybrid_mmsa.reasoning import own, presets
-from hybrid_mmsa.reasoning.store import Pulled, file_hashes, model_folder, write_manifest
+from hybrid_mmsa.reasoning import presets
+from hybrid_mmsa.reasoning.models import own
+from hybrid_mmsa.reasoning.models.store import Pulled, file_hashes, model_folder, write_manifest
 
 
 @pytest.fixture

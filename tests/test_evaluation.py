@@ -247,7 +247,9 @@ def test_a_corpus_without_the_posts_of_the_split_is_refused(tmp_path, corpus):
 @pytest.fixture
 def counting(monkeypatch):
     """The commands load the small analyzer instead of a trained one."""
-    monkeypatch.setattr("hybrid_mmsa.cli.evaluate.Analyzer.from_pretrained", lambda name, **_: CountingAnalyzer(name))
+    monkeypatch.setattr(
+        "hybrid_mmsa.cli.commands.evaluate.Analyzer.from_pretrained", lambda name, **_: CountingAnalyzer(name)
+    )
 
 
 @pytest.mark.usefixtures("counting")

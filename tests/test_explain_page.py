@@ -20,7 +20,7 @@ from PIL import Image
 
 import hybrid_mmsa.explain.page as page_package
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.cli.demo import SAMPLES
+from hybrid_mmsa.cli.commands.demo import SAMPLES
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.explain.page import Entry, entries, periods, render, render_page, thumbnail
 from hybrid_mmsa.explain.page.record import LEVELS, csv_line, pieces, record

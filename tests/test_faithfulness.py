@@ -1,10 +1,10 @@
 """The faithfulness programme measures what it says. No corpus, no clock."""
 
-import faithfulness as program
 import numpy as np
 import pytest
 import tiny
 
+from eval.bench.explain import faithfulness as program
 from hybrid_mmsa.fusion import FusionHead
 from hybrid_mmsa.types import LABELS, Features, Sample
 

@@ -150,7 +150,7 @@ VIEWS = [(True, True), (True, False), (False, True), (False, False)]
 def test_gradients_are_those_of_the_served_loss(strategy, view):
     """Central differences of the log-loss by every number of every array."""
     from hybrid_mmsa.fusion.strategies import Sides
-    from hybrid_mmsa.training.strategies import log_loss as loss_and_gradient
+    from hybrid_mmsa.training.heads.strategies import log_loss as loss_and_gradient
 
     rng = np.random.default_rng(5)
     text, image = (tuple(rng.normal(size=(2, 9, 3))) for _ in range(2))
@@ -217,7 +217,7 @@ def test_a_task_without_a_head_has_no_answer_and_costs_no_other():
 
 @pytest.fixture(scope="module")
 def evidence():
-    from hybrid_mmsa.training.strategies import Evidence
+    from hybrid_mmsa.training.heads.strategies import Evidence
 
     rng = np.random.default_rng(7)
     labels = rng.choice(3, size=1200, p=[0.2, 0.3, 0.5])
@@ -226,7 +226,7 @@ def evidence():
 
 
 def fitted(evidence, **config):
-    from hybrid_mmsa.training.strategies import JoiningConfig, fit_strategy
+    from hybrid_mmsa.training.heads.strategies import JoiningConfig, fit_strategy
 
     return head(**fit_strategy(evidence, JoiningConfig(**config)))
 
@@ -252,7 +252,7 @@ def test_two_sides_that_know_something_know_more_together(evidence):
 
 
 def test_a_side_that_knows_nothing_does_little_harm(evidence):
-    from hybrid_mmsa.training.strategies import Evidence
+    from hybrid_mmsa.training.heads.strategies import Evidence
 
     noise = np.random.default_rng(8).normal(size=(2, len(evidence.labels), 3)).astype(np.float32)
     deaf = Evidence(evidence.text, evidence.text_joint, *noise, evidence.labels)

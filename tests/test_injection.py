@@ -15,8 +15,9 @@ from tiny_vlm import held_out
 from hybrid_mmsa import ReasonerConfig
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.inputs import read_sample
-from hybrid_mmsa.reasoning import open_reasoner, question
-from hybrid_mmsa.reasoning.prompts import load_prompt
+from hybrid_mmsa.reasoning import open_reasoner
+from hybrid_mmsa.reasoning.prompt import question
+from hybrid_mmsa.reasoning.prompt.prompts import load_prompt
 
 POSTS = 12
 ATTEMPTS = (

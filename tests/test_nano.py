@@ -11,16 +11,16 @@ from tiny_nano import config
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter, resolve_adapter
-from hybrid_mmsa.cli.demo import SAMPLES
+from hybrid_mmsa.cli.commands.demo import SAMPLES
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt, open_reasoner
-from hybrid_mmsa.reasoning.lora_base import misfit
-from hybrid_mmsa.reasoning.own import BUNDLED, bundled_folder, bundled_reasoner
-from hybrid_mmsa.reasoning.store import check_files, file_hashes, read_manifest
-from hybrid_mmsa.training.nano import train_nano
-from hybrid_mmsa.training.nano_folder import _card
+from hybrid_mmsa.reasoning.models.lora_base import misfit
+from hybrid_mmsa.reasoning.models.own import BUNDLED, bundled_folder, bundled_reasoner
+from hybrid_mmsa.reasoning.models.store import check_files, file_hashes, read_manifest
+from hybrid_mmsa.training.nano.folder import _card
+from hybrid_mmsa.training.nano.train import train_nano
 from hybrid_mmsa.types import LABELS, Sample
 
 MOST_MB = 30

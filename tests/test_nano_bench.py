@@ -3,15 +3,15 @@
 import json
 import random
 
-import nano
 import pytest
 from drawn_posts import draw_posts
-from nano_figures import contradicts, copies, label_accuracy, rationales, shuffled, side_accuracy, spread
-from nano_table import table
 
+from eval.bench.nano import nano
+from eval.bench.nano.figures import contradicts, copies, label_accuracy, rationales, shuffled, side_accuracy, spread
+from eval.bench.nano.table import table
 from hybrid_mmsa.data import load_manifest
-from hybrid_mmsa.training.nano_rationales import Claims, Facts, compose
-from hybrid_mmsa.training.rows import MVSA_SPLIT
+from hybrid_mmsa.training.nano.rationales import Claims, Facts, compose
+from hybrid_mmsa.training.posts.rows import MVSA_SPLIT
 from hybrid_mmsa.types import LABELS, Sample, Verdict
 
 

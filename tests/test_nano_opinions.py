@@ -8,12 +8,12 @@ from PIL import Image
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import resolve_adapter
 from hybrid_mmsa.reasoning import load_prompt
-from hybrid_mmsa.training.nano_answers import _softened
-from hybrid_mmsa.training.nano_corpora import NanoPost
-from hybrid_mmsa.training.nano_cues import WordEvidence
-from hybrid_mmsa.training.nano_lessons import KINDS
-from hybrid_mmsa.training.nano_opinions import opinions
-from hybrid_mmsa.training.nano_rows import rows_of
+from hybrid_mmsa.training.nano.answers import _softened
+from hybrid_mmsa.training.nano.corpora import NanoPost
+from hybrid_mmsa.training.nano.cues import WordEvidence
+from hybrid_mmsa.training.nano.lessons import KINDS
+from hybrid_mmsa.training.nano.opinions import opinions
+from hybrid_mmsa.training.nano.rows import rows_of
 from hybrid_mmsa.types import LABELS, Sample
 
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_mmsa.reasoning import load_prompt
-from hybrid_mmsa.reasoning.answer import read_answer, write_answer
-from hybrid_mmsa.training import nano_wordings
-from hybrid_mmsa.training.nano_rationales import Claims, Facts, claims, compose
-from hybrid_mmsa.training.nano_wordings import MOST_CHARACTERS
+from hybrid_mmsa.reasoning.prompt.answer import read_answer, write_answer
+from hybrid_mmsa.training.nano import wordings as nano_wordings
+from hybrid_mmsa.training.nano.rationales import Claims, Facts, claims, compose
+from hybrid_mmsa.training.nano.wordings import MOST_CHARACTERS
 from hybrid_mmsa.types import LABELS, Sample
 
 LABEL = st.sampled_from(LABELS)

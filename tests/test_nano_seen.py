@@ -9,8 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.training import nano_seen
-from hybrid_mmsa.training.nano_seen import CLASS_PHOTOS, seen_things
+from hybrid_mmsa.training.nano import seen as nano_seen
+from hybrid_mmsa.training.nano.seen import CLASS_PHOTOS, seen_things
 
 # The corners of the colour cube, and some of its edges' middles.
 COLOURS = [(r, g, b) for r in (10, 245) for g in (10, 245) for b in (10, 245)]

@@ -17,24 +17,25 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt
-from hybrid_mmsa.reasoning.labels import label_tokens
-from hybrid_mmsa.reasoning.transformers.asking import ask
-from hybrid_mmsa.reasoning.transformers.loading import open_vlm
-from hybrid_mmsa.training import nano, nano_answers, nano_words
-from hybrid_mmsa.training.image_tower import ImageTower
-from hybrid_mmsa.training.nano_answers import (
-    AnswersConfig,
-    Course,
-    _counted,
-    _shares,
-    _weighted,
-    embedded,
+from hybrid_mmsa.reasoning.backends.transformers.asking import ask
+from hybrid_mmsa.reasoning.backends.transformers.loading import open_vlm
+from hybrid_mmsa.reasoning.prompt.labels import label_tokens
+from hybrid_mmsa.training.answers.targets import Known, known_target, label_target, reasoned_target
+from hybrid_mmsa.training.nano import answers as nano_answers
+from hybrid_mmsa.training.nano import train as nano
+from hybrid_mmsa.training.nano import words as nano_words
+from hybrid_mmsa.training.nano.answers import AnswersConfig, Course, _counted, _shares, _weighted, embedded
+from hybrid_mmsa.training.nano.lessons import KINDS, Lessons, write_lessons
+from hybrid_mmsa.training.nano.model import (
+    SIDE,
+    NanoShape,
+    make_image_processor,
+    make_model,
+    picture_features,
+    start_pieces,
 )
-from hybrid_mmsa.training.nano_lessons import KINDS, Lessons, write_lessons
-from hybrid_mmsa.training.nano_model import SIDE, NanoShape, make_image_processor, make_model, picture_features
-from hybrid_mmsa.training.nano_pieces import make_tokenizer
-from hybrid_mmsa.training.nano_start import start_pieces
-from hybrid_mmsa.training.tuning_targets import Known, known_target, label_target, reasoned_target
+from hybrid_mmsa.training.nano.pieces import make_tokenizer
+from hybrid_mmsa.training.towers.image_tower import ImageTower
 from hybrid_mmsa.types import Sample
 
 PROMPT = load_prompt("nano")

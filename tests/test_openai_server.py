@@ -19,8 +19,8 @@ from PIL import Image
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.errors import InputError, ReasonerError
 from hybrid_mmsa.reasoning import open_reasoner
-from hybrid_mmsa.reasoning.openai_server import LABEL
-from hybrid_mmsa.reasoning.token_shares import SpelledToken, word_shares
+from hybrid_mmsa.reasoning.backends.openai_server import LABEL
+from hybrid_mmsa.reasoning.prompt.token_shares import SpelledToken, word_shares
 from hybrid_mmsa.types import LABELS, LoraRef, Sample
 
 POSTS = [post.sample for post in draw_posts(30, 12)]

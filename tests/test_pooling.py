@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from hybrid_mmsa.errors import ArtefactError, InputError
 from hybrid_mmsa.pooling import Pooling, fit_pooling, pool
-from hybrid_mmsa.training.routing import Judged
-from hybrid_mmsa.training.verdicts import GAIN_LEVEL, fit_verdicts, gain_from
+from hybrid_mmsa.training.routing.router import Judged
+from hybrid_mmsa.training.routing.verdicts import GAIN_LEVEL, fit_verdicts, gain_from
 from hybrid_mmsa.types import LABELS, Verdict
 
 POSTERIORS = arrays(np.float64, (7, 3), elements=st.floats(0.01, 1)).map(lambda a: a / a.sum(1, keepdims=True))

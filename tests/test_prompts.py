@@ -16,7 +16,7 @@ from hybrid_mmsa import InputError, Sample
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import load_prompt
-from hybrid_mmsa.reasoning.escape import escape, plain
+from hybrid_mmsa.reasoning.prompt.escape import escape, plain
 
 BUNDLED = ("few_shot", "nano", "nano_target", "sarcasm", "sentiment", "target")
 CONTROL = (

@@ -12,8 +12,16 @@ from huggingface_hub import close_session, constants
 
 from hybrid_mmsa import ArtefactError, InputError, MissingExtraError, ReasonerConfig, Verdict
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.reasoning import RecordedReasoner, open_reasoner, opening, presets
-from hybrid_mmsa.reasoning.store import Pulled, check_files, file_hashes, model_folder, read_manifest, write_manifest
+from hybrid_mmsa.reasoning import RecordedReasoner, open_reasoner, presets
+from hybrid_mmsa.reasoning.models import opening
+from hybrid_mmsa.reasoning.models.store import (
+    Pulled,
+    check_files,
+    file_hashes,
+    model_folder,
+    read_manifest,
+    write_manifest,
+)
 
 NAME = "smolvlm-500m"
 

@@ -6,7 +6,7 @@ import pytest
 
 from hybrid_mmsa import InputError, LoraRef, ReasonerError, Sample, Verdict
 from hybrid_mmsa.reasoning import RecordedReasoner, ask_about_deferred, open_reasoner
-from hybrid_mmsa.reasoning.lora_base import misfit
+from hybrid_mmsa.reasoning.models.lora_base import misfit
 from hybrid_mmsa.types import RouteDecision
 
 SURE = Verdict(label="negative", probabilities={"negative": 0.8, "neutral": 0.1, "positive": 0.1}, reasoner="vlm")

@@ -13,10 +13,10 @@ from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.encoders import moved_name, open_encoder
 from hybrid_mmsa.errors import ArtefactError, InputError
-from hybrid_mmsa.training.frozen_posts import train_frozen
-from hybrid_mmsa.training.loop import LoopConfig
-from hybrid_mmsa.training.lora_posts import LoraConfig, train_with_lora
-from hybrid_mmsa.training.lora_side import LoraSideConfig
+from hybrid_mmsa.training.common.loop import LoopConfig
+from hybrid_mmsa.training.heads.frozen_posts import train_frozen
+from hybrid_mmsa.training.heads.lora_posts import LoraConfig, train_with_lora
+from hybrid_mmsa.training.heads.lora_side import LoraSideConfig
 from hybrid_mmsa.types import LABELS
 
 CONFIG = LoraConfig(

@@ -17,17 +17,17 @@ from hybrid_mmsa.encoders.wordpieces import WordPieces
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.fusion.head import TEXT_HEADS
 from hybrid_mmsa.inputs import clean, normalise
-from hybrid_mmsa.training import text
-from hybrid_mmsa.training.image import ImageConfig, picture_logits, train_top
-from hybrid_mmsa.training.image_tower import ImageTower, conv_specs, load_tower, read_start, same_padding
-from hybrid_mmsa.training.image_views import read_views
-from hybrid_mmsa.training.loop import LoopConfig, claim, train
-from hybrid_mmsa.training.pictures import PictureRow, augment, read_pictures
-from hybrid_mmsa.training.rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
-from hybrid_mmsa.training.text import BranchConfig
-from hybrid_mmsa.training.text_heads import said_by_words, text_heads
-from hybrid_mmsa.training.text_states import read_states
-from hybrid_mmsa.training.text_tower import TextTower
+from hybrid_mmsa.training.common.loop import LoopConfig, claim, train
+from hybrid_mmsa.training.posts.pictures import PictureRow, augment, read_pictures
+from hybrid_mmsa.training.posts.rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
+from hybrid_mmsa.training.towers import text
+from hybrid_mmsa.training.towers.image import ImageConfig, picture_logits, train_top
+from hybrid_mmsa.training.towers.image_tower import ImageTower, conv_specs, load_tower, read_start, same_padding
+from hybrid_mmsa.training.towers.image_views import read_views
+from hybrid_mmsa.training.towers.text import BranchConfig
+from hybrid_mmsa.training.towers.text_heads import said_by_words, text_heads
+from hybrid_mmsa.training.towers.text_states import read_states
+from hybrid_mmsa.training.towers.text_tower import TextTower
 from hybrid_mmsa.types import Sample
 
 CONFIG = LoopConfig(epochs=2, learning_rate=1e-2, checkpoint_every=3, averaging=0.9, seed=5)
@@ -423,7 +423,7 @@ def test_a_data_folder_without_posts_is_refused(tmp_path):
 
 
 def test_evidence_rows_stay_together():
-    from hybrid_mmsa.training.strategies import Evidence
+    from hybrid_mmsa.training.heads.strategies import Evidence
 
     numbers = np.arange(12, dtype=np.float32).reshape(4, 3)
     taken = Evidence(numbers, numbers + 1, numbers + 2, numbers + 3, np.arange(4)).take(np.array([2, 0]))

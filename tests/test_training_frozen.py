@@ -13,10 +13,10 @@ from hybrid_mmsa import Analyzer
 from hybrid_mmsa.encoders import extract_features
 from hybrid_mmsa.errors import ArtefactError, InputError
 from hybrid_mmsa.fusion import STRATEGIES, log_softmax
-from hybrid_mmsa.training.comparison import compare_strategies
-from hybrid_mmsa.training.frozen import FEW_SHOT, FrozenConfig, Labelled, fit_frozen, labels_of, out_of_fold
-from hybrid_mmsa.training.logistic import LinearHead, choose_head, fit_heads
-from hybrid_mmsa.training.strategies import JoiningConfig
+from hybrid_mmsa.training.heads.comparison import compare_strategies
+from hybrid_mmsa.training.heads.frozen import FEW_SHOT, FrozenConfig, Labelled, fit_frozen, labels_of, out_of_fold
+from hybrid_mmsa.training.heads.logistic import LinearHead, choose_head, fit_heads
+from hybrid_mmsa.training.heads.strategies import JoiningConfig
 from hybrid_mmsa.types import LABELS, Features, Sample
 
 WIDTHS = (12, 20)

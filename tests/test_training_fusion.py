@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.training.fusion import FusionConfig, refit_router, train_fusion
+from hybrid_mmsa.training.heads.fusion import FusionConfig, refit_router, train_fusion
 from hybrid_mmsa.types import LABELS, TASKS
 
 POSTS = 220
@@ -26,7 +26,7 @@ HEADS = {
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """`data` with one's own posts, and the run folders `text` and `image` with drawn out-of-fold logits."""
-    from hybrid_mmsa.training.rows import post_records
+    from hybrid_mmsa.training.posts.rows import post_records
 
     root = tmp_path_factory.mktemp("runs")
     data = root / "data"

@@ -13,13 +13,13 @@ from torch.nn.functional import cross_entropy
 
 from hybrid_mmsa.encoders.wordpieces import WordPieces
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.training import text_general
-from hybrid_mmsa.training.loop import LoopConfig
-from hybrid_mmsa.training.multitask import taught_loss
-from hybrid_mmsa.training.rows import TextRow
-from hybrid_mmsa.training.text_batches import alike
-from hybrid_mmsa.training.text_general import GeneralConfig, train_general, train_teacher
-from hybrid_mmsa.training.text_states import read_states
+from hybrid_mmsa.training.common.batches import alike
+from hybrid_mmsa.training.common.loop import LoopConfig
+from hybrid_mmsa.training.common.multitask import taught_loss
+from hybrid_mmsa.training.posts.rows import TextRow
+from hybrid_mmsa.training.towers import text_general
+from hybrid_mmsa.training.towers.text_general import GeneralConfig, train_general, train_teacher
+from hybrid_mmsa.training.towers.text_states import read_states
 from hybrid_mmsa.types import Sample
 
 SMALL = GeneralConfig(

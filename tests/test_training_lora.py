@@ -17,17 +17,17 @@ from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import describe_adapter
 from hybrid_mmsa.errors import ArtefactError, InputError
 from hybrid_mmsa.reasoning import load_prompt, open_reasoner
-from hybrid_mmsa.reasoning.transformers import TransformersReasoner
-from hybrid_mmsa.reasoning.transformers.loading import open_vlm
-from hybrid_mmsa.training.labelled_file import read_labelled_file
-from hybrid_mmsa.training.tuning import tune
-from hybrid_mmsa.training.tuning_checks import check_frozen, check_learnt, language_linears
-from hybrid_mmsa.training.tuning_examples import IGNORED, Examples
-from hybrid_mmsa.training.tuning_plan import LEAST_TUNED, plan_tuning
-from hybrid_mmsa.training.tuning_recipe import TuningRecipe
-from hybrid_mmsa.training.tuning_run import Held, train_lora
-from hybrid_mmsa.training.tuning_trainer import answer_loss
-from hybrid_mmsa.training.tuning_turns import Turn
+from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
+from hybrid_mmsa.reasoning.backends.transformers.loading import open_vlm
+from hybrid_mmsa.training.lora.checks import check_frozen, check_learnt, language_linears
+from hybrid_mmsa.training.lora.examples import IGNORED, Examples
+from hybrid_mmsa.training.lora.plan import LEAST_TUNED, plan_tuning
+from hybrid_mmsa.training.lora.recipe import TuningRecipe
+from hybrid_mmsa.training.lora.run import Held, train_lora
+from hybrid_mmsa.training.lora.trainer import answer_loss
+from hybrid_mmsa.training.lora.tune import tune
+from hybrid_mmsa.training.lora.turns import Turn
+from hybrid_mmsa.training.posts.labelled_file import read_labelled_file
 
 QUICK = TuningRecipe(
     learning_rate=5e-3, epochs=6, batch_size=16, micro_batch=16, evaluate_every=20, dropout=0.0, checkpointing=False

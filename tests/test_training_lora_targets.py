@@ -11,11 +11,11 @@ from PIL import Image
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.reasoning import load_prompt, presets
-from hybrid_mmsa.reasoning.answer import read_answer
-from hybrid_mmsa.reasoning.own import BUNDLED
-from hybrid_mmsa.training.tuning_recipe import TuningRecipe, load_recipe, recipe_names
-from hybrid_mmsa.training.tuning_targets import label_target, reasoned_target
-from hybrid_mmsa.training.tuning_turns import plan_course
+from hybrid_mmsa.reasoning.models.own import BUNDLED
+from hybrid_mmsa.reasoning.prompt.answer import read_answer
+from hybrid_mmsa.training.answers.targets import label_target, reasoned_target
+from hybrid_mmsa.training.lora.recipe import TuningRecipe, load_recipe, recipe_names
+from hybrid_mmsa.training.lora.turns import plan_course
 from hybrid_mmsa.types import LABELS, Cue, Sample, Verdict
 
 PICTURE = Image.new("RGB", (8, 8))

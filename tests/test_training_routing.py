@@ -16,8 +16,8 @@ from hybrid_mmsa.routing import (
     prediction_set,
     threshold_for_budget,
 )
-from hybrid_mmsa.training.routing import Judged, RouterConfig, fit_router
-from hybrid_mmsa.training.routing import _within as within
+from hybrid_mmsa.training.routing.router import Judged, RouterConfig, fit_router
+from hybrid_mmsa.training.routing.router import _within as within
 from hybrid_mmsa.types import LABELS, Features
 
 CONFIG = RouterConfig(resamples=100)

@@ -18,11 +18,11 @@ from tiny_vlm import corpus, held_out, make_model, make_processor, make_tokenize
 
 from hybrid_mmsa.errors import ArtefactError, MissingExtraError, ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
-from hybrid_mmsa.reasoning.answer import read_answer
-from hybrid_mmsa.reasoning.prompts import load_prompt
-from hybrid_mmsa.reasoning.transformers import TransformersReasoner
-from hybrid_mmsa.reasoning.transformers.loading import outside
-from hybrid_mmsa.reasoning.transformers.writing import closing_tokens
+from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
+from hybrid_mmsa.reasoning.backends.transformers.loading import outside
+from hybrid_mmsa.reasoning.backends.transformers.writing import closing_tokens
+from hybrid_mmsa.reasoning.prompt.answer import read_answer
+from hybrid_mmsa.reasoning.prompt.prompts import load_prompt
 from hybrid_mmsa.types import LABELS, LoraRef, Sample
 
 PROMPT = load_prompt("sentiment")

@@ -57,7 +57,7 @@ def text_tower(folder):
     import torch
     from transformers import BertConfig, BertModel
 
-    from hybrid_mmsa.training.text_tower import TextTower
+    from hybrid_mmsa.training.towers.text_tower import TextTower
 
     torch.manual_seed(0)
     config = BertConfig(
@@ -81,7 +81,7 @@ def start_weights():
     """Random weights in the names and shapes of the folded MobileNetV2, scaled so that signals neither die nor grow."""
     import torch
 
-    from hybrid_mmsa.training.image_tower import BLOCKS
+    from hybrid_mmsa.training.towers.image_tower import BLOCKS
 
     shapes, channels = [(32, 3, 3, 3)], 32
     for expansion, out, repeats, _ in BLOCKS:
@@ -104,7 +104,7 @@ def image_tower():
     """The product's image tower with random weights; the same ones at every call."""
     import torch
 
-    from hybrid_mmsa.training.image_tower import ImageTower
+    from hybrid_mmsa.training.towers.image_tower import ImageTower
 
     torch.manual_seed(2)
     return ImageTower(start_weights()).eval()
@@ -122,8 +122,8 @@ def pictures(n, side=SIDE, seed=0):
 
 def write_towers(folder):
     """The compact encoder's folder: both towers exported to int8 as the product exports its own."""
-    from hybrid_mmsa.training.export_image import export_image
-    from hybrid_mmsa.training.export_text import export_text
+    from hybrid_mmsa.training.towers.export_image import export_image
+    from hybrid_mmsa.training.towers.export_text import export_text
 
     folder.mkdir(parents=True)
     write_tokenizer(folder / "tokenizer.json")

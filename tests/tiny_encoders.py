@@ -137,7 +137,7 @@ def check_encoder(encoder, posts):
 def check_family(name, models, tmp_path, monkeypatch):
     """Train on drawn posts, save, load, analyse: the fused answer beats what either side can know."""
     from hybrid_mmsa import Analyzer
-    from hybrid_mmsa.training.frozen_posts import train_frozen
+    from hybrid_mmsa.training.heads.frozen_posts import train_frozen
 
     data = tmp_path / "data"
     write_posts(data, drawn_posts(220, seed=3))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny_vlm import PARTS, answer_loss, rendered, seen
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from hybrid_mmsa.reasoning.prompts import load_prompt
+from hybrid_mmsa.reasoning.prompt.prompts import load_prompt
 
 LABEL = PARTS[0]  # the part of an answer that is the label's token
 

@@ -32,8 +32,8 @@ class TinyNano:
 
 def config():
     """The recipe of `SETTINGS`."""
-    from hybrid_mmsa.cli.settings import with_settings
-    from hybrid_mmsa.training.nano import NanoConfig
+    from hybrid_mmsa.cli.terminal.settings import with_settings
+    from hybrid_mmsa.training.nano.train import NanoConfig
 
     return with_settings(NanoConfig(), SETTINGS)
 
@@ -55,7 +55,7 @@ def start(path):
 
 def trained(folder):
     """Train one in `folder`."""
-    from hybrid_mmsa.training.nano import train_nano
+    from hybrid_mmsa.training.nano.train import train_nano
 
     made = TinyNano(corpora(folder / "data"), start(folder / "start.safetensors"), folder / "runs", folder / "nano")
     train_nano(made.data, made.start, made.runs, made.folder, config())
@@ -67,7 +67,7 @@ def lessons_from(processor, posts):
     import numpy as np
 
     from hybrid_mmsa.reasoning import load_prompt
-    from hybrid_mmsa.training.nano_lessons import Lessons, end_to_end, write_lessons
+    from hybrid_mmsa.training.nano.lessons import Lessons, end_to_end, write_lessons
 
     written, _ = write_lessons(processor, load_prompt("nano"), posts, patches=25, longest=999)
     shown = np.array([sample.image is not None for sample, _ in posts])

@@ -26,8 +26,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hybrid_mmsa.reasoning.answer import write_answer
-from hybrid_mmsa.reasoning.prompts import load_prompt
+from hybrid_mmsa.reasoning.prompt.answer import write_answer
+from hybrid_mmsa.reasoning.prompt.prompts import load_prompt
 
 PATCH = 14
 SPECIAL = ("<|pad|>", "<|im_start|>", "<|im_end|>", "<image>")

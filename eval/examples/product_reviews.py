@@ -20,9 +20,9 @@ import hybrid_mmsa
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.inputs import sample_from_row
 from hybrid_mmsa.metrics import Interval, wilson
-from hybrid_mmsa.training.adapting import Figures, plan_adapter, train_adapter
-from hybrid_mmsa.training.frozen import FEW_SHOT
-from hybrid_mmsa.training.labelled_file import read_labelled_file
+from hybrid_mmsa.training.heads.adapting import Figures, plan_adapter, train_adapter
+from hybrid_mmsa.training.heads.frozen import FEW_SHOT
+from hybrid_mmsa.training.posts.labelled_file import read_labelled_file
 
 SAMPLES = Path(hybrid_mmsa.__file__).parent / "samples"
 PHOTOS = {True: ("bricks.jpg", "clock.jpg"), False: ("espresso.jpg", "cat.jpg")}  # of what went wrong, of the table

@@ -16,13 +16,14 @@ import typer
 
 from .._version import __version__
 from ..errors import HybridError
-from . import adapter_export, align, analyze, batch, console, demo, doctor, nano
-from .adapter import adapter_app
-from .evaluate import eval_app
-from .explain import explain_app
-from .models import models_app
-from .route import route_app
-from .train import train_app
+from .commands import adapter_export, align, analyze, batch, demo, doctor, nano
+from .commands.adapter import adapter_app
+from .commands.evaluate import eval_app
+from .commands.explain import explain_app
+from .commands.models import models_app
+from .commands.route import route_app
+from .commands.train import train_app
+from .terminal import console
 
 __all__ = ["app", "main", "run"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from .backends.recorded import RecordedReasoner
 from .base import Reasoner
 from .config import ReasonerConfig
 from .deferred import ask_about_deferred
-from .opening import open_reasoner
-from .presets import Preset, presets
-from .prompts import Prompt, load_prompt
-from .recorded import RecordedReasoner
+from .models.opening import open_reasoner
+from .models.presets import Preset, presets
+from .prompt.prompts import Prompt, load_prompt
 
 __all__ = [
     "Preset",

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from ..errors import ReasonerError
 from ..types import LoraRef, RouteDecision, Sample, Verdict
 from .base import Reasoner
-from .lora_base import misfit
+from .models.lora_base import misfit
 
 __all__ = ["ask_about_deferred"]
 

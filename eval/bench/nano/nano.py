@@ -1,0 +1,233 @@
+"""What a very small VLM answers on MVSA-Single's test posts, how fast, and what asking it adds. It trains nothing.
+
+    python eval/bench/nano/nano.py --data CORPORA [--model nano] [--fast default] [--posts 450] [--json] [--save]
+
+Answers under the schema, as the product asks, and written freely. What it says of each side, with its own text and
+picture and with another post's. Rationales against the fields they stand with, and against the posts that nano is
+trained on. The cascade's pooling is fitted to the split's dev posts; test posts fit nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from eval.bench.keeping import program, tell, today
+from eval.bench.nano.figures import copies, label_accuracy, rationales, shuffled, side_accuracy, spread
+from eval.bench.nano.table import table
+from hybrid_mmsa import __version__
+from hybrid_mmsa.adapters import Adapter, resolve_adapter
+from hybrid_mmsa.data import load_corpus, load_manifest
+from hybrid_mmsa.encoders import open_encoder
+from hybrid_mmsa.errors import ReasonerError
+from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.reasoning import Reasoner, open_reasoner
+from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
+from hybrid_mmsa.reasoning.prompt.answer import read_answer
+from hybrid_mmsa.training.lora.measure import figures_of, fit_pooled
+from hybrid_mmsa.training.nano.rows import nano_rows
+from hybrid_mmsa.training.nano.texts import post_texts
+from hybrid_mmsa.training.posts.rows import CORPUS_FOLDERS, MVSA_SPLIT
+from hybrid_mmsa.types import Sample, Verdict
+
+PACKAGES = ("onnxruntime", "torch", "transformers")
+THREADS = 2
+AT_A_TIME = 32
+WARM_UP = 3
+LABEL_TURNS = 100
+"""Posts whose label alone is timed."""
+FRESH = Path(__file__).with_name("fresh.py")
+
+
+def main() -> None:
+    """Measure, print, save where asked."""
+    parser = program(__doc__, "nano")
+    parser.add_argument("--data", type=Path, required=True, help="folder holding the corpora")
+    parser.add_argument("--model", default="nano", help="a reasoner's name or folder")
+    parser.add_argument("--fast", default="default", help="the fast tier it is asked by")
+    parser.add_argument("--posts", type=int, help="so many test posts, and as many dev posts; all if not given")
+    options = parser.parse_args()
+    result = record(options.data, options.model, options.fast, options.posts)
+    tell("nano", result, table(result), options)
+
+
+def record(data: Path, model: str, fast: str, most: int | None = None) -> dict[str, Any]:
+    """The run as numbers, with what is needed to read them."""
+    dev, test = (part[:most] for part in posts(data))
+    reasoner = open_reasoner(model)
+    torch.set_num_threads(THREADS)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("posts asked about", total=len(dev) + 5 * len(test))
+
+        def advance(n: int = 1) -> None:
+            bar.update(task, advance=n)
+
+        times, verdicts, refused = one_by_one(reasoner, test, advance)
+        answered = [test[n] for n in verdicts]
+        said = list(verdicts.values())
+        known = [label_of(reasoner, part, advance) for part in (dev, test)]
+        texts, pictures = (other_side(reasoner, test, side, advance) for side in ("text", "image"))
+        freely = written_freely(reasoner, test, advance)
+    return {
+        "date": today(),
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
+        "versions": {"hybrid-mmsa": __version__, **{name: metadata.version(name) for name in PACKAGES}},
+        "threads": THREADS,
+        "reasoner": reasoner.id,
+        "weights": weights_of(reasoner),
+        "prompt": said[0].prompt,
+        "split": MVSA_SPLIT,
+        "posts": {"dev": len(dev), "test": len(test)},
+        "valid_as_asked": 1 - refused / len(test),
+        "valid_written_freely": freely,
+        "label": label_accuracy([s.label for s in test], known[1]),
+        "text_says": side_accuracy(answered, said, "text"),
+        "text_says_of_another_text": texts,
+        "picture_says": side_accuracy(answered, said, "image"),
+        "picture_says_of_another_picture": pictures,
+        "rationales": rationales(answered, said),
+        "copied": copies(said, post_texts(nano_rows(data)[0])),
+        "seconds": times,
+        "fresh_process": fresh_process(model, test),
+        "cascade": cascade(fast, (dev, test), known),
+    }
+
+
+def posts(data: Path) -> tuple[list[Sample], list[Sample]]:
+    """Dev and test posts of the split that have words and a picture; pictures are not decoded yet."""
+    records = load_manifest(MVSA_SPLIT).apply(load_corpus("mvsa_single", data / CORPUS_FOLDERS["mvsa_single"]))
+    found: dict[str, list[Sample]] = {"dev": [], "test": []}
+    for each in records:
+        if each.split in found and each.sample.text and each.sample.image is not None:
+            found[each.split].append(each.sample)
+    return found["dev"], found["test"]
+
+
+def one_by_one(
+    reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[], None]
+) -> tuple[dict[str, Any], dict[int, Verdict], int]:
+    """A post at a time, its picture decoded before.
+
+    Returns:
+        Seconds of a label alone and of a whole answer; whole verdicts by their posts' places; how many posts got none.
+    """
+    taken: dict[str, list[float]] = {"label": [], "rationale": []}
+    found: dict[int, Verdict] = {}
+    for _ in range(WARM_UP):
+        reasoner.reason([read_sample(samples[0])], rationale=True)
+    for number, sample in enumerate(map(read_sample, samples)):
+        if number < LABEL_TURNS:
+            start = time.perf_counter()
+            reasoner.reason([sample])
+            taken["label"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        with suppress(ReasonerError):  # what is missing is counted
+            (found[number],) = reasoner.reason([sample], rationale=True)
+        taken["rationale"].append(time.perf_counter() - start)
+        advance()
+    return {name: spread(seconds) for name, seconds in taken.items()}, found, len(samples) - len(found)
+
+
+def label_of(reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[int], None]) -> list[Verdict]:
+    """Verdicts without a rationale."""
+    return _asked(reasoner, samples, advance, rationale=False)
+
+
+def other_side(
+    reasoner: Reasoner, samples: Sequence[Sample], side: Any, advance: Callable[[int], None]
+) -> dict[str, float]:
+    """What is said of a side when each post has another post's text, or picture."""
+    shown = shuffled(samples)
+    field = "text" if side == "text" else "image"
+    mixed = [replace(s, **{field: getattr(samples[n], field)}) for s, n in zip(samples, shown, strict=True)]
+    return side_accuracy(samples, _asked(reasoner, mixed, advance, rationale=True), side, shown)
+
+
+def written_freely(reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[int], None]) -> float | None:
+    """Share of answers that can be read, written with no prefix and no schema; `None` where a backend cannot."""
+    if not isinstance(reasoner, TransformersReasoner):
+        return None
+    prompt, vlm = reasoner._prompts.configured, reasoner._vlm
+    valid = 0
+    for start in range(0, len(samples), AT_A_TIME):
+        some = [read_sample(sample) for sample in samples[start : start + AT_A_TIME]]
+        chats = [prompt.messages(sample) for sample in some]
+        texts = vlm.processor.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
+        inputs = vlm.processor(text=texts, images=[[s.image] for s in some], padding=True, return_tensors="pt")
+        most = min(reasoner._config.max_rationale_tokens, vlm.context - inputs["input_ids"].shape[1])
+        with torch.inference_mode():
+            ids = vlm.model.generate(**inputs, max_new_tokens=most)[:, inputs["input_ids"].shape[1] :]
+        for text, sample in zip(vlm.processor.batch_decode(ids, skip_special_tokens=True), some, strict=True):
+            with suppress(ReasonerError):
+                read_answer(text, prompt, sample)
+                valid += 1
+        advance(len(some))
+    return valid / len(samples)
+
+
+def fresh_process(model: str, samples: Sequence[Sample]) -> dict[str, float]:
+    """Seconds and peak memory of a process of its own that opens the model and answers one post."""
+    post = samples[0]
+    command = [sys.executable, str(FRESH), model, str(post.text), str(post.image), str(THREADS)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(f"a measured process failed:\n{done.stderr}")
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def cascade(fast: str, parts: Sequence[Sequence[Sample]], known: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
+    """Fast tier, mode auto and mode deep on test, the pooling fitted on dev; and the reasoner alone."""
+    folder = resolve_adapter(fast)
+    adapter = Adapter.load(folder)
+    encoder = open_encoder(adapter.encoder, folder, threads=1)
+    fitted = fit_pooled(adapter, encoder, parts[0], known[0])
+    found = figures_of(fitted, encoder, parts[1], known[1], known[1]).to_dict()
+    for name in ("accuracy", "macro_f1", "log_loss", "gains"):
+        found[name] = {k.replace("adapter", "reasoner"): v for k, v in found[name].items() if "base" not in k}
+    pooling = None if fitted.pooling is None else asdict(fitted.pooling)
+    if pooling is not None and math.isinf(pooling["gain_from"]):
+        pooling["gain_from"] = None  # JSON has no infinity; asking helps nowhere
+    return found | {"fast": fast, "pooling": pooling}
+
+
+def weights_of(reasoner: Reasoner) -> dict[str, Any] | None:
+    """Size in MB and SHA-256 of the weights' file, where there is one."""
+    if not isinstance(reasoner, TransformersReasoner):
+        return None
+    files = sorted(Path(reasoner._config.model).glob("*.safetensors"))
+    content = b"".join(path.read_bytes() for path in files)
+    folder = sum(path.stat().st_size for path in Path(reasoner._config.model).iterdir() if path.is_file())
+    return {"mb": len(content) / 1e6, "folder_mb": folder / 1e6, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _asked(
+    reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[int], None], *, rationale: bool
+) -> list[Verdict]:
+    found: list[Verdict] = []
+    for start in range(0, len(samples), AT_A_TIME):
+        some = [read_sample(sample) for sample in samples[start : start + AT_A_TIME]]
+        found += reasoner.reason(some, rationale=rationale)
+        advance(len(some))
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""`hybrid-mmsa batch`: a file of posts → a file of answers, one line each. It holds no logic of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import typer
+
+from ...adapters import Adapter
+from ...analyzer import Analyzer
+from ...data import read_posts
+from ...errors import InputError
+from ...types import Analysis, ExplainLevel, Mode, RowError, Sample
+from ..terminal.console import Stopped, say
+from ..terminal.journal import Done, Journal, beside
+from ..terminal.options import Asked, asking, check_file
+from ..terminal.progress import progress
+
+__all__ = ["answers", "batch"]
+
+CHUNK = 32
+"""Posts a worker takes at a time: few enough to hold their pictures in memory."""
+LISTED = 5
+"""Failures shown on standard error; the errors file has them all."""
+
+Row = tuple[int, Sample | RowError]
+
+
+@asking
+def batch(
+    asked: Asked,
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to analyse: .jsonl, .csv or .parquet.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where the answers go, one JSON a line.")],
+    errors: Annotated[
+        Path | None,
+        typer.Option(
+            "--errors", metavar="FILE", help="Where failed rows go, with line and cause; OUT.errors.jsonl if not given."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Threads that answer posts side by side; one per core if not given."),
+    ] = None,
+    queue: Annotated[
+        Path | None,
+        typer.Option("--queue", metavar="FILE", help="Also write the answers a person should see, the worst first."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from an interrupted run, or answer the rows added since the last.")
+    ] = False,
+) -> None:
+    """Answer a whole file of posts.
+
+    The columns are id, text, image and target, all optional but one of text
+    and image; picture paths are relative to the file. Posts without an id are
+    named by their line. Answers keep the order of the rows.
+
+    A row that cannot be used goes to the errors file, with its line and the
+    cause, and the others go on; the exit code is then 1.
+
+    Until all rows are done, the answers stand in FILE.partial. A run that was
+    interrupted or killed goes on with --resume; rows that failed stay failed.
+
+    For example:
+        hybrid-mmsa batch posts.jsonl -o answers.jsonl
+        hybrid-mmsa batch posts.csv -o answers.jsonl --resume
+        hybrid-mmsa batch posts.csv -o answers.jsonl --policy budget:0.1 --queue review.jsonl
+    """
+    failures = _check_paths(posts, out, errors, queue)
+    rows = read_posts(posts)
+    journal = Journal(out, failures, resume=resume)
+    analyzer, adapter = asked.open()
+    _check_model(journal.done, analyzer.adapters[adapter or analyzer.default])
+    started = monotonic()
+    count = 0
+    try:
+        with journal, progress("posts", lambda: sum(1 for _ in read_posts(posts)), len(journal.done)) as advance:
+            waiting, threads = journal.done.remaining(_named(rows)), workers or os.cpu_count() or 1
+            for answer in answers(analyzer, waiting, threads, asked.mode, asked.explain, adapter):
+                journal.write(answer)
+                count += 1
+                advance()
+            journal.finish()
+    except KeyboardInterrupt:
+        done = _counted(len(journal.done) + count, "row")
+        raise Stopped(f"{done} done; go on with --resume") from None
+    _write_queue(out, queue)
+    _sum_up(journal, count, monotonic() - started)
+
+
+def answers(
+    analyzer: Analyzer,
+    rows: Iterable[Row],
+    workers: int,
+    mode: Mode,
+    explain: ExplainLevel,
+    adapter: str | None = None,
+) -> Iterator[Analysis | RowError]:
+    """What `Analyzer.stream` says of the rows, in their order, worked out on several threads in bounded memory."""
+
+    def work(chunk: list[Row]) -> list[Analysis | RowError]:
+        return list(analyzer.stream(chunk, adapter=adapter, mode=mode, explain=explain))
+
+    rows = iter(rows)
+    waiting: deque[Future[list[Analysis | RowError]]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        while chunk := list(islice(rows, CHUNK)):
+            waiting.append(pool.submit(work, chunk))
+            if len(waiting) > workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _named(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows without an id get their line as one, so that every answer can be traced to its row."""
+    for line, row in rows:
+        yield line, replace(row, id=str(line)) if isinstance(row, Sample) and row.id is None else row
+
+
+def _check_paths(posts: Path, out: Path, errors: Path | None, queue: Path | None) -> Path:
+    """Where the failures go, when all paths make sense."""
+    for option, path in (("-o", out), ("--errors", errors), ("--queue", queue)):
+        check_file(path, option)
+    failures = errors or beside(out)
+    files = [path for path in (posts, out, failures, queue) if path is not None]
+    if len({path.resolve() for path in files}) < len(files):
+        raise InputError("posts, answers, errors and queue must be different files", field="-o")
+    return failures
+
+
+def _check_model(done: Done, adapter: Adapter) -> None:
+    if done.provenance is not None and done.provenance.model_hash != adapter.hash:
+        raise InputError(
+            f"the earlier answers are from the model {done.provenance.model} {done.provenance.model_hash[:12]}…, "
+            f"this is {adapter.hash[:12]}…; start anew, or name that model",
+            field="--resume",
+        )
+
+
+def _write_queue(answers: Path, queue: Path | None) -> None:
+    """Write the answers that need review, by falling P(error), where that is wanted; memory holds only their places."""
+    if queue is None:
+        return
+    places: list[tuple[float, int]] = []
+    with answers.open("rb") as lines:
+        place = 0
+        for line in lines:
+            found = json.loads(line)
+            if found["needs_review"]:
+                places.append((-(found["route"]["p_error"] or 0.0), place))
+            place += len(line)
+        with queue.open("wb") as chosen:
+            for _, start in sorted(places):
+                lines.seek(start)
+                chosen.write(lines.readline())
+    say(f"{_counted(len(places), 'answer')} to review in {queue}")
+
+
+def _sum_up(journal: Journal, count: int, seconds: float) -> None:
+    failed = len(journal.done.failed) + len(journal.failures)
+    total = len(journal.done) + count
+    rate = f"{_counted(count, 'row')} in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
+    say(f"{_counted(total - failed, 'answer')} in {journal.out} ({rate})")
+    if not failed:
+        return
+    say(f"{_counted(failed, 'row')} failed, listed in {journal.errors}")
+    for row in journal.failures[:LISTED]:
+        say(f"line {row.line}: " + (f"{row.field}: " if row.field else "") + row.error)
+    raise typer.Exit(1)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("s" if number != 1 else "")

@@ -1,0 +1,225 @@
+"""`hybrid-mmsa doctor`: what is installed, whether it works, and how fast. It changes and fetches nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from types import MappingProxyType
+from typing import Literal
+
+import typer
+
+from ..._version import __version__
+from ...analyzer import Analyzer
+from ...errors import ArtefactError, HybridError
+from ...reasoning import Preset, presets
+from ...reasoning.models.own import BUNDLED, bundled_folder, bundled_reasoner
+from ...reasoning.models.store import check_files, model_folder, read_manifest
+from ..terminal.console import PROGRAM, emit, notes, page
+from ..terminal.options import AsJson
+
+__all__ = ["MODULES", "Check", "checks", "doctor", "requirements"]
+
+TEST_POST = "What a lovely day, thank you all!"
+REPEATS = 5
+IMPORT_SECONDS = 300
+MODULES = MappingProxyType(
+    {
+        "llama-cpp-python": "llama_cpp",
+        "open-clip-torch": "open_clip",
+        "pillow": "PIL",
+        "scikit-learn": "sklearn",
+        "vadersentiment": "vaderSentiment",
+    }
+)
+"""Distributions that are imported under a name that is not their own with underscores."""
+BACKENDS = MappingProxyType(
+    {
+        "vlm": "hybrid_mmsa.reasoning.backends.transformers",
+        "llama": "hybrid_mmsa.reasoning.backends.llama_cpp",
+        "server": "hybrid_mmsa.reasoning.backends.openai_server",
+    }
+)
+"""The reasoner backend that an extra opens; it is imported together with the extra's packages."""
+FIND_GPU = (
+    "import torch; n = torch.cuda.device_count(); "
+    "print(', '.join(torch.cuda.get_device_name(i) for i in range(n)) or 'none: reasoners run on the CPU')"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: `ok`, `absent` (optional and not installed) or `failed`."""
+
+    name: str
+    state: Literal["ok", "absent", "failed"]
+    found: str
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check the installation: versions, extras, the bundled models, pulled models, and a timed test post.
+
+    For example:
+        hybrid-mmsa doctor
+    """
+    console, waiting = page(), notes()
+    styles = {"ok": "green", "absent": "dim", "failed": "bold red"}
+    failed = 0
+    with waiting.status("looking ...") if waiting.is_terminal else nullcontext():
+        for check in checks():
+            failed += check.state == "failed"
+            if as_json:
+                emit(json.dumps(asdict(check), ensure_ascii=False))
+                continue
+            console.print(f"{check.state:<8}", style=styles[check.state], end="")
+            console.print(f"{check.name:<16}{check.found}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def checks() -> Iterator[Check]:
+    """Everything looked at, cheapest first."""
+    yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield Check("cores", "ok", str(os.cpu_count()))
+    needed = requirements()
+    if needed is None:
+        yield Check(PROGRAM, "absent", f"{__version__} runs from its sources and is not installed: extras are unknown")
+    else:
+        yield Check(PROGRAM, "ok", __version__)
+        yield _core(needed[""])
+    yield from _model()
+    yield _bundled()
+    yield from _pulled()
+    for extra, distributions in sorted((needed or {}).items()):
+        if extra:
+            yield _extra(extra, distributions)
+    if "vlm" in (needed or {}) and _version("torch") is not None:
+        yield _gpu()
+
+
+def requirements() -> dict[str, list[str]] | None:
+    """Distributions needed by each extra, by the core under `""`; None where the package is not installed."""
+    try:
+        lines = importlib.metadata.requires(PROGRAM) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    needed: dict[str, list[str]] = {}
+    for line in lines:
+        name = re.match(r"[\w.-]+", line)
+        extra = re.search(r"extra == ['\"]([\w-]+)", line)
+        if name:
+            needed.setdefault(extra[1] if extra else "", []).append(name[0].lower())
+    return needed
+
+
+def _core(distributions: list[str]) -> Check:
+    versions = {name: _version(name) for name in distributions}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        return Check("core", "failed", f"not installed: {', '.join(missing)}; pip install {PROGRAM}")
+    return Check("core", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
+
+
+def _extra(extra: str, distributions: list[str]) -> Check:
+    """Whether an extra is there and really imports, found out in a process of its own, which may die of it."""
+    name = f"extra {extra}"
+    missing = [d for d in distributions if _version(d) is None]
+    if missing:
+        which = "" if len(missing) == len(distributions) else f" (lacks {', '.join(missing)})"
+        return Check(name, "absent", f"pip install '{PROGRAM}[{extra}]'{which}")
+    modules = [MODULES.get(d, d.replace("-", "_")) for d in distributions]
+    if extra in BACKENDS:
+        modules.append(BACKENDS[extra])
+    try:
+        done = _python(f"import {', '.join(modules)}")
+    except subprocess.TimeoutExpired:
+        return Check(name, "failed", f"importing {', '.join(modules)} took over {IMPORT_SECONDS} s")
+    if done.returncode:
+        cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return Check(name, "failed", f"installed, but does not import: {cause}")
+    return Check(name, "ok", ", ".join(f"{d} {_version(d)}" for d in distributions))
+
+
+def _gpu() -> Check:
+    """The graphics cards that torch sees, asked in a process of its own."""
+    try:
+        done = _python(FIND_GPU)
+    except subprocess.TimeoutExpired:
+        return Check("gpu", "failed", f"importing torch took over {IMPORT_SECONDS} s")
+    if done.returncode:
+        return Check("gpu", "failed", (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+    return Check("gpu", "absent" if done.stdout.startswith("none") else "ok", done.stdout.strip())
+
+
+def _python(program: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=IMPORT_SECONDS)
+
+
+def _bundled() -> Check:
+    """Whether the bundled reasoner is there and whole; whether it can be opened, the extra says."""
+    try:
+        pulled = bundled_reasoner()
+        check_files(bundled_folder(), pulled)
+    except ArtefactError as error:
+        return Check(BUNDLED, "failed", str(error))
+    return Check(
+        BUNDLED, "ok", f"{pulled.revision[:12]}, bundled, all files as they should be; opened by the extra vlm"
+    )
+
+
+def _pulled() -> list[Check]:
+    """Every preset that lies on this machine, each of its files checked."""
+    found = [check for preset in presets().values() if (check := _preset(preset)) is not None]
+    return found or [Check("reasoner", "absent", f"no preset is pulled, see `{PROGRAM} models list`")]
+
+
+def _preset(preset: Preset) -> Check | None:
+    folder = model_folder(preset.name)
+    try:
+        pulled = read_manifest(folder)
+        if pulled is None:
+            return None
+        check_files(folder, pulled)
+    except ArtefactError as error:
+        return Check("reasoner", "failed", f"{preset.name}: {error}")
+    needs = f"needs {preset.memory} GB, in 4 bits {preset.memory_4bit} GB"
+    return Check("reasoner", "ok", f"{preset.name} {pulled.revision[:12]}, all files as they should be; {needs}")
+
+
+def _model() -> Iterator[Check]:
+    """Whether the bundled model is there, whole (loading checks every hash), and answers."""
+    started = perf_counter()
+    try:
+        analyzer = Analyzer.from_pretrained()
+    except HybridError as error:
+        yield Check("model", "failed", str(error))
+        return
+    loaded = perf_counter()
+    adapter = analyzer.adapters[analyzer.default]
+    found = f"{adapter.name} {adapter.hash[:12]}, encoder {adapter.encoder} {adapter.encoder_hash[:12]}"
+    yield Check("model", "ok", f"{found}, all files as they should be; loaded in {1000 * (loaded - started):.0f} ms")
+    times = []
+    for _ in range(1 + REPEATS):
+        started = perf_counter()
+        label = analyzer.analyze(TEST_POST).sentiment.label
+        times.append(1000 * (perf_counter() - started))
+    state: Literal["ok", "failed"] = "ok" if label == "positive" else "failed"
+    speed = f"{times[0]:.1f} ms the first time, then {sorted(times[1:])[REPEATS // 2]:.1f} ms"
+    yield Check("test post", state, f"{TEST_POST!r} is {label}: {speed}")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,136 @@
+"""`hybrid-mmsa explain page`: a file of posts → a page for analysts. It holds no logic of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from pydantic import ValidationError
+
+from ...data import read_posts
+from ...errors import InputError
+from ...explain.page import POSTS_SHOWN, Answering, Page, Row, entries, render_page
+from ...types import Analysis, RowError
+from ..terminal.console import say
+from ..terminal.options import Asked, asking, check_file
+from ..terminal.progress import progress
+from .batch import LISTED, answers
+
+__all__ = ["explain_app"]
+
+explain_app = typer.Typer(help="Why posts were judged as they were.", no_args_is_help=True)
+T = TypeVar("T")
+
+IN_FULL = Asked(explain="full")
+"""A page shows all evidence unless asked otherwise."""
+
+
+@explain_app.callback()
+def _group() -> None:
+    pass
+
+
+@explain_app.command("page")
+@asking
+def page(
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to show: .jsonl, .csv or .parquet.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page to write, .html.")],
+    recorded: Annotated[
+        Path | None,
+        typer.Option("--answers", metavar="FILE", help="What `batch` answered to these posts; nothing is asked again."),
+    ] = None,
+    most: Annotated[
+        int, typer.Option("--most", min=1, help="Posts to list, those most likely wrong first; all are counted.")
+    ] = POSTS_SHOWN,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Threads that answer posts side by side; one per core if not given."),
+    ] = None,
+    asked: Asked = IN_FULL,
+) -> None:
+    """Write posts, their answers and the evidence as one page that opens offline.
+
+    The page counts all posts, draws trends over their time and by their
+    group, and lists them, the likeliest mistakes first, with filters, search
+    and CSV export. It holds the posts' words and small copies of their
+    pictures: share it as you would share the posts.
+
+    For example:
+        hybrid-mmsa explain page posts.jsonl -o page.html
+        hybrid-mmsa explain page posts.csv -o page.html --answers answers.jsonl
+    """
+    _check_paths(out, posts, recorded)
+    if recorded is not None and asked != IN_FULL:
+        said = "these answers are shown as they are: leave out --mode, --model and all else about how to answer"
+        raise InputError(said, field="--answers")
+    rows = read_posts(posts)
+    answering = _answered_by(recorded) if recorded is not None else _asked_of(asked, workers)
+    with progress("posts", lambda: sum(1 for _ in read_posts(posts))) as advance:
+        made = render_page(_counting(entries(rows, answering), advance), f"{posts.name}: posts and answers", most)
+    partial = out.with_name(f"{out.name}.partial")
+    partial.write_text(made.html, encoding="utf-8")
+    partial.replace(out)
+    _sum_up(made, out)
+
+
+def _asked_of(asked: Asked, workers: int | None) -> Answering:
+    analyzer, adapter = asked.open()
+    return lambda rows: answers(analyzer, rows, workers or os.cpu_count() or 1, asked.mode, asked.explain, adapter)
+
+
+def _answered_by(file: Path) -> Answering:
+    """The answers of a file that `batch` wrote: one for each row that can be used, in their order."""
+    if not file.is_file():
+        raise InputError(f"there is no file {file}", field="--answers")
+
+    def answering(rows: Iterable[Row]) -> Iterator[Analysis | RowError]:
+        with file.open("rb") as lines:
+            for line, row in rows:
+                if isinstance(row, RowError):
+                    yield row
+                    continue
+                analysis = _analysis(next(lines, b""), file)
+                if analysis is None or analysis.id != row.id:
+                    found = "nothing more" if analysis is None else f"an answer to {analysis.id!r}"
+                    raise InputError(f"{file} holds {found} where post {row.id!r} of line {line} is", field="--answers")
+                yield analysis
+            if next(lines, b"").strip():
+                raise InputError(f"{file} holds more answers than there are posts", field="--answers")
+
+    return answering
+
+
+def _analysis(raw: bytes, file: Path) -> Analysis | None:
+    if not raw.strip():
+        return None
+    try:
+        return Analysis.model_validate_json(raw)
+    except ValidationError as error:
+        cause = error.errors(include_url=False)[0]["msg"]
+        raise InputError(f"{file} holds a line that is no answer: {cause}", field="--answers") from error
+
+
+def _counting(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
+    for item in items:
+        yield item
+        advance()
+
+
+def _check_paths(out: Path, *sources: Path | None) -> None:
+    check_file(out, "-o")
+    if out.resolve() in {source.resolve() for source in sources if source is not None}:
+        raise InputError("the page must not replace what it is made from", field="-o")
+
+
+def _sum_up(made: Page, out: Path) -> None:
+    listed = "" if made.listed == made.answered else f", the {made.listed:,} likeliest mistakes listed"
+    size = len(made.html.encode()) / 1e6
+    say(f"{made.answered:,} post{'s' * (made.answered != 1)} in {out} ({size:.1f} MB{listed})")
+    if made.failed:
+        say(f"{made.failed:,} row{'s' * (made.failed != 1)} failed, listed in the page")
+        for row in made.failures[:LISTED]:
+            say(f"line {row.line}: " + (f"{row.field}: " if row.field else "") + row.error)
+        raise typer.Exit(1)

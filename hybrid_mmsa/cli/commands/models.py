@@ -1,0 +1,118 @@
+"""`hybrid-mmsa models list | pull`: what is bundled, and what a reasoner can be. It holds no logic of its own."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ...adapters import Adapter
+from ...bundled import bundled_path
+from ...errors import InputError, MissingExtraError
+from ...reasoning import Preset, presets
+from ...reasoning.models.own import BUNDLED, bundled_folder, bundled_reasoner
+from ...reasoning.models.store import model_folder, read_manifest
+from ..terminal.console import PROGRAM, emit, page, say
+from ..terminal.options import AsJson
+
+__all__ = ["bundled_models", "card_opening", "models_app"]
+
+models_app = typer.Typer(help="The models at hand.")
+
+
+@models_app.callback()
+def _group() -> None:
+    pass
+
+
+@models_app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the bundled models, and the presets that can be a reasoner once they are pulled.
+
+    For example:
+        hybrid-mmsa models list
+    """
+    console = page()
+    for adapter in bundled_models():
+        if as_json:
+            facts = {"name": adapter.name, "encoder": adapter.encoder, "hash": adapter.hash, "card": adapter.card}
+            emit(json.dumps({"kind": "model", **facts}, ensure_ascii=False))
+        else:
+            console.print(f"{adapter.name}  (encoder {adapter.encoder}, {adapter.hash[:12]})")
+            console.print(card_opening(adapter.card) or "It has no card.")
+    _list_reasoner(console, as_json)
+    if as_json:
+        for preset in presets().values():
+            emit(json.dumps({"kind": "preset", **preset.model_dump(), "pulled": _is_pulled(preset)}))
+        return
+    console.print(
+        "\nMore reasoners, for --reasoner NAME; GB to fetch, and of memory in bfloat16 and in 4 bits (estimated):"
+    )
+    console.print(_table([*presets().values()]))
+
+
+@models_app.command("pull")
+def pull_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A preset, see `models list`.")],
+) -> None:
+    """Fetch a preset from the hub: its pinned commit, every file checked.
+
+    A pull that broke off goes on with the files that are not whole yet.
+    Nothing else in this program fetches anything.
+
+    For example:
+        hybrid-mmsa models pull qwen3-vl-4b
+    """
+    if name not in presets():
+        raise InputError(f"no preset {name!r}; known are {', '.join(presets())}", field="name")
+    try:
+        from ...reasoning.models.pull import pull
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("`models pull`", "vlm") from error
+    preset = presets()[name]
+    say(f"{preset.repository} {preset.revision[:12]}: {preset.download} GB, {preset.licence}")
+    say(f"{name} is in {pull(preset)}; use it with: {PROGRAM} analyze --reasoner {name} ...")
+
+
+def _list_reasoner(console: Console, as_json: bool) -> None:
+    """The reasoner that is bundled; its card says what it is."""
+    found, card = bundled_reasoner(), (bundled_folder() / "card.md").read_text(encoding="utf-8")
+    if as_json:
+        emit(json.dumps({"kind": "reasoner", "name": BUNDLED, "revision": found.revision, "card": card}))
+    else:
+        console.print(
+            f"{BUNDLED}  (reasoner, bundled, {found.revision[:12]}): --reasoner {BUNDLED}, with the extra vlm"
+        )
+        console.print(card_opening(card) or "It has no card.")
+
+
+def _table(rows: list[Preset]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("name")
+    for title in ("billions", "fetch", "memory", "4 bits"):
+        table.add_column(title, justify="right")
+    table.add_column("licence")
+    table.add_column("")
+    for preset in rows:
+        sizes = (preset.parameters, preset.download, preset.memory, preset.memory_4bit)
+        state = "pulled" if _is_pulled(preset) else ""
+        table.add_row(preset.name, *map(str, sizes), preset.licence, state)
+    return table
+
+
+def _is_pulled(preset: Preset) -> bool:
+    return read_manifest(model_folder(preset.name)) is not None
+
+
+def bundled_models() -> list[Adapter]:
+    """Every bundled adapter, checked against its hashes, by name."""
+    return [Adapter.load(file.parent) for file in sorted(bundled_path("adapters").glob("*/adapter.json"))]
+
+
+def card_opening(card: str) -> str:
+    """The first paragraph of a model card, headings left out."""
+    paragraphs = [p.strip() for p in card.split("\n\n")]
+    return next((" ".join(p.split()) for p in paragraphs if p and not p.startswith(("#", "---"))), "")

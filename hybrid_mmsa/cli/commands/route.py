@@ -1,0 +1,226 @@
+"""`hybrid-mmsa route fit | show | simulate | check`: arguments in, words and files out. No logic of its own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.table import Table
+
+from ...adapters import Adapter, resolve_adapter
+from ...data import Record
+from ...encoders import Encoder, open_encoder
+from ...errors import ArtefactError, InputError
+from ...evaluation.cascade import cascade_page, simulate
+from ...pooling import Pooling
+from ...reasoning import RecordedReasoner
+from ...routing import shifts
+from ...training.routing.own_posts import encode_rows, pool_on_posts, read_labelled, refit_on_posts
+from ...training.routing.posts import judged
+from ...training.routing.router import LEAST_POSTS, Judged
+from ...types import LABELS, Verdict
+from ..terminal.console import emit, page, say
+from ..terminal.options import AsJson, Model, check_file
+from ..terminal.route_words import describe_router
+
+__all__ = ["route_app"]
+
+SHIFTED = 0.01
+"""Posts of one kind would be called shifted this often."""
+
+route_app = typer.Typer(help="When to ask a reasoner: fit, read and plan the router.", no_args_is_help=True)
+Verdicts = Annotated[
+    Path | None,
+    typer.Option("--verdicts", metavar="FILE", help="A reasoner's verdicts, JSON lines with the post's id."),
+]
+Labelled = Annotated[Path, typer.Argument(metavar="POSTS", help="Labelled posts: .jsonl, .csv or .parquet.")]
+
+
+@route_app.command("fit")
+def fit(
+    posts: Labelled,
+    verdicts: Verdicts = None,
+    model: Model = "default",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The model to write; the model itself if none.")
+    ] = None,
+) -> None:
+    """Fit the router to your posts; with --verdicts, fit how that reasoner's verdicts count instead.
+
+    The posts must be labelled and new to the model (and to the reasoner).
+    Without --verdicts, P(error), thresholds and prediction sets are fitted, with
+    them the pooling of fast answers and verdicts, and where asking helps.
+
+    For example:
+        hybrid-mmsa route fit labelled.jsonl -o my-model
+        hybrid-mmsa route fit labelled.jsonl --verdicts qwen.jsonl --model my-model
+    """
+    folder, adapter, encoder = _open(model)
+    out = _target(folder, out, adapter, model)
+    records = read_labelled(posts)
+    if verdicts is None:
+        fitted = refit_on_posts(adapter, encoder, records)
+        if adapter.pooling is not None:
+            say("the pooling went with the P(error) it was measured by; fit it again with --verdicts")
+    else:
+        adapter.check_router()
+        fitted = pool_on_posts(adapter, encoder, records, RecordedReasoner.load(verdicts).verdicts)
+    fitted.save(out)
+    say(f"wrote {out}")
+    for line in describe_router(fitted):
+        page().print(line, soft_wrap=True)
+
+
+@route_app.command("show")
+def show(model: Model = "default", as_json: AsJson = False) -> None:
+    """Say in words when posts are deferred, what that reached, and whether asking helps.
+
+    For example:
+        hybrid-mmsa route show --model my-model
+    """
+    adapter = Adapter.load(resolve_adapter(model))
+    if as_json:
+        pooling = None if adapter.pooling is None else adapter.pooling.to_dict()
+        emit(json.dumps({"router": adapter.router.to_dict(), "pooling": pooling}))
+        return
+    for line in describe_router(adapter):
+        page().print(line, soft_wrap=True)
+
+
+@route_app.command("simulate")
+def simulate_(
+    posts: Labelled,
+    verdicts: Verdicts = None,
+    accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Plan with a reasoner that is right this often.")
+    ] = None,
+    cost: Annotated[float, typer.Option(min=0, help="What asking costs a post.")] = 1.0,
+    unit: Annotated[str, typer.Option(help="The unit of that cost.")] = "questions",
+    model: Model = "default",
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Also draw it, as a page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Accuracy and cost against the share of posts deferred, before you pay for a reasoner.
+
+    For example:
+        hybrid-mmsa route simulate labelled.jsonl --accuracy 0.8 --cost 900 --unit ms -o plan.html
+        hybrid-mmsa route simulate labelled.jsonl --verdicts qwen.jsonl
+    """
+    if (verdicts is None) == (accuracy is None):
+        raise InputError("either --verdicts or --accuracy is wanted", field="--accuracy")
+    _, adapter, encoder = _open(model)
+    adapter.check_router()
+    check_file(out, "--out")
+    records = read_labelled(posts)
+    known = None if verdicts is None else RecordedReasoner.load(verdicts).verdicts
+    if known is not None:
+        records = [r for r in records if r.sample.id in known]
+        if not records:
+            raise InputError("none of the posts has a verdict: the ids do not meet", field="--verdicts")
+    rows = judged(adapter, encoder, records)
+    slow = np.full(len(rows), accuracy) if known is None else _slow_right(adapter.pooling, rows, records, known)
+    p = rows.probabilities["sentiment"]
+    scores = {
+        "confidence": -p.max(1),
+        "P(error)": adapter.router.scores(rows.probabilities, rows.features)["low_confidence"],
+    }
+    found = simulate(~rows.wrong, slow, scores, slow_cost=cost)
+    if out is not None:
+        out.write_text(cascade_page(found, f"{adapter.name} on {posts.name}", unit), encoding="utf-8")
+        say(f"wrote {out}")
+    if as_json:
+        emit(json.dumps([asdict(row) for row in found]))
+        return
+    names = list(found[0].accuracy)
+    table = Table("deferred", *names, f"cost a post ({unit})", title=f"Accuracy, %, on {len(rows)} posts")
+    for row in found:
+        table.add_row(f"{row.rate:.0%}", *(f"{100 * row.accuracy[n]:.1f}" for n in names), f"{row.cost:.4g}")
+    page().print(table)
+
+
+@route_app.command("check")
+def check(
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="New posts, labelled or not.")],
+    model: Model = "default",
+    as_json: AsJson = False,
+) -> None:
+    """Are these posts still like those the thresholds were fitted on?
+
+    Exit code 1 where they are not, or where rows cannot be used; the others are compared.
+
+    For example:
+        hybrid-mmsa route check this-week.jsonl
+    """
+    _, adapter, encoder = _open(model)
+    adapter.check_router()
+    before = adapter.router.sample
+    if before is None:
+        raise ArtefactError(
+            f"{adapter.name} keeps no scores to compare with; fit it again with `hybrid-mmsa route fit`"
+        )
+    features, failed = encode_rows(encoder, posts)
+    if len(features) < LEAST_POSTS:
+        raise InputError(
+            f"it takes {LEAST_POSTS} posts to compare, found {len(features)} that can be used", field="file"
+        )
+    probabilities = adapter.posteriors(features)
+    labels = probabilities["sentiment"].argmax(1)
+    found = shifts(before, adapter.router.scores(probabilities, features), labels)
+    # One warning in a hundred checks, however many things are compared.
+    stale = [shift for shift in found if shift.p_value < SHIFTED / len(found)]
+    if as_json:
+        told = {"posts": len(features), "failed": len(failed), "stale": bool(stale)}
+        emit(json.dumps({**told, "shifts": [asdict(shift) for shift in found]}))
+    else:
+        table = Table("compared", "largest difference", "p", title=f"{len(features)} posts, {len(before)} before")
+        for shift in found:
+            table.add_row(shift.what, f"{shift.distance:.2f}", f"{shift.p_value:.2g}")
+        page().print(table)
+        names = ", ".join(shift.what for shift in stale)
+        say(f"shifted: {names}; label some of these posts and `route fit`" if stale else "no shift found")
+    if failed:
+        say(f"{len(failed)} rows could not be used, such as line {failed[0].line}: {failed[0].error}")
+    raise typer.Exit(1 if stale or failed else 0)
+
+
+def _open(model: str) -> tuple[Path, Adapter, Encoder]:
+    folder = resolve_adapter(model)
+    adapter = Adapter.load(folder)
+    encoder = open_encoder(adapter.encoder, folder, threads=1)
+    adapter.check_encoder(encoder.name, encoder.hash)
+    return folder, adapter, encoder
+
+
+def _target(folder: Path, out: Path | None, adapter: Adapter, model: str) -> Path:
+    """Where the fitted model goes: never into the package, and not away from towers of its own."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; a folder is wanted", field="--out")
+    if out is None:
+        if not Path(model).is_dir():
+            raise InputError(f"{model!r} came with the package and stays as it is; name a folder", field="--out")
+        return folder
+    if ":" in adapter.encoder and out.resolve() != folder.resolve():
+        raise InputError(
+            f"{adapter.name} has towers of its own in {folder}: copy the folder, fit the copy", field="--out"
+        )
+    return out
+
+
+def _slow_right(
+    pooling: Pooling | None, rows: Judged, records: list[Record], verdicts: dict[str, Verdict]
+) -> NDArray[np.bool_]:
+    """Whether the answer after asking is right: pooled where a pooling fits the verdict, else the verdict's own."""
+    found = []
+    for record, fast in zip(records, rows.probabilities["sentiment"], strict=True):
+        verdict = verdicts[record.sample.id or ""]
+        if pooling is not None and pooling.fits(verdict):
+            found.append(int(pooling.probabilities(fast, verdict).argmax()))
+        else:
+            found.append(LABELS.index(verdict.label))
+    right: NDArray[np.bool_] = np.array(found) == rows.gold
+    return right

@@ -1,0 +1,275 @@
+"""`hybrid-mmsa train text | image | fusion | router`: doors onto the training room, which needs the extra `train`.
+
+A recipe's settings stand in its config class alone: `--set` reads their names and types from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
+
+import typer
+from rich.table import Table
+
+from ...adapters import Adapter, resolve_adapter
+from ...encoders import open_encoder
+from ...errors import InputError, MissingExtraError
+from ...reasoning import RecordedReasoner
+from ...types import IntArray
+from ..terminal.console import page, say
+from ..terminal.options import spread
+from ..terminal.progress import progress
+from ..terminal.settings import with_settings
+
+if TYPE_CHECKING:
+    from ...training.heads.strategies import Evidence
+
+__all__ = ["Corpora", "Settings", "check_folder", "train_app", "training_room", "with_settings"]
+
+Config = TypeVar("Config")
+Joining: TypeAlias = Literal["early", "late", "attention", "gated", "all"]
+
+train_app = typer.Typer(help="Train the fast tier. A killed run goes on where it stopped. Needs the extra `train`.")
+
+Corpora = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="The folder that holds the corpora.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where stages, checkpoints and records are kept.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the recipe; a wrong NAME lists them all."),
+]
+
+
+@train_app.command("text")
+def train_text(data: Corpora, runs: Runs, settings: Settings = None) -> None:
+    """Fine-tune the text tower.
+
+    For example:
+        hybrid-mmsa train text --data corpora --runs runs/text --set branch.loop.epochs=3 --set general.teachers=2
+    """
+    check_folder(data)
+    with training_room():
+        from ...training.towers import text
+
+        text.train_text(data, runs, with_settings(text.TextConfig(), settings or ()))
+
+
+@train_app.command("image")
+def train_image(
+    data: Corpora,
+    runs: Runs,
+    start: Annotated[
+        Path, typer.Option("--start", metavar="FILE", help="ImageNet weights of MobileNetV2 to start from.")
+    ],
+    settings: Settings = None,
+) -> None:
+    """Fine-tune the image tower.
+
+    For example:
+        hybrid-mmsa train image --data corpora --start mobilenet_v2.onnx --runs runs/image
+    """
+    check_folder(data)
+    if not start.is_file():
+        raise InputError(f"there is no file {start}", field="--start")
+    with training_room():
+        from ...training.towers import image
+
+        image.train_image(data, start, runs, with_settings(image.ImageConfig(), settings or ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a head is fitted on: options of `train fusion`."""
+
+    text_runs: Annotated[
+        Path | None, typer.Option("--text-runs", metavar="FOLDER", help="The --runs of `train text`.")
+    ] = None
+    image_runs: Annotated[
+        Path | None, typer.Option("--image-runs", metavar="FOLDER", help="The --runs of `train image`.")
+    ] = None
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder",
+            metavar="NAME",
+            help="Instead of trained towers, a frozen encoder: compact, open_clip:ARCHITECTURE/WEIGHTS, "
+            "hf:TEXT+timm:PICTURE.",
+        ),
+    ] = None
+    distil: Annotated[
+        Path | None,
+        typer.Option(
+            "--distil",
+            metavar="VERDICTS",
+            help="With --encoder: a reasoner's verdicts on the posts (.jsonl, with the post's id), labelled or not.",
+        ),
+    ] = None
+    lora: Annotated[
+        Literal["text", "image", "both"] | None,
+        typer.Option("--lora", help="With --encoder open_clip:… or hf:…: tune LoRA on that tower, or on both, first."),
+    ] = None
+
+    def runs(self) -> tuple[Path, Path] | None:
+        """The runs of both towers; None where there is an encoder instead."""
+        if self.encoder is not None:
+            if self.text_runs or self.image_runs:
+                raise InputError("either an encoder or the runs of trained towers, not both", field="--encoder")
+            return None
+        if self.distil is not None:
+            raise InputError("verdicts are taught to heads on a frozen encoder: name one", field="--encoder")
+        if self.lora is not None:
+            raise InputError("LoRA is tuned on the towers of an encoder: name one", field="--encoder")
+        if self.text_runs is None or self.image_runs is None:
+            raise InputError("wanted --text-runs and --image-runs, or --encoder", field="--text-runs")
+        for field, runs in (("--text-runs", self.text_runs), ("--image-runs", self.image_runs)):
+            if not (runs / "oof.json").is_file():
+                raise InputError(f"{runs} is no finished run: it has no oof.json", field=field)
+        return self.text_runs, self.image_runs
+
+
+@train_app.command("fusion")
+@spread("sources", Sources())
+def train_fusion(
+    data: Corpora,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="The model's folder; its name is the model's.")
+    ],
+    strategy: Annotated[
+        Joining, typer.Option("--strategy", help="How the sides are joined; all: write nothing, compare all four.")
+    ] = "gated",
+    towers: Annotated[
+        Path | None,
+        typer.Option("--towers", metavar="FOLDER", help="Where the int8 towers go, if not into the model's folder."),
+    ] = None,
+    settings: Settings = None,
+    sources: Sources = Sources(),
+) -> None:
+    """Fit head, calibration and router on trained towers, exported to int8, or on a frozen encoder.
+
+    What comes out is a model: name its folder to the --model of other commands.
+    With --distil, what a reasoner said of your posts is taught to the fast tier.
+    With --lora, the encoder's towers are tuned too: a few small matrices, which
+    are kept in the model's folder.
+
+    For example:
+        hybrid-mmsa train fusion --data corpora --text-runs runs/text --image-runs runs/image -o my-model
+        hybrid-mmsa train fusion --data corpora --encoder open_clip:ViT-B-32/clip.safetensors -o my-clip
+        hybrid-mmsa train fusion --data mine --encoder compact --distil verdicts.jsonl -o my-model
+    """
+    check_folder(data)
+    runs = sources.runs()
+    if runs is None:
+        with training_room():
+            (_frozen if sources.lora is None else _tuned)(data, sources, out, strategy, settings or ())
+        return
+    with training_room():
+        from ...training.heads import fusion
+
+        if strategy == "all":
+            _compare(*fusion.held_out_evidence(data, runs))
+            return
+        config = _joining(with_settings(fusion.FusionConfig(), settings or ()), strategy)
+        fusion.train_fusion(data, *runs, out, towers=towers, config=config)
+
+
+def _frozen(data: Path, sources: Sources, out: Path, strategy: Joining, settings: Sequence[str]) -> None:
+    from ...training.heads import frozen_posts
+    from ...training.heads.frozen import FrozenConfig
+
+    config, encoder = with_settings(FrozenConfig(), settings), sources.encoder or ""
+    verdicts = None if sources.distil is None else RecordedReasoner.load(sources.distil).verdicts
+    if verdicts is not None and strategy == "all":
+        raise InputError("strategies are compared on gold labels: leave --distil out", field="--distil")
+    with progress("posts", lambda: frozen_posts.count_posts(data, verdicts or {})) as advance:
+        if strategy == "all":
+            found = frozen_posts.frozen_evidence(data, encoder, out, config=config, advance=advance)
+        else:
+            joining = _joining(config, strategy)
+            fitted = frozen_posts.train_frozen(data, encoder, out, config=joining, verdicts=verdicts, advance=advance)
+    if strategy == "all":
+        _compare(*found)
+    elif taught := fitted.made_with["taught"]:
+        say(
+            f"taught by {taught['reasoner']}: {taught['posts']} training posts of {taught['verdicts']} verdicts, "
+            f"{taught['labelled_too']} of them labelled too"
+        )
+
+
+def _tuned(data: Path, sources: Sources, out: Path, strategy: Joining, settings: Sequence[str]) -> None:
+    from ...training.heads import frozen_posts, lora_posts
+
+    if strategy == "all" or sources.distil is not None:
+        raise InputError("with --lora, one strategy is fitted, to gold labels alone", field="--lora")
+    config = with_settings(lora_posts.LoraConfig(), settings)
+    config = replace(config, frozen=_joining(config.frozen, strategy))
+    encoder, sides = sources.encoder or "", sources.lora or "both"
+    # Every post is encoded twice: by the towers as they were, and as they are in the end.
+    with progress("posts", lambda: 2 * frozen_posts.count_posts(data)) as advance:
+        fitted = lora_posts.train_with_lora(data, encoder, sides, out, config=config, advance=advance)
+    for head, loss in fitted.made_with["log_loss_left_out"].items():
+        say(f"{head}: log-loss on posts left out {loss['frozen']:.3f} before, {loss['lora']:.3f} with LoRA")
+
+
+def _joining(config: Config, strategy: Joining) -> Config:
+    recipe: Any = config
+    changed: Config = replace(recipe, joining=replace(recipe.joining, strategy=strategy))
+    return changed
+
+
+def _compare(evidence: Evidence, folds: IntArray) -> None:
+    """Print the strategies side by side."""
+    from ...training.heads.comparison import compare_strategies
+
+    title = f"{len(evidence.labels)} training posts, each judged by a head fitted without it; in %"
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0))
+    for heading in ("strategy", "accuracy", "F1", "log-loss", "words", "picture", "gain over one side"):
+        table.add_column(heading, no_wrap=True)
+    table.caption = "F1 weighted; words, picture: accuracy with the other side hidden"
+    for row in compare_strategies(evidence, folds):
+        shares = (row.accuracy, row.weighted_f1, row.text_alone, row.image_alone)
+        accuracy, f1, words, picture = (f"{100 * share:.1f}" for share in shares)
+        gain = f"{100 * row.gain.value:+.1f} ({100 * row.gain.low:+.1f}, {100 * row.gain.high:+.1f})"
+        table.add_row(row.strategy, accuracy, f1, f"{row.log_loss:.4f}", words, picture, gain)
+    page().print(table)
+
+
+@train_app.command("router")
+def train_router(
+    model: Annotated[Path, typer.Argument(metavar="FOLDER", help="A model made by `train fusion`.")],
+    data: Corpora,
+    text_runs: Annotated[Path, typer.Option("--text-runs", metavar="FOLDER", help="The --runs of `train text`.")],
+    image_runs: Annotated[Path, typer.Option("--image-runs", metavar="FOLDER", help="The --runs of `train image`.")],
+    settings: Settings = None,
+) -> None:
+    """Fit a model's router anew, in its folder; head and calibration stay.
+
+    For example:
+        hybrid-mmsa train router my-model --data corpora --text-runs runs/text --image-runs runs/image
+    """
+    check_folder(data)
+    with training_room():
+        from ...training.heads import fusion
+
+        config = with_settings(fusion.FusionConfig(), settings or ())
+        adapter = Adapter.load(resolve_adapter(model))
+        encoder = open_encoder(adapter.encoder, model, threads=1)
+        fusion.refit_router(data, (text_runs, image_runs), encoder, adapter, config).save(model)
+
+
+def check_folder(data: Path) -> None:
+    """Raise `InputError` unless there is such a folder."""
+    if not data.is_dir():
+        raise InputError(f"there is no folder {data}", field="--data")
+
+
+@contextmanager
+def training_room() -> Iterator[None]:
+    """Names the extra where a package of the training room is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith(__package__.split(".")[0]):
+            raise
+        raise MissingExtraError("training", "train") from error

@@ -1,0 +1,168 @@
+"""The answers and failures of a long run on disk, so that a killed run loses none. Knows nothing of models.
+
+While a batch runs, answers grow in `OUT.partial` and failures in `ERRORS.partial`; both take their names when all rows
+are done, so a file named OUT is always whole. Every row leaves exactly one line, in the order of the input, and a
+failure reaches the disk before any later answer does. So the failures and the number of answers tell exactly
+which rows are done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ...errors import InputError
+from ...types import Analysis, Provenance, RowError, Sample
+
+__all__ = ["Done", "Journal", "beside"]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an earlier run has left.
+
+    Attributes:
+        answers: Number of answered rows.
+        failed: Lines of the rows that failed.
+        last_id: Identifier of the last answered row.
+        provenance: What answered it.
+    """
+
+    answers: int = 0
+    failed: frozenset[int] = frozenset()
+    last_id: str | None = None
+    provenance: Provenance | None = None
+
+    def __len__(self) -> int:
+        return self.answers + len(self.failed)
+
+    def remaining(self, rows: Iterable[tuple[int, Sample | RowError]]) -> Iterator[tuple[int, Sample | RowError]]:
+        """The rows that are still to do.
+
+        Raises:
+            InputError: The earlier run cannot have been over these rows.
+        """
+        left = self.answers
+        for line, row in rows:
+            if line in self.failed:
+                continue
+            if not left:
+                yield line, row
+                continue
+            left -= 1
+            if isinstance(row, RowError) or (left == 0 and row.id != self.last_id):
+                raise InputError(f"line {line} is not the row that was answered before; start anew", field="--resume")
+        if left:
+            raise InputError(f"{left} more rows were answered before than there are now; start anew", field="--resume")
+
+
+class Journal:
+    """Two files that grow line by line; a context manager.
+
+    Args:
+        out: Where the answers go when all rows are done.
+        errors: Where the failures go; no such file is left when there are none.
+        resume: Go on from what an earlier run has left: its partial files, or else its finished ones.
+
+    Attributes:
+        done: What an earlier run has left.
+        failures: The rows that failed in this run.
+
+    Raises:
+        InputError: An interrupted run is there and `resume` is false, or a file cannot be read as an earlier run's.
+    """
+
+    def __init__(self, out: Path, errors: Path, *, resume: bool) -> None:
+        self.out, self.errors = out, errors
+        self._partials = (_partial(out), _partial(errors))
+        self.failures: list[RowError] = []
+        self._written = 0
+        interrupted = [path for path in self._partials if path.exists()]
+        if interrupted and not resume:
+            raise InputError(
+                f"{interrupted[0]} is left of an interrupted run: go on with --resume, or delete it", field="-o"
+            )
+        self._fresh = not interrupted
+        self._resume = resume
+        # A run may be killed between giving one file its name and giving the other.
+        left = [path if path.exists() else path.with_suffix("") for path in self._partials]
+        self.done = _read_done(*left) if resume else Done()
+
+    def __enter__(self) -> Journal:
+        for finished, partial in zip((self.out, self.errors), self._partials, strict=True):
+            if self._resume and finished.exists() and not partial.exists():
+                shutil.copyfile(finished, partial)
+        opened = []
+        for path in self._partials:
+            file = path.open("ab")
+            file.truncate(sum(len(line) for line in _whole_lines(path)))
+            opened.append(file)
+        self._answers, self._failures = opened
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._answers.close()
+        self._failures.close()
+        if error is not None and self._fresh and not self._written:  # nothing that a next run should mind
+            for path in self._partials:
+                path.unlink(missing_ok=True)
+
+    def write(self, row: Analysis | RowError) -> None:
+        """Keep one answer or failure."""
+        file = self._failures if isinstance(row, RowError) else self._answers
+        file.write(row.model_dump_json().encode() + b"\n")
+        file.flush()
+        self._written += 1
+        if isinstance(row, RowError):
+            self.failures.append(row)
+
+    def finish(self) -> None:
+        """Give the files their names."""
+        for file in (self._answers, self._failures):
+            os.fsync(file.fileno())
+            file.close()  # an open file cannot be renamed everywhere
+        if self.done.failed or self.failures:
+            self._partials[1].replace(self.errors)
+        else:
+            self.errors.unlink(missing_ok=True)
+            self._partials[1].unlink()
+        self._partials[0].replace(self.out)
+
+
+def beside(out: Path) -> Path:
+    """Where failures go unless the user says otherwise: `answers.jsonl` → `answers.errors.jsonl`."""
+    return out.with_name(f"{out.stem}.errors.jsonl")
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
+
+
+def _read_done(answers: Path, failures: Path) -> Done:
+    try:
+        failed = frozenset(RowError.model_validate_json(line).line for line in _whole_lines(failures))
+        count, last = 0, b""
+        for line in _whole_lines(answers):
+            count, last = count + 1, line
+        if not count:
+            return Done(failed=failed)
+        answer: dict[str, Any] = json.loads(last)
+        provenance = Provenance.model_validate(answer["provenance"])
+        return Done(count, failed, answer["id"], provenance)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{answers} is not what an earlier run has left: {error!r}", field="--resume") from error
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file but for one that was cut off when its run was killed."""
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))

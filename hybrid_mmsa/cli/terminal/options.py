@@ -1,0 +1,156 @@
+"""The options that several commands share, each written once. Knows nothing of what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from pydantic import ValidationError
+
+from ...analyzer import Analyzer
+from ...errors import InputError
+from ...routing import Policy
+from ...types import ExplainLevel, Mode
+
+__all__ = [
+    "AsJson",
+    "Asked",
+    "Explain",
+    "ModeChoice",
+    "Model",
+    "ReasonerChoice",
+    "asking",
+    "check_file",
+    "read_policy",
+    "spread",
+]
+
+Model = Annotated[
+    str,
+    typer.Option("--model", metavar="NAME_OR_PATH", help="A bundled model's name (see `models list`), or its folder."),
+]
+ModeChoice = Annotated[
+    Mode,
+    typer.Option(
+        "--mode", help="auto: defer unsure posts to a reasoner, where one is configured; fast: none; deep: all."
+    ),
+]
+Explain = Annotated[
+    ExplainLevel,
+    typer.Option("--explain", help="How much evidence: none, what each side counts, or full: words and regions too."),
+]
+AdapterChoice = Annotated[
+    str | None,
+    typer.Option("--adapter", metavar="NAME_OR_PATH", help="An adapter that answers in place of the model's own."),
+]
+ReasonerChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--reasoner",
+        metavar="NAME_OR_PATH",
+        help="What answers deferred posts: nano, which is bundled; a pulled model's name (see `models list`), a model's"
+        " folder, a configuration (.toml), or recorded verdicts (.jsonl, with the post's id).",
+    ),
+]
+PolicyChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--policy",
+        metavar="KIND[:NUMBER]",
+        help="Which posts are deferred: budget:0.2 (that share at most), risk:0.15 (so many that at most that share of"
+        " the others is wrong), threshold:0.3 (those with a higher P(error)), never, always, or fitted (the model's own"
+        " thresholds, the default).",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of text for people.")]
+
+POLICY_NUMBERS = {"budget": "share", "risk": "risk", "threshold": "p_error"}
+"""What the number of a policy is, by kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How posts are to be answered: the options of every command that answers some."""
+
+    mode: ModeChoice = "auto"
+    explain: Explain = "modality"
+    model: Model = "default"
+    adapter: AdapterChoice = None
+    reasoner: ReasonerChoice = None
+    policy: PolicyChoice = None
+
+    def open(self) -> tuple[Analyzer, str | None]:
+        """The analyzer, and the name of the adapter to answer with where it is not the model's own."""
+        more = () if self.adapter is None else (self.adapter,)
+        policy = read_policy(self.policy)
+        analyzer = Analyzer.from_pretrained(self.model, adapters=more, reasoner=self.reasoner, policy=policy)
+        return analyzer, [*analyzer.adapters][-1] if more else None
+
+
+def check_file(path: Path | None, option: str) -> None:
+    """Raise `InputError` if a file cannot be written there: said before the work and not after it."""
+    if path is not None and path.exists() and not path.is_file():
+        raise InputError(f"{path} is a folder or a device; a file is wanted", field=option)
+    if path is not None and not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent}", field=option)
+
+
+def read_policy(words: str | None) -> Policy | None:
+    """The policy that `KIND` or `KIND:NUMBER` names.
+
+    Raises:
+        InputError: There is no such kind, or the number is missing, not wanted, or out of range.
+    """
+    if words is None:
+        return None
+    kind, colon, number = words.partition(":")
+    try:
+        return Policy.model_validate({"kind": kind} | ({POLICY_NUMBERS[kind]: number} if colon else {}))
+    except (KeyError, ValidationError) as error:
+        ways = ", ".join(f"{name}:NUMBER" for name in POLICY_NUMBERS)
+        raise InputError(
+            f"{words!r} is no policy; possible are {ways} (a NUMBER from 0 to 1), never, always and fitted",
+            field="--policy",
+        ) from error
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes `asked: Asked` an option for each of its fields, behind its own.
+
+    Where the command has a default for `asked`, the options have its values as theirs.
+    """
+    default = signature(command).parameters["asked"].default
+    return spread("asked", default if isinstance(default, Asked) else Asked())(command)
+
+
+def spread(name: str, default: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes a frozen dataclass as `name` an option for each of its fields, behind its own.
+
+    Args:
+        name: The command's parameter.
+        default: Its value where no option is given; its fields are annotated as options are.
+    """
+    kind = type(default)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        shared = {field.name: getattr(default, field.name) for field in fields(kind)}
+        hints = {**get_type_hints(command, include_extras=True), **get_type_hints(kind, include_extras=True)}
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            value = kind(**{field: given.pop(field) for field in shared})
+            command(**given, **{name: value})
+
+        own = [p.replace(annotation=hints[p.name]) for p in signature(command).parameters.values() if p.name != name]
+        added = [Parameter(n, Parameter.KEYWORD_ONLY, default=d, annotation=hints[n]) for n, d in shared.items()]
+        ordered = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own] + added
+        run.__signature__ = signature(command).replace(parameters=ordered)  # type: ignore[attr-defined]
+        run.__annotations__ = {field: hint for field, hint in hints.items() if field != name}
+        return run
+
+    return decorate

@@ -1,0 +1,279 @@
+"""One llama.cpp context: text and pictures in, logits of the next token out, one LoRA at a time. Knows no labels.
+
+Nothing here is safe to share between threads; whoever holds a context holds its lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import secrets
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from llama_cpp import mtmd_cpp
+
+from ...errors import ArtefactError, ReasonerError
+from ...types import FloatArray
+
+__all__ = ["GgufContext"]
+
+log = logging.getLogger(__name__)
+BATCH = 512
+WHOLE = -1  # llama.cpp's "all layers", and "to the end"
+LAST = -1  # the last token whose logits were computed
+SEQUENCE = 0
+
+
+def _log_line(level: int, text: bytes, _: object) -> None:
+    log.debug("%s", text.decode("utf-8", "replace").rstrip())
+
+
+_to_log = llama_cpp.llama_log_callback(_log_line)  # named, so that it lives as long as the library that calls it
+
+
+class GgufContext:
+    """A model in memory with one sequence.
+
+    Args:
+        model: The language model, GGUF.
+        mmproj: The picture side, GGUF.
+        context: Most tokens of prompt and answer together.
+        threads: CPU threads; llama.cpp's choice if `None`.
+        gpu: Put all layers on the GPU where llama.cpp was built for one.
+
+    Attributes:
+        llama: The `llama_cpp.Llama`, for its metadata and tokenizer.
+        marker: Stands for a picture in a text; drawn anew for every context, so that no post can hold it.
+
+    Raises:
+        ArtefactError: A file is missing or not what it should be.
+    """
+
+    def __init__(self, model: Path, mmproj: Path, *, context: int, threads: int | None, gpu: bool) -> None:
+        self.marker = f"<__media_{secrets.token_hex(8)}__>"
+        self._deadline: float | None = None
+        self._read: list[int] = []  # tokens of a text before the first picture, whose state is kept
+        self._adapters: dict[Path, Any] = {}
+        self._adapter: Path | None = None
+        for library in (llama_cpp.llama_log_set, mtmd_cpp.mtmd_log_set, mtmd_cpp.mtmd_helper_log_set):
+            library(_to_log, ctypes.c_void_p(0))
+        self.llama = _load(model, context, threads, gpu)
+        self._vision = self._load_vision(mmproj, gpu)
+        self._free_vision = weakref.finalize(self, mtmd_cpp.mtmd_free, self._vision)
+        self._vocabulary = llama_cpp.llama_model_get_vocab(self.llama.model)
+        self._memory = llama_cpp.llama_get_memory(self.llama.ctx)
+        self._late = llama_cpp.ggml_abort_callback(self._is_late)
+        llama_cpp.llama_set_abort_callback(self.llama.ctx, self._late, ctypes.c_void_p(0))
+
+    def close(self) -> None:
+        """Free what lies outside of Python's memory."""
+        self._free_vision()
+        self.llama.close()
+
+    def tokens(self, text: str) -> list[int]:
+        """Tokens of a text, none added and none special."""
+        return list(self.llama.tokenize(text.encode(), add_bos=False, special=False))
+
+    def piece(self, token: int) -> bytes:
+        """What a token stands for, as bytes of UTF-8; nothing for special ones."""
+        buffer = ctypes.create_string_buffer(512)
+        length = llama_cpp.llama_token_to_piece(self._vocabulary, token, buffer, len(buffer), 0, False)
+        return buffer.raw[: max(length, 0)]
+
+    def special_text(self, token: int) -> str:
+        """How a special token is spelled in a template; empty where the model has none."""
+        return self.llama.detokenize([token], special=True).decode("utf-8", "replace") if token >= 0 else ""
+
+    def ends(self, token: int) -> bool:
+        """Whether a token ends the answer."""
+        return bool(llama_cpp.llama_vocab_is_eog(self._vocabulary, token))
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[None]:
+        """After so many seconds whatever is computed inside stops with a `ReasonerError`."""
+        self._deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def use_adapter(self, path: Path | None) -> None:
+        """Answer with this LoRA (GGUF) from now on, or with none; loaded at first use and kept.
+
+        Raises:
+            ArtefactError: The file is missing, or its tensors are not this model's.
+        """
+        if path == self._adapter:
+            return
+        chosen = [] if path is None else [self._loaded_adapter(path)]
+        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(*chosen)
+        if llama_cpp.llama_set_adapters_lora(self.llama.ctx, adapters, len(chosen), (ctypes.c_float * 1)(1.0)):
+            raise ArtefactError(f"llama.cpp cannot apply {path}")
+        self._adapter = path
+        self._forget()
+
+    def prefill(self, text: str, pictures: Sequence[Any], answer: Sequence[int], room: int) -> tuple[FloatArray, int]:
+        """Read a chat and the tokens its answer begins with.
+
+        Args:
+            text: A rendered chat, `marker` where a picture stands.
+            pictures: PIL images in RGB, in the order of the markers.
+            answer: Tokens put behind it.
+            room: Tokens that must be left for writing.
+
+        Returns:
+            Logits of the next token, float32 `[vocabulary]`, and the number of tokens read.
+
+        Raises:
+            ReasonerError: Too long, out of time, or llama.cpp failed.
+        """
+        with self._chunks(text, pictures) as chunks:
+            lengths = [mtmd_cpp.mtmd_input_chunk_get_n_tokens(chunk) for chunk in chunks]
+            length = sum(lengths) + len(answer)
+            if length + room > self.llama.n_ctx():
+                raise ReasonerError(
+                    f"the post needs {length} tokens and {room} for the answer, "
+                    f"the context holds {self.llama.n_ctx()}: raise `context` or lower `image_size`"
+                )
+            try:
+                self._read_chunks(chunks, list(answer))
+            except ReasonerError:
+                self._forget()
+                raise
+        return self.logits(), length
+
+    def push(self, token: int) -> FloatArray:
+        """Read one more token; logits of the next, float32 `[vocabulary]`."""
+        self._decode([token])
+        return self.logits()
+
+    def logits(self) -> FloatArray:
+        """Logits of the next token, float32 `[vocabulary]`."""
+        found = llama_cpp.llama_get_logits_ith(self.llama.ctx, LAST)
+        return np.ctypeslib.as_array(found, shape=(self.llama.n_vocab(),)).copy()
+
+    def _read_chunks(self, chunks: Sequence[int], answer: list[int]) -> None:
+        first = _text_tokens(chunks[0])
+        kept = len(chunks) > 1 and bool(first) and first == self._read
+        if not (kept and llama_cpp.llama_memory_seq_rm(self._memory, SEQUENCE, len(first), WHOLE)):
+            self._forget()
+            kept = False
+        self._past = len(first) if kept else 0
+        for number, chunk in enumerate(chunks):
+            if number or not kept:
+                if mtmd_cpp.mtmd_input_chunk_get_type(chunk) == mtmd_cpp.MTMD_INPUT_CHUNK_TYPE_TEXT:
+                    last = number == len(chunks) - 1
+                    self._decode(_text_tokens(chunk) + (answer if last else []))
+                else:
+                    self._see(chunk)
+        if mtmd_cpp.mtmd_input_chunk_get_type(chunks[-1]) != mtmd_cpp.MTMD_INPUT_CHUNK_TYPE_TEXT:
+            self._decode(answer)
+        self._read = first if len(chunks) > 1 else []
+
+    def _decode(self, tokens: list[int]) -> None:
+        for start in range(0, len(tokens), BATCH):
+            part = tokens[start : start + BATCH]
+            held = (llama_cpp.llama_token * len(part))(*part)  # the batch points at it, and does not keep it alive
+            batch = llama_cpp.llama_batch_get_one(held, len(part))
+            batch.pos = (llama_cpp.llama_pos * len(part))(*range(self._past, self._past + len(part)))
+            self._check(llama_cpp.llama_decode(self.llama.ctx, batch), "read the prompt")
+            self._past += len(part)
+
+    def _see(self, chunk: int) -> None:
+        past = llama_cpp.llama_pos(0)
+        failed = mtmd_cpp.mtmd_helper_eval_chunk_single(
+            self._vision, self.llama.ctx, chunk, self._past, SEQUENCE, BATCH, False, ctypes.byref(past)
+        )
+        self._check(failed, "read the picture")
+        self._past = past.value
+
+    def _check(self, failed: int, what: str) -> None:
+        if self._is_late():
+            raise ReasonerError(
+                "out of time: raise `timeout`, shrink pictures with `image_size` or use a smaller model"
+            )
+        if failed:
+            raise ReasonerError(f"llama.cpp could not {what} (code {failed}): not enough memory, or a damaged file")
+
+    def _is_late(self, _: object = None) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    def _forget(self) -> None:
+        llama_cpp.llama_memory_clear(self._memory, True)
+        self._read, self._past = [], 0
+
+    @contextmanager
+    def _chunks(self, text: str, pictures: Sequence[Any]) -> Iterator[list[int]]:
+        """The text cut at its pictures, as llama.cpp's chunks, freed on leaving."""
+        bitmaps = [_bitmap(picture) for picture in pictures]
+        chunks = mtmd_cpp.mtmd_input_chunks_init()
+        try:
+            bos = self.special_text(self.llama.token_bos())  # templates of some models write it themselves
+            encoded = text.encode()
+            given = mtmd_cpp.mtmd_input_text(encoded, len(encoded), not (bos and text.startswith(bos)), True)
+            array = (mtmd_cpp.mtmd_bitmap_p_ctypes * len(bitmaps))(*bitmaps)
+            failed = mtmd_cpp.mtmd_tokenize(self._vision, chunks, ctypes.byref(given), array, len(bitmaps))
+            self._check(failed, "cut the post into tokens")
+            yield [mtmd_cpp.mtmd_input_chunks_get(chunks, n) for n in range(mtmd_cpp.mtmd_input_chunks_size(chunks))]
+        finally:
+            mtmd_cpp.mtmd_input_chunks_free(chunks)
+            for bitmap in bitmaps:
+                mtmd_cpp.mtmd_bitmap_free(bitmap)
+
+    def _load_vision(self, mmproj: Path, gpu: bool) -> Any:
+        values = mtmd_cpp.mtmd_context_params_default()
+        values.use_gpu = gpu
+        values.print_timings = False
+        values.warmup = False
+        values.n_threads = self.llama.n_threads
+        values.media_marker = self.marker.encode()
+        loaded = (
+            mtmd_cpp.mtmd_init_from_file(str(mmproj).encode(), self.llama.model, values) if mmproj.is_file() else None
+        )
+        if not loaded or not mtmd_cpp.mtmd_support_vision(loaded):
+            raise ArtefactError(f"{mmproj} is no picture side (mmproj) of this model, or cannot be read")
+        return loaded
+
+    def _loaded_adapter(self, path: Path) -> Any:
+        if path not in self._adapters:
+            found = llama_cpp.llama_adapter_lora_init(self.llama.model, str(path).encode()) if path.is_file() else None
+            if not found:
+                raise ArtefactError(f"{path} is no LoRA of this model in GGUF, or cannot be read")
+            self._adapters[path] = found
+        return self._adapters[path]
+
+
+def _load(model: Path, context: int, threads: int | None, gpu: bool) -> Any:
+    if not model.is_file():
+        raise ArtefactError(f"{model} is no GGUF file")
+    try:
+        return llama_cpp.Llama(
+            str(model),
+            n_ctx=context,
+            n_batch=BATCH,
+            n_gpu_layers=WHOLE if gpu else 0,
+            n_threads=threads,
+            n_threads_batch=threads,
+            verbose=False,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise ArtefactError(f"llama.cpp cannot load {model}: {error}") from error
+
+
+def _text_tokens(chunk: int) -> list[int]:
+    length = ctypes.c_size_t()
+    found = mtmd_cpp.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(length))
+    return found[: length.value] if found else []
+
+
+def _bitmap(picture: Any) -> Any:
+    pixels = picture.convert("RGB").tobytes()
+    buffer = (ctypes.c_uint8 * len(pixels)).from_buffer_copy(pixels)
+    return mtmd_cpp.mtmd_bitmap_init(picture.width, picture.height, buffer)

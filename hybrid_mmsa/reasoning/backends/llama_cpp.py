@@ -1,0 +1,162 @@
+"""The llama.cpp reasoner: a GGUF model with its picture side answers posts on this machine. Knows no server.
+
+A chat goes through the model's own template, the tokens that every answer begins with are put behind it, and the label
+is read from the logits of the next token. Only where a rationale is asked for does the model go on to write, under a
+grammar made of the answer's schema.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+import llama_cpp
+import numpy as np
+
+from ...errors import ArtefactError, InputError
+from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
+from ..config import ReasonerConfig
+from ..prompt.answer import Answer, answer_schema, read_answer, verdict
+from ..prompt.chat_text import ChatText
+from ..prompt.labels import ANSWER_START, LabelTokens, label_probabilities, label_tokens
+from ..prompt.prompts import Prompt, Prompts
+from .gguf_context import GgufContext
+from .gguf_writing import ENDING, write_json
+
+__all__ = ["LlamaCppReasoner"]
+
+NO_EFFECT = 1e-6  # a LoRA that moves no logit by more does nothing
+
+
+class LlamaCppReasoner:
+    """Answers posts with one llama.cpp context. Safe to share between threads: they take turns, post by post.
+
+    The fixed opening of a prompt is read once and kept for the posts that follow. Adapters are GGUF files; each is
+    loaded at first use, stays in memory, and is set for a post under the same lock that the post is answered under.
+
+    Args:
+        config: `model` and `mmproj` are GGUF files; `timeout` counts from the moment a post's turn comes.
+
+    Raises:
+        InputError: `device` asks for a GPU that this llama.cpp cannot use, or `mmproj` is missing.
+        ArtefactError: A file cannot be read, or the tokenizer cannot tell the prompt's label words apart.
+    """
+
+    def __init__(self, config: ReasonerConfig) -> None:
+        if config.mmproj is None:
+            raise InputError("llama_cpp needs `mmproj`, the GGUF file of the picture side", field="mmproj")
+        if config.device not in {"auto", "cpu"} and not llama_cpp.llama_supports_gpu_offload():
+            raise InputError(f"device {config.device!r}: this llama-cpp-python is built for the CPU", field="device")
+        self.id = config.id
+        self.config = config
+        self._lock = threading.Lock()
+        gpu = config.device != "cpu"
+        self._context = GgufContext(
+            Path(config.model), config.mmproj, context=config.context, threads=config.threads, gpu=gpu
+        )
+        self._chat = _chat(self._context)
+        self._prompts = Prompts(config.prompt)
+        self._labels: dict[str, LabelTokens] = {}
+        self._proved: set[Path] = set()
+        self._tokens(self._prompts.configured)
+
+    def close(self) -> None:
+        """Free the model; the reasoner answers no more."""
+        with self._lock:
+            self._context.close()
+
+    def load(self, lora: LoraRef) -> None:
+        """Read an adapter now, not at its first post, and see that it does something.
+
+        Raises:
+            ArtefactError: It has no GGUF file, is not this model's, or changes nothing.
+        """
+        with self._lock:
+            self._use_adapter(lora, self._tokens(self._prompts.of(lora)))
+
+    def reason(
+        self, samples: Sequence[Sample], lora: LoraRef | None = None, *, rationale: bool = False
+    ) -> list[Verdict]:
+        """One verdict per post, in order; see `Reasoner.reason`.
+
+        Raises:
+            ReasonerError: Out of time, no room in the context, or llama.cpp failed.
+            ArtefactError: The adapter has no GGUF file, is not this model's, or changes nothing.
+        """
+        asked = self._prompts.of(lora)
+        return [self._judge(sample, asked.for_sample(sample), lora, rationale) for sample in samples]
+
+    def _judge(self, sample: Sample, prompt: Prompt, lora: LoraRef | None, rationale: bool) -> Verdict:
+        text, pictures = self._chat(prompt.messages(sample, image_size=self.config.image_size))
+        most = self.config.max_rationale_tokens
+        with self._lock, self._context.limit(self.config.timeout):
+            tokens = self._tokens(prompt)
+            self._use_adapter(lora, tokens)
+            started = perf_counter()
+            logits, read = self._context.prefill(text, pictures, tokens.prefix, most + ENDING if rationale else 0)
+            timings = {"prefill": 1000 * (perf_counter() - started)}
+            probabilities = label_probabilities(logits[None], tokens)[0]
+            answer, sarcasm, count = None, None, 0
+            if rationale:
+                started = perf_counter()
+                answer, sarcasm, count = self._write(sample, prompt, probabilities, tokens)
+                timings["decode"] = 1000 * (perf_counter() - started)
+        return verdict(
+            probabilities,
+            answer,
+            reasoner=self.id,
+            prompt=prompt,
+            lora=lora,
+            sarcasm=sarcasm,
+            tokens=read + count,
+            timings=timings,
+        )
+
+    def _write(
+        self, sample: Sample, prompt: Prompt, probabilities: FloatArray, tokens: LabelTokens
+    ) -> tuple[Answer, float | None, int]:
+        """The answer to the label the logits chose, P(sarcastic) where it shows, and the number of tokens written."""
+        label = LABELS[int(probabilities.argmax())]
+        schema = answer_schema(prompt, label=prompt.labels[label])
+        start = [*tokens.prefix, tokens.ids[label]]
+        written = write_json(self._context, schema, start, self.config.max_rationale_tokens)
+        return read_answer(written.text, prompt, sample), written.sarcasm, written.tokens
+
+    def _tokens(self, prompt: Prompt) -> LabelTokens:
+        if prompt.id not in self._labels:
+            self._labels[prompt.id] = label_tokens(self._context.tokens, prompt.labels)
+        return self._labels[prompt.id]
+
+    def _use_adapter(self, lora: LoraRef | None, tokens: LabelTokens) -> None:
+        """Set the adapter; at its first use, refuse one that changes nothing."""
+        path = None if lora is None else _gguf_file(lora)
+        if path is not None and path not in self._proved:
+            probes = []
+            for each in (None, path):
+                self._context.use_adapter(each)
+                probes.append(self._context.prefill(ANSWER_START, (), tokens.prefix, 0)[0])
+            if not np.abs(probes[0] - probes[1]).max() >= NO_EFFECT:  # which numbers that are none are not either
+                raise ArtefactError(f"the adapter {path} changes nothing: it is untrained, or not this model's")
+            self._proved.add(path)
+        self._context.use_adapter(path)
+
+
+def _chat(context: GgufContext) -> ChatText:
+    template = context.llama.metadata.get("tokenizer.chat_template")
+    if not template:
+        raise ArtefactError("the GGUF file carries no chat template: convert the model again, with its template")
+    bos, eos = (context.special_text(token) for token in (context.llama.token_bos(), context.llama.token_eos()))
+    return ChatText(template, bos=bos, eos=eos, marker=context.marker)
+
+
+def _gguf_file(lora: LoraRef) -> Path:
+    """The adapter's GGUF file: the path itself, or the one file of that kind in its folder."""
+    files = [lora.path] if lora.path.suffix == ".gguf" else sorted(lora.path.glob("*.gguf"))
+    if len(files) != 1:
+        raise ArtefactError(
+            f"adapter {lora.name!r}: {lora.path} holds {len(files)} GGUF files where llama.cpp needs one; "
+            "`hybrid-mmsa adapter export --format gguf` writes it"
+        )
+    return files[0]

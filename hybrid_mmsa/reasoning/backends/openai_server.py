@@ -1,0 +1,257 @@
+"""The server reasoner: an OpenAI-compatible server (vLLM, SGLang, llama-server) answers posts. Runs no model itself.
+
+The answer's schema makes it begin with the label, and the label's probabilities are read from the log-probabilities of
+the token at which its word begins. A server lists only the likeliest tokens there, see `token_shares`.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+
+from ...errors import InputError, ReasonerError
+from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
+from ..config import ReasonerConfig
+from ..prompt.answer import answer_schema, read_answer, verdict
+from ..prompt.prompts import Prompt, Prompts
+from ..prompt.token_shares import SpelledToken, word_shares
+
+__all__ = ["OpenAIServerReasoner"]
+
+LABEL = rb'^\s*\{\s*"label"\s*:\s*"'
+SARCASTIC = rb'"sarcastic"\s*:\s*'
+LISTED = 20  # the most that vLLM lists by default, and OpenAI at all
+LABEL_TOKENS = 32  # enough for an answer that is the label alone
+LOSSLESS = 512 * 512  # pixels; larger pictures travel as JPEG
+QUALITY = 95
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    text: str
+    tokens: tuple[SpelledToken, ...]
+    count: int | None
+
+
+class OpenAIServerReasoner:
+    """Asks a server, up to `batch_size` posts at a time. Safe to share between threads.
+
+    A LoRA adapter is a model of its own to such a server: it is asked for by the adapter's name, and the server must
+    list it. Nothing is sent to any host but that of `url`: redirects are not followed and proxies not used. Pictures
+    travel as PNG, large ones as JPEG. Failed requests are sent again, `retries` times, with growing pauses.
+
+    Args:
+        config: `url` and `model` name server and model; `api_key_env` names the environment variable with the key.
+
+    Raises:
+        InputError: `url` is no http or https address.
+    """
+
+    def __init__(self, config: ReasonerConfig) -> None:
+        key = (os.environ.get(config.api_key_env) or "none").strip()
+        _check_access(config, key)
+        self.id = config.id
+        self.config = config
+        self._prompts = Prompts(config.prompt)
+        self._served: set[str] = set()
+        self._client = openai.OpenAI(
+            base_url=config.url,
+            api_key=key,
+            timeout=config.timeout,
+            max_retries=config.retries,
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, trust_env=False),
+        )
+
+    def close(self) -> None:
+        """Close the connections; the reasoner answers no more."""
+        self._client.close()
+
+    def load(self, lora: LoraRef) -> None:
+        """See that the server lists the adapter: some servers answer to any name, without it.
+
+        Raises:
+            ReasonerError: It does not, or cannot be asked.
+        """
+        self._prompts.of(lora)
+        name = lora.name
+        if name == self.config.model:
+            raise ReasonerError(f"the adapter is named like the model {name!r}: the server could not tell them apart")
+        if name in self._served:
+            return
+        try:
+            self._served.update(model.id for model in self._client.models.list())
+        except (openai.OpenAIError, ValueError) as error:
+            raise ReasonerError(self._cause(error, name)) from error
+        if name not in self._served:
+            listed = ", ".join(sorted(self._served)) or "nothing"
+            raise ReasonerError(
+                f"{self.config.url} serves no adapter {name!r}, only {listed}: start it with the adapter"
+            )
+
+    def reason(
+        self, samples: Sequence[Sample], lora: LoraRef | None = None, *, rationale: bool = False
+    ) -> list[Verdict]:
+        """One verdict per post, in order; see `Reasoner.reason`.
+
+        Raises:
+            ReasonerError: The server is lost, too slow or busy, does not have the model or adapter, or gives no
+                log-probabilities.
+        """
+        if not samples:
+            return []
+        if lora is not None:
+            self.load(lora)
+        asked = self._prompts.of(lora)
+        with ThreadPoolExecutor(min(self.config.batch_size, len(samples))) as pool:
+            waiting = [pool.submit(self._judge, s, asked.for_sample(s), lora, rationale) for s in samples]
+            try:
+                return [each.result() for each in waiting]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)  # after a failure the rest is not sent any more
+
+    def _judge(self, sample: Sample, prompt: Prompt, lora: LoraRef | None, rationale: bool) -> Verdict:
+        started = perf_counter()
+        messages = [_sent(message) for message in prompt.messages(sample, image_size=self.config.image_size)]
+        schema = answer_schema(prompt)
+        model = self.config.model if lora is None else lora.name
+        if not rationale:
+            reply = self._ask(model, messages, _label_alone(schema), LABEL_TOKENS)
+            probabilities = self._probabilities(reply, prompt)
+            answer, sarcasm = None, None
+        else:
+            most = self.config.max_rationale_tokens
+            reply = self._ask(model, messages, schema, most)
+            probabilities = self._probabilities(reply, prompt)
+            answer = read_answer(reply.text, prompt, sample)
+            label = LABELS[int(probabilities.argmax())]
+            if answer.label != label:  # spelled in a less likely way; the probabilities decide
+                reply = self._ask(model, messages, answer_schema(prompt, label=prompt.labels[label]), most)
+                answer = read_answer(reply.text, prompt, sample)
+            sarcasm = _sarcasm(reply)
+        return verdict(
+            probabilities,
+            answer,
+            reasoner=self.id,
+            prompt=prompt,
+            lora=lora,
+            sarcasm=sarcasm,
+            tokens=reply.count,
+            timings={"request": 1000 * (perf_counter() - started)},
+        )
+
+    def _ask(self, model: str, messages: list[Any], schema: Mapping[str, Any], most: int) -> _Reply:
+        wanted: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+        try:
+            reply = self._client.chat.completions.create(
+                model=model,
+                messages=messages,
+                response_format=wanted,
+                max_tokens=most,
+                temperature=0,
+                logprobs=True,
+                top_logprobs=LISTED,
+            )
+        except (openai.OpenAIError, ValueError) as error:
+            raise ReasonerError(self._cause(error, model)) from error
+        try:
+            return self._reply(reply, most)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # the client checks no types
+            raise ReasonerError(f"{self.config.url} sent no chat completion that can be read: {error}") from error
+
+    def _reply(self, reply: Any, most: int) -> _Reply:
+        choice = reply.choices[0] if getattr(reply, "choices", None) else None
+        if choice is None or choice.message.content is None:
+            raise ReasonerError(f"{self.config.url} sent no chat completion: is it an OpenAI-compatible server?")
+        if choice.finish_reason == "length":
+            raise ReasonerError(f"the answer did not end after {most} tokens: raise `max_rationale_tokens`")
+        if choice.logprobs is None or not choice.logprobs.content:
+            raise ReasonerError(
+                f"{self.config.url} gives no log-probabilities, so no label can be read: allow them there"
+            )
+        tokens = tuple(_spelled(token) for token in choice.logprobs.content)
+        return _Reply(choice.message.content, tokens, reply.usage.total_tokens if reply.usage else None)
+
+    def _probabilities(self, reply: _Reply, prompt: Prompt) -> FloatArray:
+        shares = word_shares(reply.tokens, LABEL, [f'{prompt.labels[label]}"' for label in LABELS])
+        if shares is None:
+            raise ReasonerError(
+                f"none of the label words is among the {LISTED} likeliest tokens of {self.config.model}"
+            )
+        return shares
+
+    def _cause(self, error: Exception, model: str) -> str:
+        """What went wrong and what to do, in words that hold no key."""
+        url, tries = self.config.url, self.config.retries + 1
+        if isinstance(error, openai.APITimeoutError):
+            return f"{url} gave no answer within {self.config.timeout:g} s, {tries} times: raise `timeout`"
+        if isinstance(error, openai.APIConnectionError):
+            return (
+                f"{url} cannot be reached or broke off ({error.__cause__ or error}), {tries} times: is the server up?"
+            )
+        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+            return f"{url} refuses the key: set the environment variable {self.config.api_key_env}"
+        if isinstance(error, openai.NotFoundError):
+            return f"{url} has no model {model!r}, or is not where its API begins (most end in /v1)"
+        if isinstance(error, openai.RateLimitError):
+            return f"{url} is too busy (429), {tries} times: lower `batch_size` or raise `retries`"
+        if isinstance(error, openai.APIStatusError):
+            return f"{url} refused the request ({error.status_code}): {error.message[:200]}"
+        return f"{url} sent no answer that can be read: {str(error)[:200]}"
+
+
+def _check_access(config: ReasonerConfig, key: str) -> None:
+    """What could not be sent, or would show a secret in messages, is refused before anything is sent."""
+    try:
+        url = urlsplit(config.url or "")
+    except ValueError as error:
+        raise InputError(f"url is no address: {error}", field="url") from error
+    if "@" in url.netloc:
+        raise InputError("url holds a name or password, which messages would show: use `api_key_env`", field="url")
+    if url.scheme not in {"http", "https"} or not url.netloc:
+        raise InputError(f"url {config.url!r} is no http or https address", field="url")
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(f"the key in {config.api_key_env} holds characters that no header takes", field="api_key_env")
+
+
+def _label_alone(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {**schema, "properties": {"label": schema["properties"]["label"]}, "required": ["label"]}
+
+
+def _sarcasm(reply: _Reply) -> float | None:
+    shares = word_shares(reply.tokens, SARCASTIC, ["true", "false"])
+    return None if shares is None else float(shares[0])
+
+
+def _spelled(token: Any) -> SpelledToken:
+    listed = {_bytes(each): float(each.logprob) for each in (*(token.top_logprobs or ()), token)}
+    if not all(value < 1 for value in listed.values()):  # also true of NaN
+        raise ValueError("log-probabilities that are no numbers")
+    return SpelledToken(_bytes(token), listed)
+
+
+def _bytes(token: Any) -> bytes:
+    """A token may be a part of a character, which only its bytes can say; not all servers send them."""
+    return token.token.encode() if token.bytes is None else bytes(token.bytes)
+
+
+def _sent(message: Mapping[str, Any]) -> dict[str, Any]:
+    return {**message, "content": [_part(part) for part in message["content"]]}
+
+
+def _part(part: Mapping[str, Any]) -> dict[str, Any]:
+    if part["type"] != "image":
+        return dict(part)
+    picture, file = part["image"], BytesIO()
+    kind = "PNG" if picture.width * picture.height <= LOSSLESS else "JPEG"
+    picture.save(file, kind, **({"quality": QUALITY} if kind == "JPEG" else {}))
+    encoded = base64.b64encode(file.getvalue()).decode("ascii")
+    return {"type": "image_url", "image_url": {"url": f"data:image/{kind.lower()};base64,{encoded}"}}

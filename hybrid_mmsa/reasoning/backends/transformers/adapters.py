@@ -1,0 +1,186 @@
+"""LoRA adapters of one open model: read, checked, several in memory, one active at a time. Knows no prompt.
+
+Which adapter is active is a state of the model, so one owner at a time may use it: the reasoner's lock sees to that.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ....errors import ArtefactError, MissingExtraError
+from ....types import LoraRef
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+__all__ = ["Adapters"]
+
+_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_BESIDE_THE_MODEL = frozenset({"gaussian", "eva", "orthogonal"})  # beginnings that leave the model's own weights alone
+_BEFORE = "base_model.model."  # what PEFT writes before a module's own name
+
+
+class Adapters:
+    """The LoRA adapters that were loaded into one model.
+
+    Args:
+        model: The model; adapters are put into its layers and change nothing while none is active.
+        language: Name of its language model; adapters may touch nothing else.
+        probe: The model's logits for some fixed post, to see whether an adapter does anything.
+    """
+
+    def __init__(self, model: Any, language: str, probe: Callable[[], torch.Tensor]) -> None:
+        self._model = model
+        self._language = language
+        self._probe = probe
+        self._peft: Any = None
+        self._names: dict[Path, str] = {}
+
+    @contextmanager
+    def using(self, lora: LoraRef | None) -> Iterator[None]:
+        """The model with this adapter active, or with none; afterwards with none.
+
+        Raises:
+            ArtefactError: The adapter cannot be used, see `load`.
+        """
+        try:
+            if lora is not None:
+                name = self.load(lora)
+                self._peft.base_model.enable_adapter_layers()
+                self._peft.set_adapter(name, inference_mode=True)
+            yield
+        finally:
+            self._rest()
+
+    def load(self, lora: LoraRef) -> str:
+        """Read an adapter once; the name it has in the model.
+
+        Raises:
+            ArtefactError: It is no LoRA in safetensors, holds keys the model lacks or lacks keys the model has,
+                touches the picture's side, or changes nothing.
+            MissingExtraError: PEFT is not installed.
+        """
+        folder = Path(lora.path).resolve()
+        if folder not in self._names:
+            config, weights = _read(folder)
+            self._refuse_outside(folder, weights)
+            name = f"lora{len(self._names)}"
+            before = self._probe()
+            try:
+                self._inject(folder, name, config, weights)
+                self._refuse_no_change(folder, name, before)
+            except Exception:
+                self._remove(name)
+                raise
+            finally:
+                self._rest()
+            self._names[folder] = name
+        return self._names[folder]
+
+    def _inject(self, folder: Path, name: str, config: LoraConfig, weights: dict[str, torch.Tensor]) -> None:
+        library = _library()
+        try:
+            if self._peft is None:
+                with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
+                    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+                    self._peft = library.PeftModel(self._model, config, adapter_name=name)
+            else:
+                self._peft.add_adapter(name, config)
+            wanted = library.get_peft_model_state_dict(self._peft, adapter_name=name, save_embedding_layers=False)
+            _refuse_other_keys(folder, set(wanted), set(weights))
+            library.set_peft_model_state_dict(self._peft, weights, adapter_name=name)
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, ArtefactError | torch.OutOfMemoryError):
+                raise
+            cause = str(error).strip().split("\n")[0]
+            raise ArtefactError(f"the LoRA in {folder} does not fit this model: {cause}") from error
+
+    def _refuse_outside(self, folder: Path, weights: dict[str, torch.Tensor]) -> None:
+        for key in weights:
+            if not key.startswith(f"{_BEFORE}{self._language}."):
+                raise ArtefactError(
+                    f"the LoRA in {folder} touches {key.removeprefix(_BEFORE)!r}, and only layers of the language "
+                    f"model ({self._language}) may be tuned: the vision tower and the projector stay as they are"
+                )
+
+    def _refuse_no_change(self, folder: Path, name: str, before: torch.Tensor) -> None:
+        self._peft.base_model.enable_adapter_layers()
+        self._peft.set_adapter(name, inference_mode=True)
+        after = self._probe()
+        if not torch.isfinite(after).all():
+            raise ArtefactError(f"the LoRA in {folder} makes the model's logits no numbers")
+        if torch.equal(before, after):
+            raise ArtefactError(f"the LoRA in {folder} changes nothing: the model's logits are the same without it")
+
+    def _remove(self, name: str) -> None:
+        if self._peft is not None and name in self._peft.peft_config:
+            if len(self._peft.peft_config) == 1:
+                self._peft.unload()
+                self._peft = None
+            else:
+                self._peft.set_adapter(next(other for other in self._peft.peft_config if other != name))
+                self._peft.delete_adapter(name)
+
+    def _rest(self) -> None:
+        if self._peft is not None:
+            self._peft.base_model.disable_adapter_layers()
+
+
+def _library() -> Any:
+    """PEFT, imported with the first adapter: with what it draws in it holds more memory than a small model's weights.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        import peft
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("a LoRA adapter", "vlm") from error
+    return peft
+
+
+def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
+    for file in (_CONFIG, _WEIGHTS):
+        if not (folder / file).is_file():
+            raise ArtefactError(f"{folder} is no LoRA adapter: it has no {file}")
+    library = _library()
+    try:
+        method = json.loads((folder / _CONFIG).read_text(encoding="utf-8")).get("peft_type")
+        if method != "LORA":
+            raise ArtefactError(f"the adapter in {folder} is {method}, not LoRA")
+        config: LoraConfig = library.LoraConfig.from_pretrained(str(folder))
+        weights = load_file(folder / _WEIGHTS)
+    except ArtefactError:
+        raise
+    except (AttributeError, OSError, ValueError, TypeError, SafetensorError) as error:
+        cause = str(error).strip().split("\n")[0]
+        raise ArtefactError(f"the LoRA in {folder} cannot be read: {cause}") from error
+    if config.bias != "none":
+        raise ArtefactError(f"the LoRA in {folder} changes biases of the model itself (bias = {config.bias!r})")
+    begun = config.init_lora_weights
+    if isinstance(begun, str) and begun not in _BESIDE_THE_MODEL:
+        raise ArtefactError(f"the LoRA in {folder} began by changing the model itself (init_lora_weights = {begun!r})")
+    config.inference_mode = True
+    # Every weight comes from the file; a random beginning would leave a trace where an adapter is refused half way.
+    config.init_lora_weights = True
+    return config, weights
+
+
+def _refuse_other_keys(folder: Path, wanted: set[str], found: set[str]) -> None:
+    missing, unexpected = sorted(wanted - found), sorted(found - wanted)
+    if missing or unexpected:
+        told = [
+            f"{len(keys)} {what}, such as {keys[0]}"
+            for what, keys in (("keys are missing", missing), ("keys are unexpected", unexpected))
+            if keys
+        ]
+        raise ArtefactError(f"the LoRA in {folder} does not fit this model: {'; '.join(told)}")

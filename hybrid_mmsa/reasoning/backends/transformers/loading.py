@@ -1,0 +1,199 @@
+"""Opens a VLM's folder: processor, weights, precision, and what is never quantised. Knows no prompt and no adapter."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from ....errors import ArtefactError, MissingExtraError, ReasonerError
+from .patches import MobileNetPatches  # noqa: F401  # makes its model type known
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ...config import ReasonerConfig
+
+__all__ = ["Vlm", "memory_is_bounded", "open_shape", "open_vlm", "outside"]
+
+_library: Any = transformers  # its classes are annotated only in part
+_LOG = logging.getLogger(__name__)
+# Nothing is fetched, no code of a model's folder is run, and no pickle is opened.
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vlm:
+    """An open VLM.
+
+    Attributes:
+        model: The model, in evaluation mode, decoding greedily and without penalties.
+        processor: Its processor, padding on the left.
+        language: Name of the language model among the model's modules; all outside of it is the picture's side or
+            the output layer.
+        context: Most tokens the model reads and writes together.
+    """
+
+    model: Any
+    processor: Any
+    language: str
+    context: int
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+    @property
+    def vocabulary(self) -> int:
+        """Width of the logits, which may be larger than the tokenizer's vocabulary."""
+        return int(self.model.get_output_embeddings().out_features)
+
+
+def open_vlm(config: ReasonerConfig) -> Vlm:
+    """Open the model that a configuration names, from this machine only.
+
+    Raises:
+        ArtefactError: There is no such model here, it is no VLM, or its weights are not whole.
+        ReasonerError: It does not fit into memory.
+        MissingExtraError: A package that this model or precision needs is missing.
+    """
+    return _open(config, _weights)
+
+
+def open_shape(config: ReasonerConfig) -> Vlm:
+    """The same with a model that has its layers and no weights: to count and to plan before the weights are read.
+
+    Raises:
+        ArtefactError: There is no such model here, or it is no VLM.
+        MissingExtraError: A package that this model needs is missing.
+    """
+    return _open(config, lambda _, settings: _shape(settings))
+
+
+def _open(config: ReasonerConfig, weights: Callable[[ReasonerConfig, Any], Any]) -> Vlm:
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    try:
+        with memory_is_bounded():
+            settings = _library.AutoConfig.from_pretrained(config.model, revision=config.revision, **_LOCAL)
+            processor = _library.AutoProcessor.from_pretrained(config.model, revision=config.revision, **_LOCAL)
+            model = weights(config, settings)
+    except ImportError as error:
+        raise MissingExtraError(f"{config.model} ({str(error).strip().splitlines()[0]})", "vlm") from error
+    except ArtefactError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        cause = str(error).strip().split("\n")[0]
+        raise ArtefactError(f"{config.model} cannot be opened as a vision-language model: {cause}") from error
+    tokenizer = getattr(processor, "tokenizer", None)
+    if tokenizer is None or not tokenizer.is_fast or processor.chat_template is None:
+        raise ArtefactError(f"{config.model} has no processor with a fast tokenizer and a chat template")
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    # What a folder says of sampling and penalties would bend the label's logits.
+    model.generation_config = _library.GenerationConfig(
+        do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    most = getattr(model.config.get_text_config(), "max_position_embeddings", config.context)
+    return Vlm(model.eval(), processor, _language_name(model), min(config.context, most))
+
+
+@contextmanager
+def memory_is_bounded() -> Iterator[None]:
+    """Translate what libraries raise when memory ends, or a device fails, into `ReasonerError`."""
+    try:
+        yield
+    except ReasonerError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).strip().split("\n")[0]
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            raise ReasonerError(f"out of memory: {said or 'the machine has no more'}") from error
+        if "CUDA error" in said:
+            raise ReasonerError(f"the accelerator failed: {said}") from error
+        raise
+
+
+def _weights(config: ReasonerConfig, settings: Any) -> Any:
+    """The weights in the wanted precision on the wanted device; a weight that the folder lacks is an error."""
+    on_cpu = config.device == "cpu" or (config.device == "auto" and not torch.accelerator.is_available())
+    # bfloat16 is slower than float32 on most CPUs; on an accelerator the weights stay as they were published.
+    dtype: Any = config.dtype if config.dtype != "auto" else ("float32" if on_cpu else "auto")
+    model, loaded = _library.AutoModelForImageTextToText.from_pretrained(
+        config.model,
+        config=settings,
+        revision=config.revision,
+        dtype=dtype,
+        device_map="cpu" if on_cpu else "auto" if config.device == "auto" else {"": config.device},
+        quantization_config=_quantisation(config, settings, dtype) if config.quantise else None,
+        use_safetensors=True,
+        output_loading_info=True,
+        **_LOCAL,
+    )
+    if loaded["missing_keys"] or loaded["mismatched_keys"]:
+        named = ", ".join(sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))[:3])
+        raise ArtefactError(f"{config.model} lacks weights that its class needs, such as {named}")
+    _let_go(model)
+    return model
+
+
+def _let_go(model: Any) -> None:
+    """Copy the buffers, which may be views into the weights' file: a counter alone would keep all of it in memory."""
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.clone())
+
+
+def _shape(settings: Any) -> Any:
+    """The model without weights."""
+    with torch.device("meta"):
+        return _library.AutoModelForImageTextToText.from_config(settings, trust_remote_code=False)
+
+
+def _quantisation(config: ReasonerConfig, settings: Any, dtype: Any) -> Any:
+    """Language model in 4 or 8 bits; vision tower, projector and output layer as they are."""
+    import bitsandbytes  # noqa: F401  # its absence is an error here, not in the middle of loading
+
+    shape = _shape(settings)
+    kept = outside(_linear_names(shape), _language_name(shape))
+    _LOG.info("%s in %s; kept as they are: %s", config.model, config.quantise, ", ".join(kept))
+    compute = getattr(torch, dtype) if dtype != "auto" else settings.dtype or torch.bfloat16
+    return _library.BitsAndBytesConfig(
+        load_in_4bit=config.quantise == "4bit",
+        load_in_8bit=config.quantise == "8bit",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute,
+        llm_int8_skip_modules=kept,
+    )
+
+
+def _linear_names(model: Any) -> list[str]:
+    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+
+
+def outside(names: Iterable[str], language: str) -> list[str]:
+    """The largest parts of a model, by name, that hold modules of `names` and nothing of its language model."""
+    beside = f"{language.rpartition('.')[0]}."
+    parts = set()
+    for name in names:
+        if not name.startswith(f"{language}."):
+            start = len(beside) if len(beside) > 1 and name.startswith(beside) else 0
+            parts.add(name[:start] + name[start:].split(".")[0])
+    return sorted(parts)
+
+
+def _language_name(model: Any) -> str:
+    decoder = model.get_decoder()
+    for name, module in model.named_modules():
+        if module is decoder and name:
+            return str(name)
+    raise ArtefactError(f"a {type(model).__name__} has no language model apart from its picture side")

@@ -1,0 +1,172 @@
+"""Posts → verdicts by an open VLM in this process: label first from the logits, then, if asked, the written answer.
+
+It knows nothing of the fast tier. Everything that reads or changes the model stands behind one lock, so that threads
+see neither each other's adapter nor each other's tokenizer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import LogitsProcessorList
+
+from ....errors import ArtefactError, ReasonerError
+from ....types import LoraRef, Sample, Verdict
+from ...config import ReasonerConfig
+from ...prompt.answer import read_answer, verdict
+from ...prompt.labels import LabelTokens, label_probabilities, label_tokens
+from ...prompt.prompts import Prompts
+from ...prompt.question import Prompt
+from .adapters import Adapters
+from .asking import ask
+from .loading import memory_is_bounded, open_vlm
+from .writing import Grammar, LabelFirst, closing_tokens
+
+__all__ = ["TransformersReasoner"]
+
+_PROBE = Sample(text="What a day!")
+
+
+class TransformersReasoner:
+    """A reasoner over any model that `AutoModelForImageTextToText` opens, such as LLaVA, Qwen-VL and SmolVLM.
+
+    Args:
+        config: The model's folder, its precision, the prompt and the limits. `max_rationale_tokens` is the number of
+            written tokens after which an answer is brought to its end, which takes a few tokens more.
+
+    Attributes:
+        id: Names the model in answers.
+        revision: Of its weights, where known.
+
+    Raises:
+        ArtefactError: The folder holds no such model, or the prompt's label words begin with the same token.
+        ReasonerError: The model does not fit into memory.
+    """
+
+    def __init__(self, config: ReasonerConfig) -> None:
+        self.id, self.revision = config.id, config.revision
+        self._config = config
+        self._vlm = open_vlm(config)
+        self._lock = threading.Lock()
+        self._grammar = Grammar(self._vlm.tokenizer, self._vlm.vocabulary)
+        self._labels: dict[str, LabelTokens] = {}
+        self._prompts = Prompts(config.prompt)
+        self._check(self._prompts.configured)
+        self._adapters = Adapters(self._vlm.model, self._vlm.language, self._probe)
+
+    def load(self, lora: LoraRef) -> None:
+        """Read an adapter and check it before it is needed; `reason` does the same at the adapter's first use.
+
+        Raises:
+            ArtefactError: It cannot be used: see `Adapters.load`.
+        """
+        with self._lock, memory_is_bounded():
+            self._adapters.load(lora)
+            self._prompt(lora)
+
+    def reason(
+        self, samples: Sequence[Sample], lora: LoraRef | None = None, *, rationale: bool = False
+    ) -> list[Verdict]:
+        """One verdict per post, in order; batches of posts of one kind, as many at a time as the configuration says.
+
+        `Verdict.timings` hold a post's share of its batch in milliseconds: `prefill`, and `decode` with a rationale.
+
+        Args:
+            samples: Read posts.
+            lora: The adapter to answer with, and its prompt if it has one.
+            rationale: Whether the model also writes, under the schema of `answer_schema`.
+
+        Raises:
+            ReasonerError: A batch took longer than the time-out, memory ended, or a post is longer than the context.
+            ArtefactError: The adapter cannot be used.
+        """
+        verdicts: dict[int, Verdict] = {}
+        with self._lock, memory_is_bounded(), self._adapters.using(lora):
+            for prompt, rows in self._batches(samples, self._prompt(lora)):
+                answers = self._answer(prompt, [samples[row] for row in rows], lora, rationale)
+                verdicts.update(zip(rows, answers, strict=True))
+        return [verdicts[row] for row in range(len(samples))]
+
+    def _batches(self, samples: Sequence[Sample], prompt: Prompt) -> Iterator[tuple[Prompt, list[int]]]:
+        """Rows that may share a batch: asked with one prompt, all of them with a picture or none of them."""
+        kinds: dict[tuple[str, bool], list[int]] = {}
+        for row, sample in enumerate(samples):
+            kinds.setdefault((prompt.for_sample(sample).hash, sample.image is not None), []).append(row)
+        for rows in kinds.values():
+            for start in range(0, len(rows), self._config.batch_size):
+                yield prompt.for_sample(samples[rows[0]]), rows[start : start + self._config.batch_size]
+
+    def _answer(
+        self, prompt: Prompt, samples: Sequence[Sample], lora: LoraRef | None, rationale: bool
+    ) -> list[Verdict]:
+        """The verdicts on one batch: one `generate`, whose first logits are the prefill's."""
+        labels, closing = self._labels[prompt.hash], closing_tokens(prompt)
+        try:
+            inputs = self._inputs(prompt, samples, labels)
+        except (TypeError, ValueError) as error:  # such as a picture narrower than the model's processor takes
+            raise ReasonerError(f"the model's processor cannot read a post: {error}") from error
+        room = self._config.max_rationale_tokens if rationale else 0
+        length = inputs["input_ids"].shape[1]
+        most = room + closing if rationale else 1
+        if length + most > self._vlm.context:
+            raise ReasonerError(f"{length} tokens of prompt and post and {most} of answer exceed {self._vlm.context}")
+        start = time.perf_counter()
+        step = LabelFirst(prompt, labels, start + self._config.timeout, self._grammar if rationale else None, room)
+        with torch.inference_mode():
+            ids = self._vlm.model.generate(**inputs, logits_processor=LogitsProcessorList([step]), max_new_tokens=most)
+        done = time.perf_counter()
+        probabilities = label_probabilities(step.label_logits)
+        written = step.finish(ids[:, -1].tolist()) if rationale else []
+        read = inputs["attention_mask"].sum(dim=1).tolist()
+        timings = {"prefill": 1000 * (step.prefilled - start) / len(samples)}
+        if rationale:
+            timings["decode"] = 1000 * (done - step.prefilled) / len(samples)
+        return [
+            verdict(
+                probabilities[n],
+                read_answer(written[n], prompt, sample) if rationale else None,
+                reasoner=self.id,
+                prompt=prompt,
+                lora=lora,
+                sarcasm=step.lines[n].sarcasm if rationale else None,
+                tokens=read[n] + (step.lines[n].tokens if rationale else 0),
+                timings=timings,
+            )
+            for n, sample in enumerate(samples)
+        ]
+
+    def _inputs(self, prompt: Prompt, samples: Sequence[Sample], labels: LabelTokens) -> dict[str, Any]:
+        """A batch as the model reads it: chats padded on the left, then the beginning of every answer."""
+        answers = [labels.prefix] * len(samples)
+        return ask(self._vlm, prompt, samples, answers, image_size=self._config.image_size)
+
+    def _prompt(self, lora: LoraRef | None) -> Prompt:
+        prompt = self._prompts.of(lora)
+        self._check(prompt)
+        return prompt
+
+    def _check(self, prompt: Prompt) -> None:
+        """The label words' tokens of a prompt and its partner, and that the model is told the instruction at all."""
+        for each in (prompt, prompt.partner):
+            if each is not None and each.hash not in self._labels:
+                chat = each.messages(_PROBE)
+                told = self._vlm.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+                if chat[0]["content"][0]["text"] not in told:
+                    raise ArtefactError(f"the chat template of {self._config.model} leaves out the system message")
+                self._labels[each.hash] = label_tokens(self._encode, each.labels)
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._vlm.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _probe(self) -> torch.Tensor:
+        """The next token's logits after a fixed post, for the adapters' gate."""
+        prompt = self._prompts.configured.for_sample(_PROBE)
+        with torch.inference_mode():
+            logits = self._vlm.model(**self._inputs(prompt, [_PROBE], self._labels[prompt.hash])).logits
+        last: torch.Tensor = logits[0, -1].float()
+        return last

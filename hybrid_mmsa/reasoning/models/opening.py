@@ -1,0 +1,124 @@
+"""From what a user names (preset, folder, file, configuration) to a reasoner that answers. Fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+
+from ...errors import ArtefactError, InputError, MissingExtraError
+from ...types import LoraRef
+from ..backends.recorded import RecordedReasoner
+from ..base import Reasoner
+from ..config import Backend, ReasonerConfig
+from .lora_base import misfit
+from .own import BUNDLED, bundled_folder, own_config
+from .presets import Preset, presets
+from .store import check_files, model_folder, read_manifest
+
+__all__ = ["located", "open_reasoner"]
+
+# Module, class, and the extra that brings its packages. They are imported only when a reasoner is opened.
+_BACKENDS: MappingProxyType[Backend, tuple[str, str, str]] = MappingProxyType(
+    {
+        "transformers": ("..backends.transformers", "TransformersReasoner", "vlm"),
+        "llama_cpp": ("..backends.llama_cpp", "LlamaCppReasoner", "llama"),
+        "openai_server": ("..backends.openai_server", "OpenAIServerReasoner", "server"),
+    }
+)
+
+
+def open_reasoner(what: str | Path | ReasonerConfig | Reasoner, loras: Sequence[LoraRef] = ()) -> Reasoner:
+    """Open a reasoner.
+
+    Args:
+        what: `nano`, which is bundled; a preset's name (pulled before), a model's folder, a `.toml` file of a
+            `ReasonerConfig`, a `.jsonl` file of recorded verdicts, a `ReasonerConfig` (whose `model` may be a name
+            too), or a reasoner, which is returned as it is.
+        loras: LoRA adapters it will answer with. A reasoner that can check them (it has `load`) does so now rather than
+            at the first deferred post.
+
+    Raises:
+        InputError: It is none of these.
+        ArtefactError: A preset that was not pulled, or a model or LoRA adapter that is damaged or does not fit.
+        MissingExtraError: The backend's packages are not installed.
+    """
+    reasoner = _opened(what)
+    load = getattr(reasoner, "load", None)
+    if callable(load) and not isinstance(reasoner, RecordedReasoner):  # whose `load` reads a file of verdicts
+        for lora in loras:
+            if misfit(lora, reasoner) is None:  # said with the answers, which stand without it
+                load(lora)
+    return reasoner
+
+
+def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
+    if isinstance(what, ReasonerConfig):
+        return _backend(located(what))
+    if not isinstance(what, str | Path):
+        if not callable(getattr(what, "reason", None)):
+            raise InputError(f"a {type(what).__name__} is no reasoner: it has no `reason`", field="reasoner")
+        return what
+    path = Path(what)
+    if path.suffix == ".jsonl":
+        return RecordedReasoner.load(path)
+    if path.suffix == ".toml":
+        return _opened(ReasonerConfig.from_file(path))
+    own = own_config(bundled_folder() if what == BUNDLED else path)
+    if own is not None:
+        return _opened(own)
+    if what in presets() or (path / "config.json").is_file():
+        return _opened(ReasonerConfig(backend="transformers", model=str(what)))
+    raise InputError(_advice(path), field="reasoner")
+
+
+def located(config: ReasonerConfig) -> ReasonerConfig:
+    """The configuration with a name replaced by its folder, and a folder's files checked against its hashes.
+
+    Raises:
+        ArtefactError: A preset that was not pulled, or files that are not as they were pulled.
+    """
+    if config.backend != "transformers":
+        return config
+    preset = presets().get(config.model)
+    if config.model == BUNDLED:
+        config = config.model_copy(update={"model": str(bundled_folder())})
+    folder = model_folder(preset.name) if preset else Path(config.model)
+    pulled = read_manifest(folder)
+    if pulled is not None:
+        check_files(folder, pulled)
+    if preset is None:
+        return config if pulled is None else config.model_copy(update={"revision": pulled.revision})
+    if pulled is None:
+        raise ArtefactError(_not_pulled(preset))
+    changes = {"model": str(folder), "revision": pulled.revision, "image_size": config.image_size or preset.image_size}
+    return config.model_copy(update=changes)
+
+
+def _backend(config: ReasonerConfig) -> Reasoner:
+    module, name, extra = _BACKENDS[config.backend]
+    try:
+        opened: Reasoner = getattr(import_module(module, __package__), name)(config)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"the {config.backend} reasoner", extra) from error
+    return opened
+
+
+def _not_pulled(preset: Preset) -> str:
+    return (
+        f"{preset.name} is not on this machine, and nothing is fetched by itself: run `hybrid-mmsa models pull "
+        f"{preset.name}` ({preset.download} GB, {preset.licence}), or name a model's folder or a .toml file"
+    )
+
+
+def _advice(path: Path) -> str:
+    if path.suffix == ".gguf":
+        return (
+            f"{path} alone does not say which file holds the picture side: write a .toml with "
+            "backend = 'llama_cpp', model and mmproj, and name that"
+        )
+    if path.exists():
+        return f"{path} is no model folder (it has no config.json) and no .toml or .jsonl file"
+    known = f"presets are {', '.join(presets())}; {BUNDLED} is bundled"
+    return f"no reasoner {str(path)!r}; {known}; or name a model's folder or a .toml file"

@@ -1,0 +1,76 @@
+"""Label words → the tokens that tell them apart, and logits → label probabilities. Knows no model and no prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
+
+import numpy as np
+
+from ...errors import ArtefactError, ReasonerError
+from ...types import LABELS, FloatArray, Label
+
+__all__ = ["ANSWER_START", "LabelTokens", "label_probabilities", "label_tokens"]
+
+ANSWER_START = '{"label": "'
+"""What the assistant's turn begins with; the label word comes next."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTokens:
+    """Where in an answer the label is decided.
+
+    Attributes:
+        prefix: Tokens that every answer begins with, to be put behind the prompt.
+        ids: The token that comes next, by label.
+    """
+
+    prefix: tuple[int, ...]
+    ids: Mapping[Label, int]
+
+
+def label_tokens(
+    encode: Callable[[str], list[int]], words: Mapping[Label, str], start: str = ANSWER_START
+) -> LabelTokens:
+    """The tokens that decide a label, for one tokenizer.
+
+    Whole strings are tokenised, closing quote and all, since a tokenizer may merge across the border of start and word.
+
+    Args:
+        encode: The tokenizer, adding no special tokens.
+        words: The prompt's word for each label.
+        start: What stands before the word.
+
+    Raises:
+        ArtefactError: Two words have the same first token, so that one prefill cannot tell them apart.
+    """
+    written = {label: list(encode(start + words[label] + '"')) for label in LABELS}
+    columns = zip(*written.values(), strict=False)
+    prefix = tuple(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+    ids = {label: tokens[len(prefix)] for label, tokens in written.items() if len(tokens) > len(prefix)}
+    if len(set(ids.values())) < len(LABELS):
+        listed = ", ".join(f"{words[label]!r} {written[label][len(prefix) :]}" for label in LABELS)
+        raise ArtefactError(
+            f"this model's tokenizer gives two label words the same first token ({listed}): "
+            "use a prompt whose `labels` are other words"
+        )
+    return LabelTokens(prefix, ids)
+
+
+def label_probabilities(logits: FloatArray, tokens: LabelTokens | None = None) -> FloatArray:
+    """Softmax over the three labels, float32 `[n, 3]` in the order of `LABELS`.
+
+    Args:
+        logits: `[n, vocabulary]` of the next token where `tokens` is given, else the three logits `[n, 3]`.
+            Log-probabilities do as well.
+        tokens: Which columns are the labels.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    if tokens is not None:
+        values = values[:, [tokens.ids[label] for label in LABELS]]
+    if not np.isfinite(values).all():
+        raise ReasonerError("the model's logits are no numbers")
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    probabilities: FloatArray = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities

@@ -1,0 +1,229 @@
+"""One labelled post → the answer that a reasoner is to learn, and which characters of it are known. Knows no tokens.
+
+The answer is the product's own JSON. Where nobody wrote a rationale, it is composed from what each side says; what is
+not known of a post (a side's own label, its sarcasm, its cues) stands in the answer and is not taught.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...reasoning.prompt.answer import write_answer
+from ...reasoning.prompt.labels import ANSWER_START
+from ...reasoning.prompt.question import Prompt
+from ...types import Label, Sample, Verdict
+
+__all__ = ["Known", "Target", "known_target", "label_target", "reasoned_target"]
+
+_KEYS = ("label", "text_says", "picture_says", "sarcastic", "text_cues", "picture_cues", "rationale")
+_BOTH = (
+    "The words and the picture both say {label}.",
+    "Words and picture agree: the post is {label}.",
+    "What the words say, the picture shows as well: {label}.",
+    "Neither side speaks against the other; both are {label}.",
+)
+_TEXT_LEADS = (
+    "The picture is {picture}; the words are {text} and decide.",
+    "The words say {text}, and the {picture} picture leaves it to them.",
+    "The {text} words carry the post, the picture is {picture}: {label}.",
+)
+_PICTURE_LEADS = (
+    "The words are {text}; the picture is {picture} and decides.",
+    "The picture says {picture}, and the {text} words leave it to it.",
+    "The {picture} picture carries the post, the words are {text}: {label}.",
+)
+_APART = (
+    "The words say {text}, the picture says {picture}; together the post is {label}.",
+    "Words and picture disagree, {text} against {picture}; the post as a whole is {label}.",
+    "Taken together, {text} words and a {picture} picture are {label}.",
+)
+_MOCKING = (
+    "The words say {text} and the picture {picture}: the author means the opposite of the words, {label}.",
+    "The {picture} picture shows that the {text} words are not meant as they stand: {label}.",
+)
+_MOCKING_WORDS = (
+    "The author means the opposite of what the words say: {label}.",
+    "The words are not meant as they stand; the post is {label}.",
+)
+_ALONE = {
+    "text": (
+        "There is no picture; the words are {label}.",
+        "The words alone speak, and they are {label}.",
+        "With nothing to see, the {label} words decide.",
+    ),
+    "image": (
+        "There are no words; the picture is {label}.",
+        "The picture alone speaks, and it is {label}.",
+        "With nothing said, the {label} picture decides.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is to be learnt of one post.
+
+    Attributes:
+        answer: The whole answer, as the product writes it.
+        label: The label it gives.
+        taught: Spans of its characters that are known and taught, in order.
+        closes: Whether the end of the answer is taught too.
+    """
+
+    answer: str
+    label: Label
+    taught: tuple[tuple[int, int], ...]
+    closes: bool
+
+    @property
+    def words(self) -> str:
+        """What is taught, without what stands between."""
+        return "".join(self.answer[start:end] for start, end in self.taught)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a post's answer; `None` where it is not.
+
+    Attributes:
+        label: Of the whole post.
+        text, picture: What each side says by itself.
+        sarcastic: Whether the author means the opposite.
+        text_cues, picture_cues: What of each side decides; empty where it is known that nothing stands out.
+        rationale: Why.
+    """
+
+    label: Label | None = None
+    text: Label | None = None
+    picture: Label | None = None
+    sarcastic: bool | None = None
+    text_cues: Sequence[str] | None = None
+    picture_cues: Sequence[str] | None = None
+    rationale: str | None = None
+
+
+def label_target(sample: Sample, prompt: Prompt) -> Target:
+    """The label alone: the answer up to the end of its word.
+
+    Args:
+        sample: A post with a label.
+        prompt: Gives the label's word.
+    """
+    label = _label_of(sample)
+    answer = write_answer(prompt, label=label)
+    return Target(answer, label, ((0, len(ANSWER_START) + len(prompt.labels[label])),), closes=False)
+
+
+def reasoned_target(sample: Sample, prompt: Prompt, *, verdict: Verdict | None = None, variant: int = 0) -> Target:
+    """The label and all that is known beyond it.
+
+    What the post's own columns say comes first, then a teacher's verdict if it gives the post's label, then what
+    follows: a post of one side says with that side what it says as a whole.
+
+    Args:
+        sample: A post with a label.
+        prompt: Gives the label words.
+        verdict: A teacher's verdict on the post.
+        variant: Chooses among the wordings of a composed rationale.
+    """
+    label = _label_of(sample)
+    heard = verdict if verdict is not None and verdict.label == label else None
+    has_text, has_image = bool(sample.text), sample.image is not None
+    text = _side(sample.text_label, heard.text_says if heard else None, label if not has_image else None)
+    picture = _side(sample.image_label, heard.picture_says if heard else None, label if not has_text else None)
+    mocking = sample.sarcastic
+    if mocking is None and heard is not None and heard.sarcasm is not None:
+        mocking = heard.sarcasm >= 0.5
+    rationale = sample.rationale or (heard.rationale if heard else None)
+    rationale = rationale or _composed(sample, prompt, (text, picture), bool(mocking), variant)
+    cues = {side: [cue.text for cue in heard.cues if cue.side == side] if heard else None for side in ("text", "image")}
+    known = Known(label, text, picture, mocking, cues["text"], cues["image"], rationale)
+    return known_target(sample, prompt, known, stand_in=label)
+
+
+def known_target(sample: Sample, prompt: Prompt, known: Known, *, stand_in: Label) -> Target:
+    """All that is known of a post; a side that it does not have is known to say nothing.
+
+    Args:
+        sample: The post.
+        prompt: Gives the label words.
+        known: What is known of it.
+        stand_in: Stands in the answer, untaught, for labels that are not known.
+    """
+    label = known.label or stand_in
+    has_text, has_image = bool(sample.text), sample.image is not None
+    answer = write_answer(
+        prompt,
+        label=label,
+        text_says=(known.text or label) if has_text else None,
+        picture_says=(known.picture or label) if has_image else None,
+        sarcastic=bool(known.sarcastic),
+        text_cues=known.text_cues or (),
+        picture_cues=known.picture_cues or (),
+        rationale=known.rationale or "",
+    )
+    unknown = {
+        "label": known.label is None,
+        "text_says": has_text and known.text is None,
+        "picture_says": has_image and known.picture is None,
+        "sarcastic": known.sarcastic is None,
+        "text_cues": known.text_cues is None,
+        "picture_cues": known.picture_cues is None,
+        "rationale": not known.rationale,
+    }
+    return Target(answer, label, _without(answer, [key for key in _KEYS if unknown[key]]), closes=True)
+
+
+def _label_of(sample: Sample) -> Label:
+    if sample.label is None:
+        raise ValueError("a post to learn from has a label")
+    return sample.label
+
+
+def _side(*known: Label | None) -> Label | None:
+    """The first that is known."""
+    return next((label for label in known if label is not None), None)
+
+
+def _composed(
+    sample: Sample, prompt: Prompt, sides: tuple[Label | None, Label | None], mocking: bool, variant: int
+) -> str | None:
+    """A rationale from what each side says; `None` where a side of the post is not known."""
+    wordings = _wordings(sample, sides, mocking)
+    if wordings is None:
+        return None
+    words = {
+        name: "" if label is None else prompt.labels[label]
+        for name, label in (("label", sample.label), ("text", sides[0]), ("picture", sides[1]))
+    }
+    return random.Random(variant).choice(wordings).format(**words)
+
+
+def _wordings(sample: Sample, sides: tuple[Label | None, Label | None], mocking: bool) -> Sequence[str] | None:
+    text, picture = sides
+    if sample.image is None or not sample.text:
+        return _MOCKING_WORDS if mocking and sample.text else _ALONE["text" if sample.text else "image"]
+    if text is None or picture is None:
+        return None
+    if mocking:
+        return _MOCKING if text != picture else _MOCKING_WORDS
+    if text == picture == sample.label:
+        return _BOTH
+    if text == sample.label and picture == "neutral":
+        return _TEXT_LEADS
+    return _PICTURE_LEADS if picture == sample.label and text == "neutral" else _APART
+
+
+def _without(answer: str, keys: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """The answer's spans with the values of some keys left out. No string in it holds a quote, so keys are found."""
+    spans, start = [], 0
+    for key in keys:
+        begin = answer.index(f'"{key}": ') + len(f'"{key}": ')
+        following = _KEYS[_KEYS.index(key) + 1 :]
+        end = answer.index(f', "{following[0]}": ', begin) if following else len(answer) - 1
+        quoted = answer[begin] == '"'
+        spans.append((start, begin + quoted))
+        start = end - quoted
+    return (*spans, (start, len(answer)))

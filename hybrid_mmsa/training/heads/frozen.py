@@ -1,0 +1,246 @@
+"""Heads, fusion, calibration and router on the frozen features of any encoder: an adapter in seconds, without torch.
+
+All that is fitted on predictions is fitted on those for posts of a fold left out. Knows no files and no corpora.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...adapters import Adapter
+from ...calibration import Calibration, TemperatureScaling
+from ...encoders import Encoder
+from ...errors import InputError
+from ...fusion import STRATEGIES, FusionHead
+from ...fusion.head import OPTIONAL_HEADS
+from ...routing import ErrorModel, Router, Thresholds
+from ...types import LABELS, TASKS, BoolArray, FloatArray, IntArray, Task, TaskArrays
+from ..posts.labelled import HEADS, UNKNOWN, Labelled, labels_of
+from ..routing.router import LEAST_POSTS, Judged, RouterConfig
+from .frozen_router import route_frozen
+from .logistic import LinearHead, choose_head
+from .shares import matching_bias
+from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy, joined
+
+__all__ = ["FEW_SHOT", "UNROUTED", "FrozenConfig", "Labelled", "OutOfFold", "fit_frozen", "labels_of", "out_of_fold"]
+
+UNROUTED = Router(ErrorModel.plain(), Thresholds(np.inf, np.inf, np.inf))
+"""A router that keeps every post."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenConfig:
+    """How everything on top of a frozen encoder is fitted."""
+
+    joining: JoiningConfig = field(default_factory=JoiningConfig)
+    penalties: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
+    """What the heads' pull to their start is chosen from; see `logistic`."""
+    caution: float = 0.0
+    """See `logistic.choose_head`."""
+    least: int = 30
+    """Posts of a label that a head needs."""
+    steady: float = 30.0
+    """A temperature fitted to this many posts counts half; the other half is the start's, or 1."""
+    keep_joining: bool = False
+    """Pull the fused head to the start's, where there is one of the same strategy."""
+    teaching: float = 0.5
+    """How much a teacher counts beside a gold label, 0 to 1; where it alone speaks it counts whole."""
+    match_shares: bool = False
+    """Say each label as often as it occurs: where labels are skewed and hard to tell, macro F1 gains, accuracy and
+    log-loss lose. See `shares`."""
+    router: RouterConfig = field(default_factory=RouterConfig)
+
+
+FEW_SHOT = FrozenConfig(penalties=(0.3, 1, 3, 10, 30, 100), caution=1.0, least=8, keep_joining=True)
+"""For 8 to 64 posts of a label."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutOfFold:
+    """Linear heads, and their logits `[n, classes]` for posts of a fold left out; NaN where the side is missing."""
+
+    arrays: dict[str, FloatArray]
+    said: dict[str, FloatArray]
+    both: BoolArray
+    labels: IntArray
+    targets: NDArray[np.float64]
+
+    @property
+    def evidence(self) -> Evidence:
+        """What both sides said, of the posts that have both and of whose label something is known."""
+        names = ("text.sentiment", "text.joint", "image.sentiment", "image.joint")
+        parts = [self.said[name][self.both] for name in names]
+        return Evidence(parts[0], parts[1], parts[2], parts[3], self.labels[self.both], self.targets[self.both])
+
+
+def fit_frozen(
+    posts: Labelled,
+    judged: Labelled | None,
+    encoder: Encoder,
+    *,
+    name: str,
+    config: FrozenConfig | None = None,
+    start: Adapter | None = None,
+    seen: OutOfFold | None = None,
+) -> Adapter:
+    """Everything on top of an encoder.
+
+    Args:
+        posts: Posts to train on.
+        judged: Other posts, for the router's thresholds; their keys tell its two halves apart. Without them, or with
+            few, the training posts' held-out answers serve.
+        encoder: What made the features.
+        name: The adapter's name.
+        config: The recipe.
+        start: An adapter for the same encoder: its heads are started from and pulled to, and kept for tasks that the
+            posts have no labels for.
+        seen: Linear heads that were fitted already, and what they made of posts they had not seen.
+
+    Raises:
+        InputError: Too few posts, or too few of a side, for a head that there is no start for.
+    """
+    config = config or FrozenConfig()
+    seen = seen or out_of_fold(posts, config, start)
+    begin = _fusion_of(start, config)
+    strategy = config.joining.strategy
+    if int(seen.both.sum()) >= config.least:
+        pull = begin if config.keep_joining else None
+        fusion = fit_strategy(seen.evidence, config.joining, pull)
+        fused = cross_fit(seen.evidence, posts.folds[seen.both], config.joining, pull)
+    elif begin is None:
+        raise InputError(
+            f"{int(seen.both.sum())} posts have both words and a picture; {config.least} are wanted", field="posts"
+        )
+    else:
+        fusion, fused = begin, joined(begin, strategy, seen.evidence) if seen.both.any() else {}
+    if config.match_shares and fused:
+        shift = matching_bias(fused["sentiment"], _shares(posts, "text.joint", np.flatnonzero(seen.both)))
+        fusion = {**fusion, "fusion.bias": fusion["fusion.bias"] + shift}
+        fused = {task: logits + shift for task, logits in fused.items()}
+    head = FusionHead({**seen.arrays, **fusion}, strategy)
+    logits = _task_logits(seen, fused)
+    calibration = _calibrate(logits, posts, config, start)
+    draft = Adapter(name, encoder.name, encoder.hash, head, calibration, UNROUTED)
+    sarcasm = np.inf if start is None else start.router.thresholds.sarcasm
+    answers = calibration.probabilities(logits)
+    held = None if judged is None else _judged(judged, draft.posteriors(judged.features))
+    learn = _judged(posts, answers)
+    router = route_frozen(learn, held, sarcasm=sarcasm, encoder_hash=encoder.hash, config=config.router)
+    return replace(draft, router=router)
+
+
+def out_of_fold(posts: Labelled, config: FrozenConfig, start: Adapter | None = None) -> OutOfFold:
+    """Fit the linear heads, and say what they make of posts they were not fitted to."""
+    arrays = {} if start is None else {k: v for k, v in start.head.arrays.items() if not k.startswith("fusion.")}
+    said: dict[str, FloatArray] = {}
+    seen = {"text": posts.features.has_text, "image": posts.features.has_image}
+    values = {"text": posts.features.text_features, "image": posts.features.image_features}
+    for name, classes in HEADS.items():
+        side = name.partition(".")[0]
+        targets = posts.targets(name, config.teaching)
+        rows = np.flatnonzero(seen[side] & (targets.sum(1) > 0))
+        before = LinearHead(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) if f"{name}.weight" in arrays else None
+        counts = np.bincount(targets[rows].argmax(1), minlength=classes)
+        if (counts >= config.least).sum() >= 2 and len(np.unique(posts.folds[rows])) > 1:
+            choice = choose_head(
+                values[side][rows],
+                targets[rows],
+                posts.folds[rows],
+                classes,
+                config.penalties,
+                before,
+                caution=config.caution,
+            )
+            shift = matching_bias(choice.held_out, _shares(posts, name, rows)) if config.match_shares else np.float32(0)
+            arrays |= {f"{name}.weight": choice.head.weight, f"{name}.bias": choice.head.bias + shift}
+            said[name] = choice.head.logits(values[side]) + shift
+            said[name][rows] = choice.held_out + shift
+        elif before is not None:
+            said[name] = before.logits(values[side])
+        elif name in OPTIONAL_HEADS:
+            continue
+        else:
+            wanted = f"{config.least} posts with {side} of two labels at the least"
+            raise InputError(f"found {_counted(counts)} posts with {side}; wanted {wanted}", field="posts")
+        said[name][~seen[side]] = np.nan
+    joint = posts.targets("text.joint", config.teaching)
+    both = seen["text"] & seen["image"] & (joint.sum(1) > 0)
+    return OutOfFold(arrays, said, both, posts.labels["text.joint"], joint)
+
+
+def _shares(posts: Labelled, name: str, rows: NDArray[Any]) -> NDArray[np.float64]:
+    """How often each label occurs among some posts, counting a teacher's doubts."""
+    counts = posts.targets(name, 0.0)[rows].sum(0)
+    shares: NDArray[np.float64] = counts / counts.sum()
+    return shares
+
+
+def _judged(posts: Labelled, answers: TaskArrays) -> Judged:
+    """The posts whose answers can be judged, with those answers."""
+    rows, gold = posts.judging(LEAST_POSTS)
+    probabilities = {task: values[rows] for task, values in answers.items()}
+    return Judged(probabilities, posts.features.take(rows), gold, [posts.keys[i] for i in rows])
+
+
+def _counted(counts: NDArray[Any]) -> str:
+    return ", ".join(f"{n} {label}" for n, label in zip(counts, LABELS, strict=False))
+
+
+def _fusion_of(start: Adapter | None, config: FrozenConfig) -> dict[str, FloatArray] | None:
+    """The start's fused head, if it is of the strategy asked for."""
+    if start is None or start.head.strategy != config.joining.strategy:
+        return None
+    return {name: start.head.arrays[name] for name in STRATEGIES[config.joining.strategy].shapes}
+
+
+def _task_logits(seen: OutOfFold, fused: Mapping[Task, FloatArray]) -> TaskArrays:
+    """Held-out logits of all tasks; NaN where a side is missing, and where there is no head."""
+    n = len(seen.labels)
+    logits: TaskArrays = {
+        "text_sentiment": seen.said["text.sentiment"],
+        "image_sentiment": seen.said["image.sentiment"],
+        "sarcasm": seen.said.get("text.sarcasm", _nothing(n, 2)),
+        "emotion": _nothing(n, 4),
+        "target_sentiment": _nothing(n, len(LABELS)),
+    }
+    tasks: tuple[Task, ...] = ("sentiment", "text_alone", "image_alone")
+    for task in tasks:
+        logits[task] = _nothing(n, len(LABELS))
+        if task in fused:
+            logits[task][seen.both] = fused[task]
+    return logits
+
+
+def _nothing(n: int, classes: int) -> FloatArray:
+    return np.full((n, classes), np.nan, np.float32)
+
+
+def _calibrate(logits: TaskArrays, posts: Labelled, config: FrozenConfig, start: Adapter | None) -> Calibration:
+    """A temperature per task, the nearer to the start's the fewer posts it is fitted to."""
+    temperatures: dict[Task, float] = dict.fromkeys(TASKS, 1.0)
+    if start is not None:
+        temperatures |= start.calibration.temperatures
+    heads: dict[Task, str] = {
+        "sentiment": "text.joint",
+        "text_alone": "text.joint",
+        "image_alone": "image.joint",
+        "text_sentiment": "text.sentiment",
+        "image_sentiment": "image.sentiment",
+        "sarcasm": "text.sarcasm",
+    }
+    for task, head in heads.items():
+        there, gold = ~np.isnan(logits[task][:, 0]), posts.labels[head] != UNKNOWN
+        # Gold labels alone say how sure one may be; a teacher's probabilities stand in where there are too few.
+        enough = int((there & gold).sum()) >= config.least
+        targets = posts.targets(head, 0.0 if enough else config.teaching)
+        rows = np.flatnonzero(there & (gold if enough else targets.sum(1) > 0))
+        if len(rows):
+            fitted = TemperatureScaling().fit(logits[task][rows], targets[rows]).temperature_
+            share = len(rows) / (len(rows) + config.steady)
+            temperatures[task] = float(fitted**share * temperatures[task] ** (1 - share))
+    return Calibration(temperatures)

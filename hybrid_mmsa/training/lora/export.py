@@ -1,0 +1,225 @@
+"""A trained LoRA → what other programs load: a plain PEFT folder, a merged model, or GGUF. Knows no training.
+
+Whatever is written is opened again and asked about a few fixed posts, beside the adapter that it was made from. What
+answers otherwise is refused, and nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from peft import PeftModel
+from transformers import AutoConfig
+
+from ...adapters import Adapter, describe_adapter, resolve_adapter
+from ...errors import ArtefactError, InputError
+from ...reasoning import ReasonerConfig, open_reasoner, presets
+from ...reasoning.backends.transformers.loading import open_vlm
+from ...reasoning.models.opening import located
+from ...reasoning.models.store import MANIFEST
+from ...types import LoraRef
+from .gguf import write_gguf
+from .gguf_lora import write_gguf_lora
+from .trial import Trial, probe_posts
+
+__all__ = ["Export", "Form", "export_lora"]
+
+Form: TypeAlias = Literal["peft", "merged", "gguf"]
+
+LORA, PROMPT, CARD, REASONER = "lora", "prompt.toml", "card.md", "reasoner.toml"
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+LLAMA_CPP = "llama.cpp"
+# Everything of a base's folder but these goes with merged weights: tokenizer, processor, chat template, licence.
+LEFT_BEHIND = ("*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth", "*.gguf", "*.py", "config.json", MANIFEST)
+LOST: Mapping[str, float] = MappingProxyType({"float32": 0.001, "bfloat16": 0.1, "float16": 0.1})
+"""How much of an adapter's effect on the label's logits a merge may lose, by the precision of the base."""
+MOVED = 0.05
+"""How far llama.cpp may move a probability: its keys and values are of 16 bits."""
+# vLLM, SGLang and llama.cpp run plain LoRA; they pass over these in silence, or refuse them.
+ODD = ("use_dora", "modules_to_save", "trainable_token_indices")
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is to be written.
+
+    Attributes:
+        adapter: The adapter's folder or its bundled name.
+        base: The model it was trained on: a pulled preset's name, or a folder.
+        out: The folder to write; there must be nothing in it.
+        form: `peft`: a LoRA folder as vLLM, SGLang and PEFT load it. `merged`: a model's folder. `gguf`: an adapter
+            folder for llama.cpp, its LoRA in `lora/lora.gguf`.
+        with_base: `gguf`: also write the base, and try the adapter on it in llama.cpp. For LLaVA.
+        threads: CPU threads that trials take; the libraries' choice if `None`.
+    """
+
+    adapter: str | Path
+    base: str
+    out: Path
+    form: Form
+    with_base: bool = False
+    threads: int | None = None
+
+
+def export_lora(wanted: Export) -> list[str]:
+    """Write an adapter's LoRA in another form, and try what was written.
+
+    Args:
+        wanted: What to write.
+
+    Returns:
+        What was written and how it was tried, a sentence each.
+
+    Raises:
+        InputError: The output folder is not empty, or the base is neither a folder nor a preset.
+        ArtefactError: The adapter has no LoRA, is of another base, or what was written answers otherwise.
+    """
+    if wanted.out.exists() and (not wanted.out.is_dir() or any(wanted.out.iterdir())):
+        raise InputError(f"{wanted.out} is there already; name another folder", field="-o")
+    if wanted.with_base and wanted.form != "gguf":
+        raise InputError("only --format gguf writes the base beside the adapter", field="--with-base")
+    folder = resolve_adapter(wanted.adapter)
+    adapter = Adapter.load(folder)
+    if adapter.lora is None:
+        raise ArtefactError(f"adapter {adapter.name!r} in {folder} holds no LoRA: it is of the fast tier alone")
+    base = _base(wanted.base, wanted.threads)
+    trial = Trial.of(open_reasoner(base, [adapter.lora]), adapter.lora)
+    _refuse_odd(adapter.lora)
+    draft = wanted.out.with_name(f"{wanted.out.name}.partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        told = _write(wanted, folder, adapter, adapter.lora, base, draft, trial)
+        wanted.out.mkdir(parents=True, exist_ok=True)
+        draft.replace(wanted.out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return told
+
+
+def _write(
+    wanted: Export, folder: Path, adapter: Adapter, lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial
+) -> list[str]:
+    if wanted.form == "gguf":
+        return _write_gguf(folder, adapter, base, out, trial if wanted.with_base else None)
+    if lora.prompt is not None:  # what the adapter was trained to be asked with travels with it
+        shutil.copyfile(lora.prompt, out / PROMPT)
+    if adapter.card:
+        (out / CARD).write_text(adapter.card, encoding="utf-8")
+    return (
+        _write_peft(lora, wanted.base, base, out, trial)
+        if wanted.form == "peft"
+        else (_write_merged(lora, base, out, trial))
+    )
+
+
+def _base(name: str, threads: int | None) -> ReasonerConfig:
+    """The base, found on this machine, in the precision it was published in: what is merged is stored so."""
+    if name not in presets() and not (Path(name) / "config.json").is_file():
+        raise InputError(f"{name!r} is no preset and no model's folder", field="--base")
+    config = located(_patient(ReasonerConfig(backend="transformers", model=name), threads))
+    settings = AutoConfig.from_pretrained(config.model, local_files_only=True, trust_remote_code=False)
+    if getattr(settings, "quantization_config", None) is not None:
+        raise ArtefactError(
+            f"{name} holds quantised weights, which take no adapter; name the model as it was published"
+        )
+    dtype = str(settings.dtype or settings.get_text_config().dtype).removeprefix("torch.")
+    return config.model_copy(update={"dtype": dtype if dtype in LOST else "float32"})
+
+
+def _refuse_odd(lora: LoraRef) -> None:
+    settings = json.loads((lora.path / CONFIG).read_text(encoding="utf-8"))
+    if odd := [name for name in ODD if settings.get(name)]:
+        raise ArtefactError(f"the LoRA in {lora.path} is not plain ({', '.join(odd)}): other programs would not run it")
+
+
+def _write_peft(lora: LoraRef, name: str, base: ReasonerConfig, out: Path, trial: Trial) -> list[str]:
+    settings = json.loads((lora.path / CONFIG).read_text(encoding="utf-8"))
+    settings["base_model_name_or_path"] = presets()[name].repository if name in presets() else Path(name).name
+    (out / CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    shutil.copyfile(lora.path / WEIGHTS, out / WEIGHTS)
+    written = LoraRef(name=lora.name, path=out, prompt=lora.prompt)
+    lost = trial.lost(open_reasoner(base).reason(probe_posts(), written))
+    if not lost <= LOST["float32"]:
+        raise ArtefactError(f"the exported LoRA answers otherwise than the adapter: {lost:.1%} of its effect is lost")
+    return [
+        f"a LoRA of rank {settings['r']} for PEFT, SGLang and vLLM (--max-lora-rank {settings['r']} or more)",
+        f"opened again on {name}: the same answers to {len(probe_posts())} posts",
+    ]
+
+
+def _write_merged(lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial) -> list[str]:
+    with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        model = PeftModel.from_pretrained(open_vlm(base).model, str(lora.path)).merge_and_unload(safe_merge=True)
+    model.save_pretrained(out)
+    del model  # one model in memory at a time
+    left = {path.name for pattern in LEFT_BEHIND for path in Path(base.model).glob(pattern)}
+    for path in Path(base.model).iterdir():
+        if path.is_file() and path.name not in left and not path.name.startswith("."):
+            shutil.copyfile(path, out / path.name)  # a processor travels as it was published, not as it was opened
+    prompt = {"prompt": PROMPT} if lora.prompt is not None else {}
+    _write_toml(out / REASONER, {"backend": "transformers", "model": ".", "dtype": base.dtype, **prompt})
+    verdicts = open_reasoner(_patient(ReasonerConfig.from_file(out / REASONER), base.threads)).reason(probe_posts())
+    lost = trial.lost(verdicts)
+    if not (lost <= LOST[base.dtype] and trial.same_labels(verdicts)):
+        raise ArtefactError(
+            f"merged into {base.dtype} weights, {lost:.1%} of what the adapter changes is lost, and "
+            f"{LOST[base.dtype]:.1%} may be: the weights are too coarse for it; export it as peft"
+        )
+    return [
+        f"a model in {base.dtype}; ask it with --reasoner FOLDER/{REASONER}",
+        f"opened again: {lost:.2%} of what the adapter changes in the label's logits is lost in rounding",
+    ]
+
+
+def _write_gguf(folder: Path, adapter: Adapter, base: ReasonerConfig, out: Path, trial: Trial | None) -> list[str]:
+    """A copy of the adapter with its LoRA as GGUF; its fast parts and its pooling stay."""
+    manifest = json.loads((folder / "adapter.json").read_text(encoding="utf-8"))
+    for name in (*manifest["files"], CARD):
+        if not name.startswith(f"{LORA}/") and (folder / name).is_file():
+            shutil.copyfile(folder / name, out / name)
+    (out / LORA).mkdir()
+    write_gguf_lora(folder / LORA, Path(base.model), out / LORA / "lora.gguf")
+    fitted_to = {key: manifest[key] for key in ("encoder", "encoder_hash", "strategy") if key in manifest}
+    made_with = {**adapter.made_with, "exported_from": adapter.hash}
+    describe_adapter(out, name=adapter.name, made_with=made_with, fitted_to=fitted_to)
+    told = [f"an adapter for llama.cpp; its LoRA is {LORA}/lora.gguf"]
+    if trial is None:
+        return [*told, "not tried in llama.cpp; --with-base writes a LLaVA's files beside it and tries both"]
+    files = out / LLAMA_CPP
+    files.mkdir()
+    write_gguf(Path(base.model), files / "model.gguf", files / "mmproj.gguf")
+    values = {"backend": "llama_cpp", "model": "model.gguf", "mmproj": "mmproj.gguf", "id": Path(base.model).name}
+    _write_toml(files / REASONER, values)
+    prompt = out / PROMPT if (out / PROMPT).is_file() else None
+    moved = _moved(
+        ReasonerConfig.from_file(files / REASONER), LoraRef(name=adapter.name, path=out / LORA, prompt=prompt), trial
+    )
+    return [
+        *told,
+        f"the base is in {LLAMA_CPP}/; ask both with --reasoner FOLDER/{LLAMA_CPP}/{REASONER} --adapter FOLDER",
+        f"tried there: no probability of a post without picture moved by more than {moved:.3f}",
+    ]
+
+
+def _moved(config: ReasonerConfig, lora: LoraRef, trial: Trial) -> float:
+    moved = trial.moved(open_reasoner(config).reason(probe_posts(), lora))
+    if not moved <= MOVED:
+        raise ArtefactError(f"llama.cpp moves a probability by {moved:.3f} where {MOVED} may be: not the same adapter")
+    return moved
+
+
+def _patient(config: ReasonerConfig, threads: int | None) -> ReasonerConfig:
+    return config.model_copy(update={"device": "cpu", "timeout": 600, "threads": threads})
+
+
+def _write_toml(path: Path, values: Mapping[str, str]) -> None:
+    path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()), encoding="utf-8")

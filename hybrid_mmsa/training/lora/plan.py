@@ -1,0 +1,207 @@
+"""A checked file of posts and a recipe → what is going to be done, before any weights are read. Trains nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ...bundled import bundled_path
+from ...errors import InputError
+from ...reasoning import ReasonerConfig, RecordedReasoner, load_prompt, presets
+from ...reasoning.backends.transformers.loading import open_shape
+from ...reasoning.models.opening import located
+from ...reasoning.models.own import BUNDLED, bundled_folder, own_config
+from ...reasoning.prompt.question import Prompt
+from ...types import LABELS, Sample, Verdict
+from ..common.processes import Place, place
+from ..posts.labelled_file import LabelledFile, Parts, part_posts
+from ..routing.router import LEAST_POSTS
+from .estimate import Estimate, estimate
+from .examples import Examples
+from .recipe import TuningRecipe
+from .turns import Course, plan_course
+
+__all__ = ["LEAST_TUNED", "TuningPlan", "plan_tuning"]
+
+LEAST_TUNED = 8
+"""Posts that every label which occurs must have."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TuningPlan:
+    """What is going to be done.
+
+    Attributes:
+        posts, parts: The posts, and what each is for.
+        out: The adapter's folder; its name is the adapter's.
+        run: Where checkpoints and the log are kept.
+        recipe: How the adapter is trained.
+        base: The model as a reasoner opens it, quantised as it is trained.
+        prompt, prompt_file: What is asked with.
+        teacher: A teacher's verdicts by post id; empty without one.
+        fast: The adapter that gives the fast tier.
+        fit_fast: Whether new heads are fitted for it on the same posts.
+        course: The order of the turns.
+        estimate: Memory and time.
+        place: This process among those that train together.
+    """
+
+    posts: LabelledFile
+    parts: Parts
+    out: Path
+    run: Path
+    recipe: TuningRecipe
+    base: ReasonerConfig
+    prompt: Prompt
+    prompt_file: Path
+    teacher: Mapping[str, Verdict]
+    fast: str
+    fit_fast: bool
+    course: Course
+    estimate: Estimate
+    place: Place
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process trains."""
+        return torch.device(self.base.device)
+
+    def part(self, name: str) -> list[Sample]:
+        """The raw posts of `train`, `calibration` or `test`."""
+        return [self.posts.samples[i] for i in getattr(self.parts, name)]
+
+    def lines(self) -> list[str]:
+        """The plan for people."""
+        samples, recipe, parts = self.posts.samples, self.recipe, self.parts
+        sides = Counter((bool(s.text), s.image is not None) for s in samples)
+        twins = len(self.posts.keys) - len(set(self.posts.keys))
+        taught = sum(s.text_label is not None or s.image_label is not None or bool(s.rationale) for s in samples)
+        form = "QLoRA (NF4, double quantisation)" if recipe.quantise == "4bit" else "LoRA"
+        lines = [
+            f"{len(samples)} posts: {', '.join(f'{self.posts.counts[label]} {label}' for label in LABELS)}",
+            f"{sides[True, True]} with words and picture, {sides[True, False]} words alone, "
+            f"{sides[False, True]} pictures alone; {twins} near-duplicates, none apart from its twin",
+            f"{len(parts.train)} to train on, {len(parts.calibration)} to calibrate on and to say when to stop, "
+            f"{len(parts.test)} to test on",
+            f"{taught} say what a side alone says or why; {len(self.teacher)} verdicts of a teacher",
+            f"{form} of rank {recipe.rank} in the language model of {self.base.id}, on {self.base.device}"
+            + (f", {self.place.size} processes" if self.place.size > 1 else ""),
+            f"{self.course.steps} steps of {recipe.batch_size} posts, a look at the calibration part every "
+            f"{recipe.evaluate_every}",
+            *self.estimate.lines(),
+            f"fast tier: {self.fast}" + (", its heads fitted to the same posts" if self.fit_fast else ""),
+        ]
+        if len(parts.calibration) < LEAST_POSTS:
+            lines.append(
+                f"{len(parts.calibration)} posts to calibrate on are too few for a pooling, which needs {LEAST_POSTS}: "
+                "the adapter will answer in mode deep only, and will not be called ready"
+            )
+        chain = max(Counter(self.posts.keys).values())
+        if chain > len(samples) / 5:
+            lines.append(f"{chain} posts are one chain of near-duplicates: the file says less than its length")
+        absent = [label for label in LABELS if not self.posts.counts[label]]
+        return lines + [f"no post is {label}: the adapter will hardly ever say so" for label in absent]
+
+
+def plan_tuning(
+    posts: LabelledFile,
+    out: Path,
+    recipe: TuningRecipe,
+    *,
+    run: Path | None = None,
+    teacher: Path | None = None,
+    fast: str = "default",
+    fit_fast: bool = False,
+    parts: Parts | None = None,
+) -> TuningPlan:
+    """Part the posts, find the model, order the turns, estimate.
+
+    Args:
+        posts: Checked posts.
+        out: The adapter's folder.
+        recipe: With a base.
+        run: Where checkpoints and the log are kept; by default beside the adapter's folder.
+        teacher: Verdicts of another reasoner, JSON lines with the posts' ids.
+        fast: The adapter that gives the fast tier.
+        fit_fast: Fit new heads for it on the same posts.
+        parts: What each post is for, where the posts come with a split of their own.
+
+    Raises:
+        InputError: No base, no such prompt, or posts too few for three parts.
+        ArtefactError: The base is not on this machine, or is no vision-language model.
+    """
+    if not recipe.base:
+        raise InputError("no model is named: --base takes a preset's name or a model's folder", field="--base")
+    parts = parts or part_posts(posts, calibration=True, wanted=LEAST_POSTS, seed=recipe.seed)
+    _check_parts(posts, parts)
+    here = place()
+    base = _reasoner_of(recipe, here)
+    prompt_file = _prompt_file(base.prompt)
+    prompt = load_prompt(prompt_file)
+    if any(example.picture for example in prompt.examples):
+        raise InputError(f"{prompt_file} shows pictures, which an adapter's folder does not carry", field="prompt")
+    known = {} if teacher is None else _teacher(teacher, posts)
+    samples = [posts.samples[i] for i in parts.train]
+    course = plan_course(samples, recipe, here.size)
+    shape = open_shape(base)
+    examples = Examples(shape, prompt, samples, teacher=known, image_size=base.image_size)
+    rough = estimate(shape, examples, course, recipe, posts=len(samples), device=torch.device(base.device))
+    folder = run or out.with_name(f"{out.name}.run")
+    return TuningPlan(
+        posts, parts, out, folder, recipe, base, prompt, prompt_file, known, fast, fit_fast, course, rough, here
+    )
+
+
+def _check_parts(posts: LabelledFile, parts: Parts) -> None:
+    """Every part has posts, and no near-duplicate of one stands in another."""
+    rows = {name: getattr(parts, name) for name in ("train", "calibration", "test")}
+    if empty := [name for name, found in rows.items() if not len(found)]:
+        raise InputError(f"{len(posts.samples)} posts leave none for {' and '.join(empty)}", field="posts")
+    keys = {name: {posts.keys[i] for i in found} for name, found in rows.items()}
+    for one, other in (("train", "calibration"), ("train", "test"), ("calibration", "test")):
+        if shared := keys[one] & keys[other]:
+            raise InputError(f"{len(shared)} near-duplicates stand in both {one} and {other}", field="posts")
+    if len({posts.samples[i].label for i in parts.train}) < 2:
+        raise InputError("the posts to train on have one label; near-duplicates take the others away", field="posts")
+
+
+def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
+    """The base as it is trained, measured, and later answers."""
+    device = f"cuda:{here.local}" if torch.cuda.is_available() else "cpu"
+    config = ReasonerConfig(backend="transformers", model=recipe.base)
+    if recipe.base not in presets():
+        folder = bundled_folder() if recipe.base == BUNDLED else Path(recipe.base)
+        if not (folder / "config.json").is_file():
+            known = f"presets are {', '.join(presets())}; {BUNDLED} is bundled"
+            raise InputError(f"no model {recipe.base!r}; {known}; or name a model's folder", field="--base")
+        config = own_config(folder) or config
+    changes = {
+        "prompt": recipe.prompt or config.prompt,
+        "quantise": "4bit" if recipe.quantise == "4bit" else None,
+        "device": device,
+        "batch_size": max(8, recipe.micro_batch),
+        "image_size": recipe.image_size or config.image_size,
+    }
+    return located(config.model_copy(update=changes))
+
+
+def _prompt_file(name_or_path: str | Path) -> Path:
+    if Path(name_or_path).suffix == ".toml":
+        return Path(name_or_path)
+    load_prompt(name_or_path)  # whose error names the bundled ones
+    return bundled_path("prompts", f"{name_or_path}.toml")
+
+
+def _teacher(path: Path, posts: LabelledFile) -> Mapping[str, Verdict]:
+    """Verdicts on posts of the file; ids must tell its posts apart."""
+    ids = Counter(sample.id for sample in posts.samples if sample.id is not None)
+    if twice := [id_ for id_, n in ids.items() if n > 1]:
+        raise InputError(f"{len(twice)} ids stand more than once, such as {twice[0]!r}", field="id")
+    known = {id_: v for id_, v in RecordedReasoner.load(path).verdicts.items() if id_ in ids}
+    if not known:
+        raise InputError(f"{path} holds no verdict on these posts: the ids do not meet", field="--teacher")
+    return known

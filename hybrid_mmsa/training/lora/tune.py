@@ -1,0 +1,165 @@
+"""A plan → an adapter folder: trained, measured beside its base and the fast tier, saved. Knows no command line."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from ...adapters import Adapter, resolve_adapter
+from ...encoders import Encoder, moved_name, open_encoder
+from ...reasoning import open_reasoner, presets
+from ...reasoning.backends.transformers.loading import open_vlm
+from ...types import LoraRef
+from ..common.loop import claim
+from ..heads.adapting import fit_fast_tier
+from .card import card, made_with
+from .examples import Examples
+from .measure import Figures, Readiness, ask_all, figures_of, fit_pooled, judge
+from .plan import TuningPlan
+from .run import LORA, Curve, Held, quietly, steps_done, train_lora
+
+__all__ = ["Outcome", "tune"]
+
+Counting: TypeAlias = "Callable[[str, int, int], AbstractContextManager[Callable[[], None]]]"
+"""Opens a context for something that is counted: its name in the plural, how many there are, how many are done
+already. Yields what to call after each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of it."""
+
+    curve: Curve
+    figures: Figures
+    readiness: Readiness
+
+    def lines(self) -> list[str]:
+        """For people."""
+        told = "ready" if self.readiness.ready else f"not ready: {'; '.join(self.readiness.causes)}"
+        return [*self.figures.lines(), "", f"The adapter is {told}."]
+
+
+@contextmanager
+def _uncounted(_name: str, _total: int, _done: int) -> Iterator[Callable[[], None]]:
+    yield lambda: None
+
+
+def tune(plan: TuningPlan, *, counting: Counting = _uncounted, callbacks: Sequence[Any] = ()) -> Outcome | None:
+    """Train, measure and save an adapter; a killed run goes on where it stopped.
+
+    Args:
+        plan: What to do.
+        counting: Shows how far it has come.
+        callbacks: The trainer's, such as one that stops it.
+
+    Returns:
+        What came of it; `None` in a process that does not lead.
+
+    Raises:
+        InputError: The run's folder holds a run of another plan, or what would be learnt is not the answers.
+        ArtefactError: The adapter does not fit the base, or changes more or less than it should.
+        ReasonerError: Memory ended.
+    """
+    if plan.place.leads:
+        claim(plan.run, _facts(plan))
+    curve = _train(plan, counting, callbacks)
+    if not plan.place.leads:
+        return None
+    _name_base(plan)
+    fast, encoder = _fast_tier(plan)
+    lora = LoraRef(name=plan.out.name, path=plan.run / LORA, prompt=plan.prompt_file)
+    calibration, test = plan.part("calibration"), plan.part("test")
+    with quietly():
+        reasoner = open_reasoner(plan.base, [lora])  # which refuses an adapter that changes nothing
+    with counting("posts asked about", len(calibration) + 2 * len(test), 0) as advance:
+        known = ask_all(reasoner, calibration, lora, advance)
+        base = ask_all(reasoner, test, None, advance)
+        tuned = ask_all(reasoner, test, lora, advance)
+    fitted = fit_pooled(replace(fast, name=plan.out.name), encoder, calibration, known)
+    figures = figures_of(fitted, encoder, test, base, tuned)
+    outcome = Outcome(curve, figures, judge(figures))
+    start = {"name": fast.name, "hash": fast.hash, "fitted": plan.fit_fast}
+    made = made_with(plan, curve, figures, outcome.readiness, start)
+    described = card(plan, curve, figures, outcome.readiness)
+    _save(replace(fitted, lora=lora, made_with=made, card=described), plan.out)
+    return outcome
+
+
+def _train(plan: TuningPlan, counting: Counting, callbacks: Sequence[Any]) -> Curve:
+    """The trained LoRA in the run's folder; the model is let go of afterwards."""
+    with quietly(), counting("steps", plan.course.steps, steps_done(plan.run)) as advance:
+        vlm = open_vlm(plan.base)
+        _keep_unpacked(vlm.model)
+        size = plan.base.image_size
+        learning = Examples(vlm, plan.prompt, plan.part("train"), teacher=plan.teacher, image_size=size)
+        held = Held(plan.part("calibration"), Examples(vlm, plan.prompt, plan.part("calibration"), image_size=size))
+        curve = train_lora(learning, held, plan.course, plan.recipe, plan.run, advance=advance, callbacks=callbacks)
+    del vlm, learning, held
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return curve
+
+
+def _keep_unpacked(model: Any) -> None:
+    """Keep 4-bit layers as they are: on some CPUs the first answer packs them, and nothing is learnt through that."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _fast_tier(plan: TuningPlan) -> tuple[Adapter, Encoder]:
+    folder = resolve_adapter(plan.fast)
+    adapter = Adapter.load(folder)
+    encoder = open_encoder(adapter.encoder, folder, threads=1)
+    adapter.check_encoder(encoder.name, encoder.hash)
+    if plan.fit_fast:
+        adapter = fit_fast_tier(plan.posts, plan.parts, encoder, name=plan.out.name, start=adapter)
+    return replace(adapter, encoder=moved_name(adapter.encoder, folder, plan.out)), encoder
+
+
+def _facts(plan: TuningPlan) -> dict[str, Any]:
+    """What decides the run: going on with another's would mix two."""
+    return {
+        "recipe": asdict(plan.recipe),
+        "posts": plan.posts.sha256,
+        "base": plan.base.revision or _weights_print(Path(plan.base.model)),
+        "prompt": plan.prompt.hash,
+        "teacher": len(plan.teacher),
+        "processes": plan.place.size,
+    }
+
+
+def _weights_print(folder: Path) -> list[tuple[str, int]]:
+    """Names and sizes of the weights' files."""
+    return sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
+
+
+def _name_base(plan: TuningPlan) -> None:
+    """Name the base in the LoRA's configuration as others know it: no path of this machine; lists in one order."""
+    path = plan.run / LORA / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    preset = presets().get(plan.recipe.base)
+    config["base_model_name_or_path"] = preset.repository if preset else plan.base.id
+    config["revision"] = plan.base.revision
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()
+    path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _save(adapter: Adapter, out: Path) -> None:
+    """Write the folder in one step, so that a kill leaves none or a whole one."""
+    draft = out.with_name(f"{out.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    adapter.save(draft)
+    if out.exists():
+        out.rmdir()  # an empty folder was named
+    draft.rename(out)

@@ -1,0 +1,100 @@
+"""In which order posts are learnt from: turns drawn by label, packed into micro-batches of one kind. Knows no model.
+
+The order depends on the recipe, the labels and the number of GPUs alone, so a run that was killed goes on with the
+same batches.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...types import LABELS, Sample
+from .recipe import TuningRecipe
+
+__all__ = ["Course", "Turn", "plan_course"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One post's turn.
+
+    Attributes:
+        row: The post's number in the training part.
+        reasons: Whether more than the label is taught.
+        variant: Chooses the wording of a composed rationale.
+    """
+
+    row: int
+    reasons: bool
+    variant: int
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A whole training run.
+
+    Attributes:
+        steps: Updates of the weights.
+        accumulate: Micro-batches of a step on each GPU.
+        batches: All micro-batches in order: `steps * accumulate * gpus` of them.
+    """
+
+    steps: int
+    accumulate: int
+    batches: tuple[tuple[Turn, ...], ...]
+
+
+def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) -> Course:
+    """The order of a run over the training part.
+
+    A micro-batch holds posts that may be asked about together: all with a picture or none, all with a target or none.
+
+    Args:
+        samples: The training part, labelled.
+        recipe: Epochs, batch sizes, balance, share of reasons, seed.
+        gpus: How many share a step.
+    """
+    accumulate = math.ceil(recipe.batch_size / (recipe.micro_batch * gpus))
+    steps = math.ceil(recipe.epochs * len(samples) / recipe.batch_size)
+    batches: list[tuple[Turn, ...]] = []
+    waiting: dict[tuple[bool, bool], deque[tuple[int, Turn]]] = {}
+    for drawn, turn in enumerate(_turns(samples, recipe)):
+        if len(batches) >= steps * accumulate * gpus:
+            break
+        sample = samples[turn.row]
+        waiting.setdefault((sample.image is not None, bool(sample.target)), deque()).append((drawn, turn))
+        for queue in waiting.values():
+            # Posts of a rare kind do not wait for others of it forever.
+            if len(queue) == recipe.micro_batch or (queue and drawn - queue[0][0] >= len(samples)):
+                batches.append(tuple(waited for _, waited in queue))
+                queue.clear()
+    return Course(steps, accumulate, tuple(batches[: steps * accumulate * gpus]))
+
+
+def _turns(samples: Sequence[Sample], recipe: TuningRecipe) -> Iterator[Turn]:
+    """Turns without end: a label by its share, then the next post of that label in a shuffled round."""
+    chance = random.Random(recipe.seed)
+    rows = {label: [i for i, sample in enumerate(samples) if sample.label == label] for label in LABELS}
+    rows = {label: found for label, found in rows.items() if found}
+    shares = {
+        label: (1 - recipe.balance) * len(found) / len(samples) + recipe.balance / len(rows)
+        for label, found in rows.items()
+    }
+    rounds = {label: _rounds(found, chance) for label, found in rows.items()}
+    owed = dict.fromkeys(rows, 0.0)
+    while True:
+        # The label that is furthest behind its share, so that every step is nearly balanced.
+        for label, share in shares.items():
+            owed[label] += share
+        label = max(owed, key=lambda each: (owed[each], chance.random()))
+        owed[label] -= 1
+        yield Turn(next(rounds[label]), chance.random() < recipe.reasons, chance.getrandbits(31))
+
+
+def _rounds(rows: Sequence[int], chance: random.Random) -> Iterator[int]:
+    while True:
+        yield from chance.sample(rows, len(rows))

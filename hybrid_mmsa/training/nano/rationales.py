@@ -1,0 +1,243 @@
+"""Facts of a post → a rationale in one or two sentences, and back: what a rationale claims. Knows no corpus, no model.
+
+A rationale is put together from clauses: what the words say, what the picture says, what follows, and whether the
+author means it. Every wording stands once, in `nano_wordings`, and serves both ways: filled in to compose, as a pattern
+to read. So a composed rationale claims what its facts say and nothing else, and a model's own can be held against them.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from ...types import LABELS, Label
+from .wordings import (
+    AGREEING,
+    ALONE,
+    APART,
+    BOTH,
+    FOLLOWING,
+    IRONIC,
+    JOINS,
+    LINKS,
+    MOST_CHARACTERS,
+    NOT_IRONIC,
+    PICTURE,
+    PICTURE_DECIDES,
+    PICTURE_SEEN,
+    TOGETHER,
+    TOGETHER_BOTH,
+    WORDS,
+    WORDS_DECIDE,
+)
+
+__all__ = ["Claims", "Facts", "claims", "compose"]
+
+MOST_TOLD = 2
+"""Things that a rationale names."""
+_RESERVED = frozenset({*LABELS, "words", "text", "picture", "post", "ironic", "ironically"})
+_THING = re.compile(r"[a-z][a-z'\- ]{1,38}[a-z]")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a post. What is `None` or empty is not known, or not there, and is not told.
+
+    Attributes:
+        label: Of the whole post.
+        text, picture: What each side says by itself.
+        sarcastic: Whether the author means the opposite of what is said.
+        seen: Things in the picture.
+        alone: The post has one side only.
+    """
+
+    label: Label
+    text: Label | None = None
+    picture: Label | None = None
+    sarcastic: bool | None = None
+    seen: tuple[str, ...] = ()
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a rationale says of a post; `None` where it says nothing.
+
+    Attributes:
+        label: Of the whole post.
+        text, picture: Of each side by itself.
+        sarcastic: Whether the author means the opposite.
+        opposed: It says two things of the same, of which one cannot be.
+    """
+
+    label: Label | None = None
+    text: Label | None = None
+    picture: Label | None = None
+    sarcastic: bool | None = None
+    opposed: bool = False
+
+
+def compose(facts: Facts, chance: random.Random) -> str:
+    """A rationale of at most `MOST_CHARACTERS` characters: what is known, in one of very many wordings.
+
+    Args:
+        facts: What is known; things whose names would be read as something else are left out.
+        chance: Chooses the wording.
+    """
+    seen = [thing for thing in facts.seen if _THING.fullmatch(thing) and not _RESERVED & set(thing.split())]
+    # Mostly one or two of the things, sometimes none.
+    told = replace(facts, seen=tuple(seen[: chance.choices((0, 1, MOST_TOLD), (1, 3, 3))[0]]))
+    while len(rationale := _sentences(told, chance)) > MOST_CHARACTERS:
+        told = replace(told, seen=told.seen[:-1])  # no wording without any is too long
+    return rationale
+
+
+def claims(rationale: str) -> Claims | None:
+    """What a rationale claims, `None` where it is not made of known wordings.
+
+    Letter case, white space and a missing last full stop aside, each clause must be one that `compose` could write.
+    """
+    words = " ".join(rationale.split()).removesuffix(".")
+    found = next(_readings(words), None) if words else None
+    if found is None:
+        return None
+    told: dict[str, Label | bool] = {}
+    opposed = False
+    for name, value in found:
+        opposed |= told.setdefault(name, value) != value
+    return Claims(**told, opposed=opposed)  # type: ignore[arg-type]
+
+
+def _sentences(facts: Facts, chance: random.Random) -> str:
+    """The clauses in sentences, each with a capital and a full stop."""
+    sentences = list(_told(facts, chance))
+    if facts.sarcastic is not None:
+        meant = chance.choice(IRONIC if facts.sarcastic else NOT_IRONIC)
+        place = len(sentences) - 1
+        sentences[place] = chance.choice((f"{sentences[place]}; {meant}", f"{meant}: {sentences[place]}"))
+    return " ".join(f"{_capital(sentence)}." for sentence in sentences)
+
+
+def _told(facts: Facts, chance: random.Random) -> Iterator[str]:
+    """What the sides say and what follows, in one sentence or two."""
+
+    def filled(wordings: Sequence[str]) -> str:
+        return _filled(chance.choice(wordings), facts)
+
+    text = None if facts.text is None else filled(WORDS)
+    picture = None if facts.picture is None else filled(PICTURE_SEEN if facts.seen else PICTURE)
+    if text is None or picture is None:
+        side = text or picture
+        if side is None:
+            yield filled(TOGETHER)
+        elif facts.alone and facts.label in {facts.text, facts.picture} and chance.random() < 0.5:
+            yield f"{side}; {filled(ALONE)}"
+        else:
+            yield side
+            yield filled((*TOGETHER, *FOLLOWING))
+        return
+    if facts.text == facts.picture == facts.label and chance.random() < 0.3:
+        yield filled(BOTH)
+        return
+    link = chance.choice(LINKS["same" if facts.text == facts.picture else "apart"])
+    sides = link.join(chance.sample((text, picture), 2))
+    conclusions = _conclusions(facts)
+    if chance.random() < 0.2:
+        yield f"{filled(conclusions)}: {sides}"
+    else:
+        yield sides
+        yield filled((*conclusions, *FOLLOWING))
+
+
+def _conclusions(facts: Facts) -> Sequence[str]:
+    """How the label of a post with two sides follows from what they say."""
+    general = (*TOGETHER, *TOGETHER_BOTH)
+    if facts.text == facts.picture:
+        return (*AGREEING, *general) if facts.text == facts.label else general
+    if facts.label == facts.text and facts.picture == "neutral":
+        return (*WORDS_DECIDE, *general)
+    if facts.label == facts.picture and facts.text == "neutral":
+        return (*PICTURE_DECIDES, *general)
+    return (*APART, *general)
+
+
+def _filled(wording: str, facts: Facts) -> str:
+    seen = " and ".join(_article(thing) for thing in facts.seen)
+    labels = {"label": facts.label, "text": facts.text, "picture": facts.picture, "both": facts.label}
+    return wording.format(seen=seen, **labels)
+
+
+def _article(thing: str) -> str:
+    """The thing with its article; plurals have none."""
+    if thing.endswith("s") and not thing.endswith(("ss", "us", "is")):
+        return thing
+    return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
+
+
+# What each slot of a wording claims.
+_SLOTS = {
+    "label": ("label",),
+    "text": ("text",),
+    "picture": ("picture",),
+    "both": ("label", "text", "picture"),
+}
+_SEEN = r"[a-z][a-z'\- ]*?"
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], tuple[tuple[str, bool], ...]], ...]:
+    """Every wording as a pattern, with what it claims beyond its slots."""
+    sides = (WORDS, PICTURE, PICTURE_SEEN, BOTH)
+    whole = (AGREEING, WORDS_DECIDE, PICTURE_DECIDES, APART, TOGETHER, TOGETHER_BOTH, FOLLOWING, ALONE)
+    found = [(_pattern(wording), ()) for wordings in (*sides, *whole) for wording in wordings]
+    meant = [(_pattern(w), (("sarcastic", value),)) for ws, value in ((IRONIC, True), (NOT_IRONIC, False)) for w in ws]
+    return (*found, *meant)
+
+
+def _pattern(wording: str) -> re.Pattern[str]:
+    labels = "|".join(LABELS)
+    parts = []
+    for number, part in enumerate(re.split(r"\{(\w+)\}", wording)):
+        if number % 2 == 0:
+            parts.append(re.escape(part))
+        elif part in _SLOTS:
+            parts.append(f"(?P<{part}{number}>{labels})")
+        else:
+            parts.append(_SEEN)
+    return re.compile("".join(parts), re.IGNORECASE)
+
+
+def _readings(words: str) -> Iterator[tuple[tuple[str, Label | bool], ...]]:
+    """Every way to read the words as clauses: name and value of each claim."""
+    for pattern, beyond in _patterns():
+        for end in _ends(pattern, words):
+            match = pattern.fullmatch(words, 0, end)
+            if match is None:
+                continue
+            here = (*beyond, *_claimed(match))
+            if end == len(words):
+                yield here
+            for join in JOINS:
+                if words.startswith(join, end):
+                    yield from ((*here, *rest) for rest in _readings(words[end + len(join) :]))
+
+
+def _ends(pattern: re.Pattern[str], words: str) -> Iterator[int]:
+    """Where a clause may end: before a join, or at the end of all."""
+    if pattern.match(words) is None:
+        return
+    ends = {m.start() for join in JOINS for m in re.finditer(re.escape(join), words)}
+    yield from sorted({*ends, len(words)})
+
+
+def _claimed(match: re.Match[str]) -> Iterator[tuple[str, Label | bool]]:
+    for slot, value in match.groupdict().items():
+        label = next(each for each in LABELS if each == value.lower())
+        yield from ((name, label) for name in _SLOTS[slot.rstrip("0123456789")])

@@ -1,0 +1,176 @@
+"""The image tower in torch: MobileNetV2 1.0 with folded batch norms, and one linear head per task.
+
+Knows nothing of corpora. MobileNetV2: Sandler et al. 2018, arXiv 1801.04381; start weights are TensorFlow's ImageNet
+model (Apache-2.0), so padding is TensorFlow's 'SAME' (the odd pixel goes right and below).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import numpy_helper
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
+
+from ...errors import InputError
+from ...fusion.head import IMAGE_HEADS
+
+__all__ = [
+    "BLOCKS",
+    "ConvSpec",
+    "ImageTower",
+    "conv_specs",
+    "load_tower",
+    "read_start",
+    "same_padding",
+]
+
+# Expansion, output channels, repeats, stride of the first: table 2 of the paper.
+BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+WIDTH = 1280
+PARTS = {"weight": "weights", "bias": "biases"}
+CENTRE, SCALE = 127.0, 127.5
+"""Pixels are read as (value - CENTRE) / SCALE."""
+
+
+class ConvSpec:
+    """One convolution: its layer number, stride, groups, whether ReLU6 follows, and the residual it adds or opens."""
+
+    def __init__(self, number: int, *, stride: int = 1, depthwise: bool = False, clipped: bool = True) -> None:
+        self.number = number
+        self.stride = stride
+        self.depthwise = depthwise
+        self.clipped = clipped
+        self.opens_residual = False
+        self.adds_residual = False
+
+
+def conv_specs() -> list[ConvSpec]:
+    """All 52 convolutions in order."""
+    specs, channels = [ConvSpec(0, stride=2)], 32
+    for expansion, out, repeats, first_stride in BLOCKS:
+        for repeat in range(repeats):
+            stride = first_stride if repeat == 0 else 1
+            block = [ConvSpec(len(specs))] if expansion > 1 else []
+            block.append(ConvSpec(len(specs) + len(block), stride=stride, depthwise=True))
+            block.append(ConvSpec(len(specs) + len(block), clipped=False))
+            block[0].opens_residual = block[-1].adds_residual = stride == 1 and channels == out
+            specs, channels = specs + block, out
+    return [*specs, ConvSpec(len(specs))]
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Pixels before and after one axis of `size` in TensorFlow's 'SAME' padding."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def read_start(path: Path) -> dict[str, Tensor]:
+    """Weights of the folded network, named `l.<number>.c.weight|bias`, from `.safetensors` or an `.onnx` file.
+
+    Raises:
+        InputError: The file is of another kind or lacks a layer.
+    """
+    if path.suffix == ".safetensors":
+        weights = load_file(path)
+    elif path.suffix == ".onnx":
+        constants = onnx.load(path).graph.initializer
+        weights = {c.name: torch.from_numpy(numpy_helper.to_array(c).copy()) for c in constants}
+    else:
+        raise InputError(f"{path}: start weights are read from .safetensors or .onnx files", field="start")
+    missing = [f"l.{s.number}.c.weight" for s in conv_specs() if f"l.{s.number}.c.weight" not in weights]
+    if missing:
+        raise InputError(
+            f"{path} lacks {len(missing)} layers of the folded MobileNetV2, such as {missing[0]}", field="start"
+        )
+    return weights
+
+
+def _ends_block(specs: Sequence[ConvSpec], count: int) -> bool:
+    """Whether a block ends after so many layers; its last one is not clipped, and the stem is clipped."""
+    return not specs[count - 1].clipped
+
+
+def load_tower(path: Path) -> ImageTower:
+    """A trained tower from a file that `ImageTower.save` wrote."""
+    weights = {k: v.float() for k, v in load_file(path).items()}
+    start = {
+        f"l.{s.number}.c.{part}": weights[f"{name}.{s.number}"] for s in conv_specs() for part, name in PARTS.items()
+    }
+    tower = ImageTower(start)
+    tower.load_state_dict(weights)
+    return tower.eval()
+
+
+class ImageTower(nn.Module):
+    """Pixels → float32 `[n, 1280]` features and logits per head.
+
+    Args:
+        start: State dict of the folded network (`l.<number>.c.weight|bias`), such as the ImageNet start weights.
+        frozen: How many leading convolutions stay as they are; the trunk ends with them, where a block ends.
+        dropout: On the features, before the heads.
+    """
+
+    def __init__(self, start: Mapping[str, Tensor], frozen: int = 0, dropout: float = 0.4) -> None:
+        super().__init__()
+        self.specs = conv_specs()
+        if frozen and not _ends_block(self.specs, frozen):
+            ends = [n for n in range(1, len(self.specs)) if _ends_block(self.specs, n)]
+            raise InputError(f"found {frozen} frozen layers; a block ends after {ends}", field="frozen")
+        self.frozen = frozen
+        self.weights = nn.ParameterList([start[f"l.{s.number}.c.weight"].clone() for s in self.specs])
+        self.biases = nn.ParameterList([start[f"l.{s.number}.c.bias"].clone() for s in self.specs])
+        for number in range(frozen):
+            self.weights[number].requires_grad_(False)
+            self.biases[number].requires_grad_(False)
+        self.dropout = nn.Dropout(dropout)
+        self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, n) for name, n in IMAGE_HEADS.items()})
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """The map `[n, channels, rows, columns]` after the frozen layers of pixels `[n, 3, side, side]` in 0..255."""
+        x = (pixels.float() - CENTRE) / SCALE
+        return self._through(self.specs[: self.frozen], x.contiguous(memory_format=torch.channels_last))
+
+    def top(self, maps: Tensor) -> Tensor:
+        """Features `[n, 1280]` from the trunk's maps."""
+        return self._through(self.specs[self.frozen :], maps).float().mean((2, 3))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Pooled last feature map of uint8 or float pixels `[n, 3, side, side]` in 0..255."""
+        return self.top(self.trunk(pixels))
+
+    def logits(self, maps: Tensor) -> dict[str, Tensor]:
+        """Logits `[n, classes]` per head from the trunk's maps."""
+        features = self.dropout(self.top(maps))
+        return {name: head(features) for name, head in self.heads.items()}
+
+    def _through(self, specs: Sequence[ConvSpec], x: Tensor) -> Tensor:
+        residual = x
+        for spec in specs:
+            weight, bias = self.weights[spec.number], self.biases[spec.number]
+            if spec.opens_residual:
+                residual = x
+            before, after = same_padding(x.shape[-1], weight.shape[-1], spec.stride)
+            groups = x.shape[1] if spec.depthwise else 1
+            x = conv2d(pad(x, (before, after, before, after)), weight, bias, spec.stride, groups=groups)
+            x = x.clamp(0, 6) if spec.clipped else x
+            x = x + residual if spec.adds_residual else x
+        return x
+
+    def forward(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Logits `[n, classes]` per head."""
+        return self.logits(self.trunk(pixels))
+
+    def save(self, path: Path) -> None:
+        """Write all weights as fp16 safetensors."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.half().contiguous() for k, v in self.state_dict().items()}, path)
+
+    def load(self, path: Path) -> ImageTower:
+        """Read weights written by `save`, in place; they must all be there."""
+        self.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+        return self
