@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test bench format map picture lock clean
+.PHONY: help demo demo-full test bench format house map picture lock clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -38,8 +38,11 @@ bench: $(TESTS)  ## speed and size beside a ViT-B/32 CLIP in torch
 format: $(TESTS)  ## rewrite the sources in house style
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-map: $(CORE)  ## write the file map of CONTRIBUTING.md again
-	@$(BIN)/python .ci/filemap
+map:  ## print the files of the package, each with its opening sentence
+	@$(PYTHON) .ci/filemap
+
+house:  ## print rooms, long files and functions of many parameters
+	@$(PYTHON) .ci/house
 
 picture: $(CORE)  ## draw the README's picture again from the sample posts
 	@$(BIN)/python .ci/picture
