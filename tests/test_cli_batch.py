@@ -15,6 +15,7 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands import batch as batch_command
 from hybrid_mmsa.cli.commands.demo import SAMPLES
 from hybrid_mmsa.cli.terminal.journal import Done, Journal, beside
+from hybrid_mmsa.cli.terminal.options import AnswerOptions
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.types import Analysis, Provenance, RouteDecision, RowError, Sample, prediction
@@ -243,7 +244,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(desk, capsys, arguments, told)
 
 def test_workers_keep_the_order(analyzer):
     rows = [(line, Sample(text=f"post number {line}", id=str(line))) for line in range(1, 200)]
-    given_ = batch_command.answers(analyzer, iter(rows), 4, "auto", "none")
+    given_ = batch_command.answers(analyzer, iter(rows), AnswerOptions(explain="none"), None, 4)
     assert [answer.id for answer in given_] == [sample.id for _, sample in rows]
 
 
@@ -256,7 +257,7 @@ def test_rows_are_read_only_a_little_ahead(analyzer):
             ahead.append(line)
             yield line, Sample(text="x", id=str(line))
 
-    stream = batch_command.answers(analyzer, rows(), 2, "fast", "none")
+    stream = batch_command.answers(analyzer, rows(), AnswerOptions("fast", "none"), None, 2)
     seen = [next(stream) for _ in range(10)]
     stream.close()
     assert len(seen) == 10

@@ -11,7 +11,7 @@ from rich.console import Console
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands.demo import PICTURES, SAMPLES
-from hybrid_mmsa.cli.terminal.show_asked import Asked, AskedPosts
+from hybrid_mmsa.cli.terminal.show import DeferredPost, DeferredPosts
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.pooling import Pooling
 from hybrid_mmsa.reasoning import RecordedReasoner
@@ -77,7 +77,7 @@ def test_pooled_answers_fit_any_terminal(analyzer, width):
     (first,) = analyzer.stream([sample])
     (then,) = asking.stream([sample], mode="deep")
     console = Console(width=width, file=io.StringIO(), markup=False, highlight=False)
-    console.print(AskedPosts([Asked(sample, first, then, pooled=True)], PICTURES))
+    console.print(DeferredPosts([DeferredPost(sample, first, then, pooled=True)], PICTURES))
     out = console.file.getvalue()
     assert max(cell_len(line) for line in out.splitlines()) <= width
     assert f"{then.sentiment.confidence:.0%}" in out

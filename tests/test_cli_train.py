@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.cli.commands.train import with_settings
+from hybrid_mmsa.cli.terminal.settings import with_settings
 from hybrid_mmsa.errors import InputError
 
 

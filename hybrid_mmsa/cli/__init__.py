@@ -16,7 +16,7 @@ import typer
 
 from .._version import __version__
 from ..errors import HybridError
-from .commands import adapter_export, align, analyze, batch, demo, doctor, nano
+from .commands import analyze, batch, demo, doctor, embed, nano
 from .commands.adapter import adapter_app
 from .commands.evaluate import eval_app
 from .commands.explain import explain_app
@@ -41,11 +41,9 @@ app = typer.Typer(
 app.command()(analyze.analyze)
 app.command()(demo.demo)
 app.command()(batch.batch)
-app.command()(align.embed)
+app.command()(embed.embed)
 app.command()(doctor.doctor)
-train_app.command("align")(align.train_align)
 train_app.command("nano")(nano.train_nano)
-adapter_app.command("export")(adapter_export.export)
 app.add_typer(adapter_app, name="adapter")
 app.add_typer(eval_app, name="eval")
 app.add_typer(explain_app, name="explain")
@@ -103,8 +101,8 @@ def _say_usage(error: Exception) -> None:
         console.say(f"error: {message}" + (f" (see {context.command_path} --help)" if context else ""))
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(asks: bool) -> None:
+    if asks:
         typer.echo(f"{console.PROGRAM} {__version__}")
         raise typer.Exit
 

@@ -1,29 +1,102 @@
-"""`hybrid-mmsa adapter train | list | inspect`: arguments in, an adapter folder out. It holds no logic of its own."""
+"""`hybrid-mmsa adapter train | list | inspect | export`: arguments in, an adapter folder out.
+
+It holds no logic of its own. Under `accelerate launch`, `adapter train --base` runs once per GPU; one process prints
+and writes.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from ...adapters import Adapter, resolve_adapter
-from ...errors import ArtefactError, InputError
-from ..terminal.console import emit, page
-from ..terminal.options import AsJson, spread
-from .adapter_heads import Heads, fit_heads
-from .adapter_tuning import Tuning, tune_posts
+from ...errors import ArtefactError, InputError, MissingExtraError
+from ...fusion import Strategy
+from ..terminal.console import emit, page, say
+from ..terminal.options import AsJson, with_options
+from ..terminal.progress import Advance, progress
+from ..terminal.settings import with_settings
 from .models import bundled_models, card_opening
 
 __all__ = ["adapter_app"]
 
+FITTING = {"scipy": "tune", "sklearn": "tune"}
+TUNING = dict.fromkeys(
+    ("accelerate", "bitsandbytes", "datasets", "peft", "sklearn", "scipy", "torch", "transformers", "trl"), "train"
+)
+EXPORTING = {"gguf": "train", "llama_cpp": "llama", "peft": "vlm", "torch": "vlm", "transformers": "vlm"}
+"""Which extra brings a package that the work may need."""
+
 adapter_app = typer.Typer(help="Adapters: fit the model to your own labelled posts.", no_args_is_help=True)
 
 
+@dataclass(frozen=True, slots=True)
+class HeadOptions:
+    """Options of `adapter train --fast`."""
+
+    few_shot: Annotated[
+        bool, typer.Option("--few-shot", help="--fast: for 8 to 64 posts of a label, hold on to the bundled heads.")
+    ] = False
+    encoder: Annotated[
+        str,
+        typer.Option(
+            "--encoder",
+            metavar="NAME",
+            help="--fast: compact, open_clip:ARCHITECTURE/WEIGHTS or hf:TEXT+timm:PICTURE; local files only.",
+        ),
+    ] = "compact"
+    strategy: Annotated[Strategy, typer.Option("--strategy", help="--fast: how words and picture are joined.")] = (
+        "gated"
+    )
+    features: Annotated[
+        Path | None,
+        typer.Option("--features", metavar="FOLDER", help="--fast: keep what the encoder saw here, for other runs."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class TuningOptions:
+    """Options of `adapter train --base`."""
+
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", metavar="MODEL", help="Tune a LoRA adapter for this model: nano, a preset, or a folder."
+        ),
+    ] = None
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME_OR_FILE", help="How: a bundled recipe's name, or a TOML file."),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Change a setting of the recipe; a wrong NAME lists them all."
+        ),
+    ] = None
+    teacher: Annotated[
+        Path | None,
+        typer.Option("--teacher", metavar="FILE", help="Another reasoner's verdicts to learn reasons from (.jsonl)."),
+    ] = None
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="FOLDER", help="Where checkpoints and the log are kept; default: FOLDER.run"),
+    ] = None
+    model: Annotated[
+        str,
+        typer.Option("--model", metavar="NAME_OR_PATH", help="--base: the model whose fast tier it works beside."),
+    ] = "default"
+
+
 @adapter_app.command("train")
-@spread("tuning", Tuning())
-@spread("heads", Heads())
+@with_options("tuning", TuningOptions())
+@with_options("heads", HeadOptions())
 def train(
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Labelled posts: .jsonl, .csv or .parquet.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="The adapter's folder; names it too.")],
@@ -34,8 +107,8 @@ def train(
         ),
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Draws the parts to train and to test on.")] = None,
-    heads: Heads = Heads(),  # noqa: B008 - frozen
-    tuning: Tuning = Tuning(),  # noqa: B008 - frozen
+    heads: HeadOptions = HeadOptions(),
+    tuning: TuningOptions = TuningOptions(),
 ) -> None:
     """Fit an adapter to labelled posts, and measure it on a fifth of them.
 
@@ -52,12 +125,18 @@ def train(
         hybrid-mmsa adapter train posts.jsonl --recipe qwen2.5-vl-3b-mvsa -o adapters/mine
     """
     _check_out(out)
-    if tuning.wanted:
-        heads.refuse_beside("--base")
-        tune_posts(posts, out, tuning, fast=fast, seed=seed)
+    if tuning.base is not None or tuning.recipe is not None:
+        if heads != HeadOptions():
+            raise InputError(
+                "--few-shot, --encoder, --strategy and --features have no use beside --base", field="--base"
+            )
+        _tune(posts, out, tuning, fast=fast, seed=seed)
     elif fast:
-        tuning.refuse_beside("--fast")
-        fit_heads(posts, out, heads, seed=seed or 0)
+        if tuning != TuningOptions():
+            raise InputError(
+                "--set, --teacher, --run and --model have no use beside --fast without --base", field="--fast"
+            )
+        _fit_heads(posts, out, heads, seed=seed or 0)
     else:
         raise InputError(
             "say what to train: --base MODEL tunes a LoRA adapter, --fast fits the heads of the fast tier",
@@ -95,16 +174,51 @@ def inspect(
     For example:
         hybrid-mmsa adapter inspect adapters/mine
     """
-    found = Adapter.load(resolve_adapter(adapter))
+    loaded = Adapter.load(resolve_adapter(adapter))
     if as_json:
-        emit(json.dumps(_facts(found), ensure_ascii=False))
+        emit(json.dumps(_facts(loaded), ensure_ascii=False))
         return
-    for name, value in _facts(found).items():
+    for name, value in _facts(loaded).items():
         if name != "card":
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             page().print(f"{name}: {shown}", soft_wrap=True)
-    if found.card:
-        page().print("\n" + found.card, soft_wrap=True)
+    if loaded.card:
+        page().print("\n" + loaded.card, soft_wrap=True)
+
+
+@adapter_app.command("export")
+def export(
+    adapter: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="The adapter: its folder or bundled name.")],
+    form: Annotated[
+        Literal["peft", "merged", "gguf"],
+        typer.Option(
+            "--format",
+            help="peft: a LoRA folder for vLLM, SGLang and PEFT; merged: a model with the LoRA in its weights; gguf: an"
+            " adapter for llama.cpp.",
+        ),
+    ],
+    base: Annotated[
+        str, typer.Option("--base", metavar="MODEL", help="The model it was trained on: preset or folder.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="What to write; it must not be there.")],
+    with_base: Annotated[
+        bool,
+        typer.Option("--with-base", help="gguf: write the base too (LLaVA), and try the adapter on it in llama.cpp."),
+    ] = False,
+) -> None:
+    """Write an adapter's LoRA for other programs, and check that it answers as before.
+
+    For example:
+        hybrid-mmsa adapter export adapters/mine --format merged --base qwen2.5-vl-3b -o mine-merged
+        hybrid-mmsa adapter export adapters/mine --format peft --base qwen2.5-vl-3b -o mine-lora
+    """
+    with _needs("exporting an adapter", EXPORTING):
+        from ...training.lora.export import Export, export_lora
+
+        lines = export_lora(Export(adapter, base, out, form, with_base))
+    say(f"wrote {out}")
+    for line in lines:
+        say(line)
 
 
 def _facts(adapter: Adapter) -> dict[str, Any]:
@@ -133,3 +247,68 @@ def _check_out(out: Path) -> None:
     except ArtefactError:
         return
     raise InputError(f"{out.name!r} is the name of the bundled adapter in {bundled}; name another", field="-o")
+
+
+def _fit_heads(posts: Path, out: Path, options: HeadOptions, *, seed: int) -> None:
+    """Read the posts, show the plan, fit the fast tier, show the figures."""
+    with _needs("training an adapter", FITTING):
+        from ...training.heads.adapting import plan_adapter, train_adapter
+        from ...training.heads.frozen import FEW_SHOT, FrozenConfig
+        from ...training.posts.labelled_file import read_labelled_file
+
+        least = (FEW_SHOT if options.few_shot else FrozenConfig()).least
+        with progress("posts read", lambda: sum(1 for _ in posts.open("rb"))) as advance:
+            own = read_labelled_file(posts, least=least, advance=advance)
+        plan = plan_adapter(
+            own, out, encoder=options.encoder, few_shot=options.few_shot, strategy=options.strategy, seed=seed
+        )
+        for line in plan.lines():
+            say(line)
+        with progress("posts encoded", lambda: len(own.samples)) as advance:
+            figures = train_adapter(plan, features=options.features, advance=advance)
+    page().print("\n".join(figures.lines()), soft_wrap=True)
+    say(f"wrote {out}; use it with --model {out}")
+
+
+def _tune(posts: Path, out: Path, options: TuningOptions, *, fast: bool, seed: int | None) -> None:
+    """Read the posts, show the plan, tune a LoRA adapter, show the figures."""
+    with _needs("tuning an adapter", TUNING):
+        from ...training.common.processes import place
+        from ...training.lora.plan import LEAST_TUNED, plan_tuning
+        from ...training.lora.recipe import TuningRecipe, load_recipe
+        from ...training.posts.labelled_file import read_labelled_file
+
+        leads = place().leads
+        recipe = TuningRecipe() if options.recipe is None else load_recipe(options.recipe)
+        recipe = with_settings(recipe, options.settings or ())
+        recipe = recipe if options.base is None else replace(recipe, base=options.base)
+        recipe = recipe if seed is None else replace(recipe, seed=seed)
+
+        def shown(name: str, total: Callable[[], int], done: int = 0) -> AbstractContextManager[Advance]:
+            return progress(name, total, done) if leads else nullcontext(lambda: None)
+
+        with shown("posts read", lambda: sum(1 for _ in posts.open("rb"))) as advance:
+            own = read_labelled_file(posts, least=LEAST_TUNED, advance=advance)
+        plan = plan_tuning(
+            own, out, recipe, run=options.run, teacher=options.teacher, fast=options.model, fit_fast=fast
+        )
+        for line in plan.lines() if leads else ():
+            say(line)
+        from ...training.lora.tune import tune
+
+        outcome = tune(plan, counting=lambda name, total, done: shown(name, lambda: total, done))
+    if outcome is not None:
+        page().print("\n".join(outcome.lines()), soft_wrap=True)
+        say(f"wrote {out}; use it with --model {out} --reasoner {recipe.base}")
+
+
+@contextmanager
+def _needs(work: str, extras: Mapping[str, str]) -> Iterator[None]:
+    """Name the extra that brings a missing package."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = extras.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise MissingExtraError(work, extra) from error

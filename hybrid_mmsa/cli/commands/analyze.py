@@ -11,16 +11,16 @@ import typer
 
 from ...errors import InputError
 from ..terminal.console import emit, page, say
-from ..terminal.options import AsJson, Asked, asking
+from ..terminal.options import AnswerOptions, AsJson, with_answer_options
 
 __all__ = ["analyze"]
 
 STDIN = "-"
 
 
-@asking
+@with_answer_options
 def analyze(
-    asked: Asked,
+    options: AnswerOptions,
     text: Annotated[
         str | None, typer.Argument(help='The words of the post; "-" reads them from standard input.')
     ] = None,
@@ -39,27 +39,19 @@ def analyze(
         hybrid-mmsa analyze -- "-_- so tired of waiting"
         cat post.txt | hybrid-mmsa analyze - --json
     """
-    words = _standard_input() if text == STDIN else text
-    if words is not None and image is None:
-        _hint_at_picture(words)
-    analyzer, adapter = asked.open()
-    answer = analyzer.analyze(words, image, target=target, adapter=adapter, mode=asked.mode, explain=asked.explain)
+    if text == STDIN:
+        try:
+            text = sys.stdin.buffer.read().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError(f"standard input is not UTF-8 (byte {error.start})", field="text") from error
+    with suppress(OSError, ValueError):  # most texts are no possible file name
+        if text is not None and image is None and Path(text).is_file():
+            say(f"note: {text} was read as words; to analyse the file: --image {text}")
+    analyzer, adapter = options.open()
+    answer = analyzer.analyze(text, image, target=target, adapter=adapter, mode=options.mode, explain=options.explain)
     if as_json:
         emit(answer.model_dump_json())
         return
     from ..terminal.show import AnswerPanel
 
     page().print(AnswerPanel(answer))
-
-
-def _standard_input() -> str:
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"standard input is not UTF-8 (byte {error.start})", field="text") from error
-
-
-def _hint_at_picture(words: str) -> None:
-    with suppress(OSError, ValueError):  # most texts are no possible file name
-        if Path(words).is_file():
-            say(f"note: {words} was read as words; to analyse the file: --image {words}")

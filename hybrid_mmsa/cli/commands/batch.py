@@ -15,29 +15,27 @@ from typing import Annotated
 
 import typer
 
-from ...adapters import Adapter
 from ...analyzer import Analyzer
 from ...data import read_posts
 from ...errors import InputError
-from ...types import Analysis, ExplainLevel, Mode, RowError, Sample
-from ..terminal.console import Stopped, say
-from ..terminal.journal import Done, Journal, beside
-from ..terminal.options import Asked, asking, check_file
+from ...types import Analysis, RowError, Sample
+from ..terminal.console import Stopped, counted, say
+from ..terminal.failures import LISTED, say_failures
+from ..terminal.journal import Journal, beside
+from ..terminal.options import AnswerOptions, check_file, with_answer_options
 from ..terminal.progress import progress
 
 __all__ = ["answers", "batch"]
 
 CHUNK = 32
 """Posts a worker takes at a time: few enough to hold their pictures in memory."""
-LISTED = 5
-"""Failures shown on standard error; the errors file has them all."""
 
 Row = tuple[int, Sample | RowError]
 
 
-@asking
+@with_answer_options
 def batch(
-    asked: Asked,
+    options: AnswerOptions,
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to analyse: .jsonl, .csv or .parquet.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where the answers go, one JSON a line.")],
     errors: Annotated[
@@ -78,38 +76,42 @@ def batch(
     failures = _check_paths(posts, out, errors, queue)
     rows = read_posts(posts)
     journal = Journal(out, failures, resume=resume)
-    analyzer, adapter = asked.open()
-    _check_model(journal.done, analyzer.adapters[adapter or analyzer.default])
+    analyzer, adapter = options.open()
+    journal.done.check_model(analyzer.adapters[adapter or analyzer.default].hash)
     started = monotonic()
     count = 0
     try:
         with journal, progress("posts", lambda: sum(1 for _ in read_posts(posts)), len(journal.done)) as advance:
-            waiting, threads = journal.done.remaining(_named(rows)), workers or os.cpu_count() or 1
-            for answer in answers(analyzer, waiting, threads, asked.mode, asked.explain, adapter):
+            remaining = journal.done.remaining(_named(rows))
+            for answer in answers(analyzer, remaining, options, adapter, workers):
                 journal.write(answer)
                 count += 1
                 advance()
             journal.finish()
     except KeyboardInterrupt:
-        done = _counted(len(journal.done) + count, "row")
+        done = counted(len(journal.done) + count, "row")
         raise Stopped(f"{done} done; go on with --resume") from None
     _write_queue(out, queue)
     _sum_up(journal, count, monotonic() - started)
 
 
 def answers(
-    analyzer: Analyzer,
-    rows: Iterable[Row],
-    workers: int,
-    mode: Mode,
-    explain: ExplainLevel,
-    adapter: str | None = None,
+    analyzer: Analyzer, rows: Iterable[Row], options: AnswerOptions, adapter: str | None, workers: int | None
 ) -> Iterator[Analysis | RowError]:
-    """What `Analyzer.stream` says of the rows, in their order, worked out on several threads in bounded memory."""
+    """What `Analyzer.stream` answers to the rows, in their order, computed on several threads in bounded memory.
+
+    Args:
+        analyzer: What `options` opened.
+        rows: Posts with their lines.
+        options: Mode and evidence.
+        adapter: The adapter that answers, where it is not the model's own.
+        workers: Threads; one per core if None.
+    """
 
     def work(chunk: list[Row]) -> list[Analysis | RowError]:
-        return list(analyzer.stream(chunk, adapter=adapter, mode=mode, explain=explain))
+        return list(analyzer.stream(chunk, adapter=adapter, mode=options.mode, explain=options.explain))
 
+    workers = workers or os.cpu_count() or 1
     rows = iter(rows)
     waiting: deque[Future[list[Analysis | RowError]]] = deque()
     pool = ThreadPoolExecutor(workers)
@@ -141,15 +143,6 @@ def _check_paths(posts: Path, out: Path, errors: Path | None, queue: Path | None
     return failures
 
 
-def _check_model(done: Done, adapter: Adapter) -> None:
-    if done.provenance is not None and done.provenance.model_hash != adapter.hash:
-        raise InputError(
-            f"the earlier answers are from the model {done.provenance.model} {done.provenance.model_hash[:12]}…, "
-            f"this is {adapter.hash[:12]}…; start anew, or name that model",
-            field="--resume",
-        )
-
-
 def _write_queue(answers: Path, queue: Path | None) -> None:
     """Write the answers that need review, by falling P(error), where that is wanted; memory holds only their places."""
     if queue is None:
@@ -158,29 +151,24 @@ def _write_queue(answers: Path, queue: Path | None) -> None:
     with answers.open("rb") as lines:
         place = 0
         for line in lines:
-            found = json.loads(line)
-            if found["needs_review"]:
-                places.append((-(found["route"]["p_error"] or 0.0), place))
+            answer = json.loads(line)
+            if answer["needs_review"]:
+                places.append((-(answer["route"]["p_error"] or 0.0), place))
             place += len(line)
         with queue.open("wb") as chosen:
             for _, start in sorted(places):
                 lines.seek(start)
                 chosen.write(lines.readline())
-    say(f"{_counted(len(places), 'answer')} to review in {queue}")
+    say(f"{counted(len(places), 'answer')} to review in {queue}")
 
 
 def _sum_up(journal: Journal, count: int, seconds: float) -> None:
     failed = len(journal.done.failed) + len(journal.failures)
     total = len(journal.done) + count
-    rate = f"{_counted(count, 'row')} in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
-    say(f"{_counted(total - failed, 'answer')} in {journal.out} ({rate})")
+    rate = f"{counted(count, 'row')} in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
+    say(f"{counted(total - failed, 'answer')} in {journal.out} ({rate})")
     if not failed:
         return
-    say(f"{_counted(failed, 'row')} failed, listed in {journal.errors}")
-    for row in journal.failures[:LISTED]:
-        say(f"line {row.line}: " + (f"{row.field}: " if row.field else "") + row.error)
+    say(f"{counted(failed, 'row')} failed, listed in {journal.errors}")
+    say_failures(journal.failures[:LISTED])
     raise typer.Exit(1)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("s" if number != 1 else "")

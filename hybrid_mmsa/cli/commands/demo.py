@@ -19,7 +19,7 @@ from ..terminal.options import AsJson, ReasonerChoice
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..terminal.show_asked import Asked
+    from ..terminal.show import DeferredPost
 
 __all__ = ["PICTURES", "SAMPLES", "demo"]
 
@@ -54,9 +54,9 @@ def demo(reasoner: ReasonerChoice = None, as_json: AsJson = False) -> None:
     posts = list(read_posts(SAMPLES / "posts.jsonl"))
     analyzer = Analyzer.from_pretrained(reasoner=reasoner)
     fast = _answers(Analyzer(analyzer.encoder, [*analyzer.adapters.values()]), [sample for _, sample in posts])
-    asked = _ask(analyzer, fast) if reasoner is not None else []
+    deferred = _ask(analyzer, fast) if reasoner is not None else []
     if as_json:
-        by_id = {post.sample.id: post.asked for post in asked}
+        by_id = {post.sample.id: post.deep for post in deferred}
         for sample, answer in fast:
             emit(by_id.get(sample.id, answer).model_dump_json())
         return
@@ -65,7 +65,7 @@ def demo(reasoner: ReasonerChoice = None, as_json: AsJson = False) -> None:
     console = page()
     console.print(PostTable(fast, PICTURES))
     if reasoner is not None:
-        _show(console, analyzer, asked)
+        _show(console, analyzer, deferred)
     elif any(answer.route.decision == "defer" for _, answer in fast):
         console.print(
             "Deferred posts are for a reasoner, a larger model; none is configured: the fast answer stands. "
@@ -86,31 +86,31 @@ def _answers(analyzer: Analyzer, samples: Sequence[Row], mode: Mode = "auto") ->
     return shown
 
 
-def _ask(analyzer: Analyzer, fast: Sequence[tuple[Sample, Analysis]]) -> list[Asked]:
+def _ask(analyzer: Analyzer, fast: Sequence[tuple[Sample, Analysis]]) -> list[DeferredPost]:
     """The deferred posts, asked about with a rationale."""
-    from ..terminal.show_asked import Asked
+    from ..terminal.show import DeferredPost
 
     deferred = [(sample, answer) for sample, answer in fast if answer.route.decision == "defer"]
     pooling = analyzer.adapters[analyzer.default].pooling
-    asked = _answers(analyzer, [sample for sample, _ in deferred], "deep")
+    deep = _answers(analyzer, [sample for sample, _ in deferred], "deep")
     return [
-        Asked(sample, first, then, bool(pooling and then.verdict and pooling.fits(then.verdict)))
-        for (sample, first), (_, then) in zip(deferred, asked, strict=True)
+        DeferredPost(sample, first, then, bool(pooling and then.verdict and pooling.fits(then.verdict)))
+        for (sample, first), (_, then) in zip(deferred, deep, strict=True)
     ]
 
 
-def _show(console: Console, analyzer: Analyzer, asked: Sequence[Asked]) -> None:
-    from ..terminal.show_asked import AskedPosts
+def _show(console: Console, analyzer: Analyzer, posts: Sequence[DeferredPost]) -> None:
+    from ..terminal.show import DeferredPosts
 
-    if not asked:
+    if not posts:
         console.print("The fast tier is sure of every post: none is deferred, and none is asked about.")
         return
     name = analyzer.reasoner.id if analyzer.reasoner is not None else ""
-    what = "1 post is" if len(asked) == 1 else f"{len(asked)} posts are"
+    what = "1 post is" if len(posts) == 1 else f"{len(posts)} posts are"
     console.print(f"{what} deferred; {name} is asked:\n")
-    console.print(AskedPosts(asked, PICTURES))
+    console.print(DeferredPosts(posts, PICTURES))
     least = analyzer.adapters[analyzer.default].gain_from(name)
-    kept = sum((post.fast.route.p_error or 0.0) < least for post in asked)
+    kept = sum((post.fast.route.p_error or 0.0) < least for post in posts)
     if kept:
         console.print(
             f"By itself (mode auto) {PROGRAM} would not have asked about {kept} of them: it was measured that asking "

@@ -95,10 +95,16 @@ def checks() -> Iterator[Check]:
         yield Check(PROGRAM, "absent", f"{__version__} runs from its sources and is not installed: extras are unknown")
     else:
         yield Check(PROGRAM, "ok", __version__)
-        yield _core(needed[""])
+        versions = {name: _version(name) for name in needed[""]}
+        missing = [name for name, version in versions.items() if version is None]
+        if missing:
+            yield Check("core", "failed", f"not installed: {', '.join(missing)}; pip install {PROGRAM}")
+        else:
+            yield Check("core", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
     yield from _model()
     yield _bundled()
-    yield from _pulled()
+    pulled = [check for preset in presets().values() if (check := _preset(preset)) is not None]
+    yield from pulled or [Check("reasoner", "absent", f"no preset is pulled, see `{PROGRAM} models list`")]
     for extra, distributions in sorted((needed or {}).items()):
         if extra:
             yield _extra(extra, distributions)
@@ -119,14 +125,6 @@ def requirements() -> dict[str, list[str]] | None:
         if name:
             needed.setdefault(extra[1] if extra else "", []).append(name[0].lower())
     return needed
-
-
-def _core(distributions: list[str]) -> Check:
-    versions = {name: _version(name) for name in distributions}
-    missing = [name for name, version in versions.items() if version is None]
-    if missing:
-        return Check("core", "failed", f"not installed: {', '.join(missing)}; pip install {PROGRAM}")
-    return Check("core", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _extra(extra: str, distributions: list[str]) -> Check:
@@ -177,12 +175,6 @@ def _bundled() -> Check:
     )
 
 
-def _pulled() -> list[Check]:
-    """Every preset that lies on this machine, each of its files checked."""
-    found = [check for preset in presets().values() if (check := _preset(preset)) is not None]
-    return found or [Check("reasoner", "absent", f"no preset is pulled, see `{PROGRAM} models list`")]
-
-
 def _preset(preset: Preset) -> Check | None:
     folder = model_folder(preset.name)
     try:
@@ -206,8 +198,8 @@ def _model() -> Iterator[Check]:
         return
     loaded = perf_counter()
     adapter = analyzer.adapters[analyzer.default]
-    found = f"{adapter.name} {adapter.hash[:12]}, encoder {adapter.encoder} {adapter.encoder_hash[:12]}"
-    yield Check("model", "ok", f"{found}, all files as they should be; loaded in {1000 * (loaded - started):.0f} ms")
+    remark = f"{adapter.name} {adapter.hash[:12]}, encoder {adapter.encoder} {adapter.encoder_hash[:12]}"
+    yield Check("model", "ok", f"{remark}, all files as they should be; loaded in {1000 * (loaded - started):.0f} ms")
     times = []
     for _ in range(1 + REPEATS):
         started = perf_counter()

@@ -63,14 +63,18 @@ def run(
         floors_only = True
     for seed in chosen.seeds if "{seed}" in pattern and not floors_only else (None,):
         name = pattern if seed is None else pattern.replace("{seed}", str(seed))
-        asked = None if floors_only else _models(name, reasoner)
-        label = "floors" if asked is None else Path(name).name.replace("{fold}", "folds")
+        models = None if floors_only else _models(name, reasoner)
+        label = "floors" if models is None else Path(name).name.replace("{fold}", "folds")
         stem = f"{chosen.name}_{label}" + ("" if seed is None else f"_seed{seed}")
         partial = out / f"{stem}.partial.jsonl"
         with _progress() as advance:
-            result = run_protocol(chosen, data, asked, partial if asked else None, advance)
+            result = run_protocol(chosen, data, models, partial if models else None, advance)
         result = result.model_copy(update={"seed": seed})
-        _keep(result, partial, out / f"{result.date}_{stem}.json")
+        path = out / f"{result.date}_{stem}.json"
+        save_result(result, path)
+        if partial.is_file():  # so that the next run starts anew
+            partial.replace(path.with_suffix(".predictions.jsonl"))
+        say(f"wrote {path}")
         _show(result, as_json)
         failed += result.failed
     raise typer.Exit(1 if failed else 0)
@@ -136,19 +140,11 @@ def _models(name: str, reasoner: str | None) -> Callable[[int | None], Analyzer]
     )
 
 
-def _keep(result: Result, partial: Path, path: Path) -> None:
-    """Write the result, its predictions beside it, so that the next run starts anew."""
-    save_result(result, path)
-    if partial.is_file():
-        partial.replace(path.with_suffix(".predictions.jsonl"))
-    say(f"wrote {path}")
-
-
 def _load(paths: list[Path]) -> list[Result]:
-    found = [r for path in paths for r in (load_results(path) if path.is_dir() else [load_result(path)])]
-    if not found:
+    results = [r for path in paths for r in (load_results(path) if path.is_dir() else [load_result(path)])]
+    if not results:
         raise InputError("no result files there", field="results")
-    return found
+    return results
 
 
 def _words(source: Path, results: list[Result]) -> dict[str, str]:

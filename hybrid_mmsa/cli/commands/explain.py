@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -14,17 +14,18 @@ from ...data import read_posts
 from ...errors import InputError
 from ...explain.page import POSTS_SHOWN, Answering, Page, Row, entries, render_page
 from ...types import Analysis, RowError
-from ..terminal.console import say
-from ..terminal.options import Asked, asking, check_file
+from ..terminal.console import counted, say
+from ..terminal.failures import LISTED, say_failures
+from ..terminal.options import AnswerOptions, check_file, with_answer_options
 from ..terminal.progress import progress
-from .batch import LISTED, answers
+from .batch import answers
 
 __all__ = ["explain_app"]
 
 explain_app = typer.Typer(help="Why posts were judged as they were.", no_args_is_help=True)
 T = TypeVar("T")
 
-IN_FULL = Asked(explain="full")
+IN_FULL = AnswerOptions(explain="full")
 """A page shows all evidence unless asked otherwise."""
 
 
@@ -34,7 +35,7 @@ def _group() -> None:
 
 
 @explain_app.command("page")
-@asking
+@with_answer_options
 def page(
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to show: .jsonl, .csv or .parquet.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page to write, .html.")],
@@ -49,7 +50,7 @@ def page(
         int | None,
         typer.Option("--workers", min=1, help="Threads that answer posts side by side; one per core if not given."),
     ] = None,
-    asked: Asked = IN_FULL,
+    options: AnswerOptions = IN_FULL,
 ) -> None:
     """Write posts, their answers and the evidence as one page that opens offline.
 
@@ -62,26 +63,27 @@ def page(
         hybrid-mmsa explain page posts.jsonl -o page.html
         hybrid-mmsa explain page posts.csv -o page.html --answers answers.jsonl
     """
-    _check_paths(out, posts, recorded)
-    if recorded is not None and asked != IN_FULL:
-        said = "these answers are shown as they are: leave out --mode, --model and all else about how to answer"
-        raise InputError(said, field="--answers")
+    check_file(out, "-o")
+    if out.resolve() in {source.resolve() for source in (posts, recorded) if source is not None}:
+        raise InputError("the page must not replace what it is made from", field="-o")
+    if recorded is not None and options != IN_FULL:
+        message = "these answers are shown as they are: leave out --mode, --model and all else about how to answer"
+        raise InputError(message, field="--answers")
     rows = read_posts(posts)
-    answering = _answered_by(recorded) if recorded is not None else _asked_of(asked, workers)
+    if recorded is not None:
+        answering = _recorded_answers(recorded)
+    else:
+        analyzer, adapter = options.open()
+        answering = partial(answers, analyzer, options=options, adapter=adapter, workers=workers)
     with progress("posts", lambda: sum(1 for _ in read_posts(posts))) as advance:
         made = render_page(_counting(entries(rows, answering), advance), f"{posts.name}: posts and answers", most)
-    partial = out.with_name(f"{out.name}.partial")
-    partial.write_text(made.html, encoding="utf-8")
-    partial.replace(out)
+    unfinished = out.with_name(f"{out.name}.partial")
+    unfinished.write_text(made.html, encoding="utf-8")
+    unfinished.replace(out)
     _sum_up(made, out)
 
 
-def _asked_of(asked: Asked, workers: int | None) -> Answering:
-    analyzer, adapter = asked.open()
-    return lambda rows: answers(analyzer, rows, workers or os.cpu_count() or 1, asked.mode, asked.explain, adapter)
-
-
-def _answered_by(file: Path) -> Answering:
+def _recorded_answers(file: Path) -> Answering:
     """The answers of a file that `batch` wrote: one for each row that can be used, in their order."""
     if not file.is_file():
         raise InputError(f"there is no file {file}", field="--answers")
@@ -94,8 +96,10 @@ def _answered_by(file: Path) -> Answering:
                     continue
                 analysis = _analysis(next(lines, b""), file)
                 if analysis is None or analysis.id != row.id:
-                    found = "nothing more" if analysis is None else f"an answer to {analysis.id!r}"
-                    raise InputError(f"{file} holds {found} where post {row.id!r} of line {line} is", field="--answers")
+                    instead = "nothing more" if analysis is None else f"an answer to {analysis.id!r}"
+                    raise InputError(
+                        f"{file} holds {instead} where post {row.id!r} of line {line} is", field="--answers"
+                    )
                 yield analysis
             if next(lines, b"").strip():
                 raise InputError(f"{file} holds more answers than there are posts", field="--answers")
@@ -119,18 +123,11 @@ def _counting(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
         advance()
 
 
-def _check_paths(out: Path, *sources: Path | None) -> None:
-    check_file(out, "-o")
-    if out.resolve() in {source.resolve() for source in sources if source is not None}:
-        raise InputError("the page must not replace what it is made from", field="-o")
-
-
 def _sum_up(made: Page, out: Path) -> None:
     listed = "" if made.listed == made.answered else f", the {made.listed:,} likeliest mistakes listed"
     size = len(made.html.encode()) / 1e6
-    say(f"{made.answered:,} post{'s' * (made.answered != 1)} in {out} ({size:.1f} MB{listed})")
+    say(f"{counted(made.answered, 'post')} in {out} ({size:.1f} MB{listed})")
     if made.failed:
-        say(f"{made.failed:,} row{'s' * (made.failed != 1)} failed, listed in the page")
-        for row in made.failures[:LISTED]:
-            say(f"line {row.line}: " + (f"{row.field}: " if row.field else "") + row.error)
+        say(f"{counted(made.failed, 'row')} failed, listed in the page")
+        say_failures(made.failures[:LISTED])
         raise typer.Exit(1)

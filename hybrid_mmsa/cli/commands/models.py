@@ -79,12 +79,12 @@ def pull_model(
 
 def _list_reasoner(console: Console, as_json: bool) -> None:
     """The reasoner that is bundled; its card says what it is."""
-    found, card = bundled_reasoner(), (bundled_folder() / "card.md").read_text(encoding="utf-8")
+    bundled, card = bundled_reasoner(), (bundled_folder() / "card.md").read_text(encoding="utf-8")
     if as_json:
-        emit(json.dumps({"kind": "reasoner", "name": BUNDLED, "revision": found.revision, "card": card}))
+        emit(json.dumps({"kind": "reasoner", "name": BUNDLED, "revision": bundled.revision, "card": card}))
     else:
         console.print(
-            f"{BUNDLED}  (reasoner, bundled, {found.revision[:12]}): --reasoner {BUNDLED}, with the extra vlm"
+            f"{BUNDLED}  (reasoner, bundled, {bundled.revision[:12]}): --reasoner {BUNDLED}, with the extra vlm"
         )
         console.print(card_opening(card) or "It has no card.")
 

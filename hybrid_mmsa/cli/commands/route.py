@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -19,17 +21,23 @@ from ...errors import ArtefactError, InputError
 from ...evaluation.cascade import cascade_page, simulate
 from ...pooling import Pooling
 from ...reasoning import RecordedReasoner
-from ...routing import shifts
+from ...routing import Policy, Router, shifts
 from ...training.routing.own_posts import encode_rows, pool_on_posts, read_labelled, refit_on_posts
 from ...training.routing.posts import judged
 from ...training.routing.router import LEAST_POSTS, Judged
 from ...types import LABELS, Verdict
 from ..terminal.console import emit, page, say
 from ..terminal.options import AsJson, Model, check_file
-from ..terminal.route_words import describe_router
 
 __all__ = ["route_app"]
 
+RISKS = (0.10, 0.15, 0.20)
+REASONS = {
+    "low_confidence": "the estimated probability of a wrong label",
+    "sarcasm": "the probability that the words are sarcastic",
+    "conflict": "the probability that words and picture are opposed",
+    "novel": "the distance from the training posts",
+}
 SHIFTED = 0.01
 """Posts of one kind would be called shifted this often."""
 
@@ -72,7 +80,7 @@ def fit(
         fitted = pool_on_posts(adapter, encoder, records, RecordedReasoner.load(verdicts).verdicts)
     fitted.save(out)
     say(f"wrote {out}")
-    for line in describe_router(fitted):
+    for line in _describe(fitted):
         page().print(line, soft_wrap=True)
 
 
@@ -88,7 +96,7 @@ def show(model: Model = "default", as_json: AsJson = False) -> None:
         pooling = None if adapter.pooling is None else adapter.pooling.to_dict()
         emit(json.dumps({"router": adapter.router.to_dict(), "pooling": pooling}))
         return
-    for line in describe_router(adapter):
+    for line in _describe(adapter):
         page().print(line, soft_wrap=True)
 
 
@@ -129,16 +137,16 @@ def simulate_(
         "confidence": -p.max(1),
         "P(error)": adapter.router.scores(rows.probabilities, rows.features)["low_confidence"],
     }
-    found = simulate(~rows.wrong, slow, scores, slow_cost=cost)
+    rows_by_rate = simulate(~rows.wrong, slow, scores, slow_cost=cost)
     if out is not None:
-        out.write_text(cascade_page(found, f"{adapter.name} on {posts.name}", unit), encoding="utf-8")
+        out.write_text(cascade_page(rows_by_rate, f"{adapter.name} on {posts.name}", unit), encoding="utf-8")
         say(f"wrote {out}")
     if as_json:
-        emit(json.dumps([asdict(row) for row in found]))
+        emit(json.dumps([asdict(row) for row in rows_by_rate]))
         return
-    names = list(found[0].accuracy)
+    names = list(rows_by_rate[0].accuracy)
     table = Table("deferred", *names, f"cost a post ({unit})", title=f"Accuracy, %, on {len(rows)} posts")
-    for row in found:
+    for row in rows_by_rate:
         table.add_row(f"{row.rate:.0%}", *(f"{100 * row.accuracy[n]:.1f}" for n in names), f"{row.cost:.4g}")
     page().print(table)
 
@@ -170,15 +178,15 @@ def check(
         )
     probabilities = adapter.posteriors(features)
     labels = probabilities["sentiment"].argmax(1)
-    found = shifts(before, adapter.router.scores(probabilities, features), labels)
+    compared = shifts(before, adapter.router.scores(probabilities, features), labels)
     # One warning in a hundred checks, however many things are compared.
-    stale = [shift for shift in found if shift.p_value < SHIFTED / len(found)]
+    stale = [shift for shift in compared if shift.p_value < SHIFTED / len(compared)]
     if as_json:
-        told = {"posts": len(features), "failed": len(failed), "stale": bool(stale)}
-        emit(json.dumps({**told, "shifts": [asdict(shift) for shift in found]}))
+        counts = {"posts": len(features), "failed": len(failed), "stale": bool(stale)}
+        emit(json.dumps({**counts, "shifts": [asdict(shift) for shift in compared]}))
     else:
         table = Table("compared", "largest difference", "p", title=f"{len(features)} posts, {len(before)} before")
-        for shift in found:
+        for shift in compared:
             table.add_row(shift.what, f"{shift.distance:.2f}", f"{shift.p_value:.2g}")
         page().print(table)
         names = ", ".join(shift.what for shift in stale)
@@ -215,12 +223,80 @@ def _slow_right(
     pooling: Pooling | None, rows: Judged, records: list[Record], verdicts: dict[str, Verdict]
 ) -> NDArray[np.bool_]:
     """Whether the answer after asking is right: pooled where a pooling fits the verdict, else the verdict's own."""
-    found = []
+    labels = []
     for record, fast in zip(records, rows.probabilities["sentiment"], strict=True):
         verdict = verdicts[record.sample.id or ""]
         if pooling is not None and pooling.fits(verdict):
-            found.append(int(pooling.probabilities(fast, verdict).argmax()))
+            labels.append(int(pooling.probabilities(fast, verdict).argmax()))
         else:
-            found.append(LABELS.index(verdict.label))
-    right: NDArray[np.bool_] = np.array(found) == rows.gold
+            labels.append(LABELS.index(verdict.label))
+    right: NDArray[np.bool_] = np.array(labels) == rows.gold
     return right
+
+
+def _describe(adapter: Adapter) -> Iterator[str]:
+    """Lines that say when posts are deferred, what that reached, and whether asking a reasoner helps."""
+    router, facts = adapter.router, adapter.router.fitted_on
+    yield f"{adapter.name}: a post is deferred when"
+    for reason, top in router.thresholds.by_reason().items():
+        yield f"  {REASONS[reason]} is above {top:.3f}  ({reason})" if math.isfinite(top) else f"  ({reason} is off)"
+    for name, words in (("data", "fitted on"), ("p_error", "P(error) is")):
+        if name in facts:
+            yield f"{words}: {facts[name]}"
+    if "coverage" in facts:
+        yield (
+            f"on the {facts.get('posts')} posts of the thresholds ({facts.get('date')}): "
+            f"kept {_share(facts['coverage'])}, "
+            f"wrong among kept {_share(facts.get('error_rate_kept'))}, among all {_share(facts.get('error_rate'))}"
+        )
+    if router.sample is not None and len(router.sample):
+        yield from _promises(router)
+    if router.set_threshold is not None:
+        promise = f", and so the right one of {1 - facts['alpha']:.0%} of posts" if "alpha" in facts else ""
+        yield f"prediction sets hold labels of probability {router.set_threshold:.3f} or more{promise}"
+    if rows := facts.get("ablation"):
+        yield f"AURC of plain confidence {facts['aurc_of_confidence']:.4f}; differences to it (below 0 is better):"
+        for row in rows:
+            d = row["difference"]
+            yield f"  {row['signals']:<22}{d['value']:+.4f}  [{d['low']:+.4f}, {d['high']:+.4f}]"
+    yield from _describe_pooling(adapter.pooling)
+
+
+def _promises(router: Router) -> Iterator[str]:
+    scores = router.sample_scores()
+    for risk in RISKS:
+        level = router.level(Policy(kind="risk", risk=risk))
+        kept = float((scores <= level).mean())
+        promise = f"{kept:.0%} of posts can be kept" if kept else "nothing can be promised: all posts are deferred"
+        yield f"policy risk, at most {risk:.0%} wrong among kept posts with probability 90 %: {promise}"
+
+
+def _describe_pooling(pooling: Pooling | None) -> Iterator[str]:
+    if pooling is None:
+        yield "no pooling is fitted: verdicts are attached and do not count (route fit POSTS --verdicts FILE)"
+        return
+    facts = pooling.fitted_on
+    yield (
+        f"verdicts of {pooling.reasoner} (prompt {pooling.prompt or 'not named'}) count {pooling.verdict_weight:.2f}, "
+        f"fast answers {pooling.fast_weight:.2f}"
+    )
+    if "pooled_minus_fast" in facts:
+        d = facts["pooled_minus_fast"]
+        yield (
+            f"on all {facts['posts']} posts pooled answers are right {100 * d['value']:+.1f} points more often than "
+            f"fast ones [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
+        )
+    if math.isinf(pooling.gain_from):
+        yield "asking gains nothing that these posts could prove: in mode auto no post is deferred to this reasoner"
+    else:
+        share = facts.get("asking", {}).get("share", 1.0)
+        yield (
+            f"asking helps where P(error) is at least {pooling.gain_from:.3f} ({share:.0%} of posts): "
+            f"{facts.get('gained_per_100_asked', 0.0):+.1f} right answers per 100 questions"
+        )
+
+
+def _share(figure: Mapping[str, float] | None) -> str:
+    if figure is None:
+        return "none"
+    return f"{figure['value']:.1%} [{figure['low']:.1%}, {figure['high']:.1%}]"

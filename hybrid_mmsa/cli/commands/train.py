@@ -1,4 +1,4 @@
-"""`hybrid-mmsa train text | image | fusion | router`: doors onto the training room, which needs the extra `train`.
+"""`hybrid-mmsa train text | image | fusion | router | align`: arguments in, models out.
 
 A recipe's settings stand in its config class alone: `--set` reads their names and types from there.
 """
@@ -16,18 +16,19 @@ from rich.table import Table
 
 from ...adapters import Adapter, resolve_adapter
 from ...encoders import open_encoder
-from ...errors import InputError, MissingExtraError
+from ...errors import ArtefactError, InputError, MissingExtraError
+from ...fusion import Space, usable_space
 from ...reasoning import RecordedReasoner
 from ...types import IntArray
 from ..terminal.console import page, say
-from ..terminal.options import spread
+from ..terminal.options import with_options
 from ..terminal.progress import progress
 from ..terminal.settings import with_settings
 
 if TYPE_CHECKING:
     from ...training.heads.strategies import Evidence
 
-__all__ = ["Corpora", "Settings", "check_folder", "train_app", "training_room", "with_settings"]
+__all__ = ["Corpora", "Settings", "check_folder", "train_app", "training_room"]
 
 Config = TypeVar("Config")
 Joining: TypeAlias = Literal["early", "late", "attention", "gated", "all"]
@@ -130,7 +131,7 @@ class Sources:
 
 
 @train_app.command("fusion")
-@spread("sources", Sources())
+@with_options("sources", Sources())
 def train_fusion(
     data: Corpora,
     out: Annotated[
@@ -184,12 +185,12 @@ def _frozen(data: Path, sources: Sources, out: Path, strategy: Joining, settings
         raise InputError("strategies are compared on gold labels: leave --distil out", field="--distil")
     with progress("posts", lambda: frozen_posts.count_posts(data, verdicts or {})) as advance:
         if strategy == "all":
-            found = frozen_posts.frozen_evidence(data, encoder, out, config=config, advance=advance)
+            evidence, folds = frozen_posts.frozen_evidence(data, encoder, out, config=config, advance=advance)
         else:
             joining = _joining(config, strategy)
             fitted = frozen_posts.train_frozen(data, encoder, out, config=joining, verdicts=verdicts, advance=advance)
     if strategy == "all":
-        _compare(*found)
+        _compare(evidence, folds)
     elif taught := fitted.made_with["taught"]:
         say(
             f"taught by {taught['reasoner']}: {taught['posts']} training posts of {taught['verdicts']} verdicts, "
@@ -256,6 +257,74 @@ def train_router(
         adapter = Adapter.load(resolve_adapter(model))
         encoder = open_encoder(adapter.encoder, model, threads=1)
         fusion.refit_router(data, (text_runs, image_runs), encoder, adapter, config).save(model)
+
+
+@train_app.command("align")
+def train_align(
+    data: Corpora,
+    encoder: Annotated[
+        str | None,
+        typer.Option("--encoder", metavar="NAME", help="Whose features are aligned; with -o, the model's own."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FOLDER", help="The model that gets the space; without it, it is measured."
+        ),
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Fit one space of words and pictures on captioned photos, and measure it on 200 held out.
+
+    The photos stand in FOLDER/photos/SET, captions in captions.jsonl beside them
+    ({"image": ..., "captions": [...]}). Search and likeness (`hybrid-mmsa
+    embed`) use the space only if it finds five times as much as chance.
+
+    For example:
+        hybrid-mmsa train align --data corpora -o my-model
+        hybrid-mmsa train align --data corpora --encoder open_clip:ViT-B-32/clip.safetensors
+    """
+    check_folder(data)
+    adapter = None
+    if out is None:
+        opened = open_encoder(encoder or "compact", Path.cwd())
+    else:
+        adapter = Adapter.load(resolve_adapter(out))
+        opened = open_encoder(adapter.encoder, out)
+        adapter.check_encoder(opened.name, opened.hash)
+        if encoder is not None and open_encoder(encoder, Path.cwd()).hash != opened.hash:
+            raise InputError(f"the model in {out} has the encoder {adapter.encoder}, not {encoder}", field="--encoder")
+    with training_room():
+        from ...training.space import align
+
+        config = with_settings(align.AlignConfig(), settings or ())
+        kept = None if out is None else out.with_name(f"{out.name}.features")
+        with progress("pictures and sentences", lambda: align.count_photos(data, config)) as advance:
+            space = align.train_align(data, opened, config=config, kept=kept, advance=advance)
+    if adapter is not None and out is not None:
+        replace(adapter, space=space).save(out)
+    _show_recall(space)
+    try:
+        usable_space(space, adapter.name if adapter else opened.name, opened.hash)
+    except ArtefactError as error:
+        say(f"note: {error}")
+
+
+def _show_recall(space: Space) -> None:
+    """What the space finds among the held-out pairs, in %."""
+    page().print(
+        f"{space.facts['held_out']['photos']} held-out photos, each with one caption; in %, with 95 % intervals"
+    )
+    for way in ("words_to_picture", "picture_to_words", "chance"):
+        recall = space.facts["recall"][way]
+        page().print(f"{way.replace('_', ' '):18}" + "".join(f"  {k.upper()} {_percent(v)}" for k, v in recall.items()))
+
+
+def _percent(share: Sequence[float] | float) -> str:
+    if isinstance(share, float):
+        return f"{100 * share:.1f}"
+    value, low, high = (f"{100 * x:.1f}" for x in share)
+    return f"{value} [{low}, {high}]"
 
 
 def check_folder(data: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-__all__ = ["PROGRAM", "ReaderGone", "Stopped", "emit", "invocation", "notes", "page", "say"]
+__all__ = ["PROGRAM", "ReaderGone", "Stopped", "counted", "emit", "invocation", "notes", "page", "say"]
 
 PROGRAM = "hybrid-mmsa"
 
@@ -51,12 +51,17 @@ def emit(line: str) -> None:
         raise ReaderGone from error
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts: `1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}" + ("s" if number != 1 else "")
+
+
 def invocation() -> str:
     """How this program was called, so that a hint can be typed as it stands."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{Path(sys.executable).name} -m hybrid_mmsa"
-    found = shutil.which(PROGRAM)
-    if called.stem != PROGRAM or (found and Path(found).resolve() == called.resolve()):
+    on_path = shutil.which(PROGRAM)
+    if called.stem != PROGRAM or (on_path and Path(on_path).resolve() == called.resolve()):
         return PROGRAM
     return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)

@@ -42,6 +42,16 @@ class Done:
     def __len__(self) -> int:
         return self.answers + len(self.failed)
 
+    def check_model(self, model_hash: str) -> None:
+        """Raise `InputError` where another model gave the earlier answers."""
+        before = self.provenance
+        if before is not None and before.model_hash != model_hash:
+            raise InputError(
+                f"the earlier answers are from the model {before.model} {before.model_hash[:12]}…, "
+                f"this is {model_hash[:12]}…; start anew, or name that model",
+                field="--resume",
+            )
+
     def remaining(self, rows: Iterable[tuple[int, Sample | RowError]]) -> Iterator[tuple[int, Sample | RowError]]:
         """The rows that are still to do.
 

@@ -18,16 +18,16 @@ from ...routing import Policy
 from ...types import ExplainLevel, Mode
 
 __all__ = [
+    "AnswerOptions",
     "AsJson",
-    "Asked",
     "Explain",
     "ModeChoice",
     "Model",
     "ReasonerChoice",
-    "asking",
     "check_file",
     "read_policy",
-    "spread",
+    "with_answer_options",
+    "with_options",
 ]
 
 Model = Annotated[
@@ -74,7 +74,7 @@ POLICY_NUMBERS = {"budget": "share", "risk": "risk", "threshold": "p_error"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnswerOptions:
     """How posts are to be answered: the options of every command that answers some."""
 
     mode: ModeChoice = "auto"
@@ -119,16 +119,16 @@ def read_policy(words: str | None) -> Policy | None:
         ) from error
 
 
-def asking(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command that takes `asked: Asked` an option for each of its fields, behind its own.
+def with_answer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes `options: AnswerOptions` an option for each of its fields, behind its own.
 
-    Where the command has a default for `asked`, the options have its values as theirs.
+    Where the command has a default for `options`, the options have its values as theirs.
     """
-    default = signature(command).parameters["asked"].default
-    return spread("asked", default if isinstance(default, Asked) else Asked())(command)
+    default = signature(command).parameters["options"].default
+    return with_options("options", default if isinstance(default, AnswerOptions) else AnswerOptions())(command)
 
 
-def spread(name: str, default: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(name: str, default: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command that takes a frozen dataclass as `name` an option for each of its fields, behind its own.
 
     Args:
@@ -142,9 +142,9 @@ def spread(name: str, default: Any) -> Callable[[Callable[..., None]], Callable[
         hints = {**get_type_hints(command, include_extras=True), **get_type_hints(kind, include_extras=True)}
 
         @wraps(command)
-        def run(**given: Any) -> None:
-            value = kind(**{field: given.pop(field) for field in shared})
-            command(**given, **{name: value})
+        def run(**values: Any) -> None:
+            options = kind(**{field: values.pop(field) for field in shared})
+            command(**values, **{name: options})
 
         own = [p.replace(annotation=hints[p.name]) for p in signature(command).parameters.values() if p.name != name]
         added = [Parameter(n, Parameter.KEYWORD_ONLY, default=d, annotation=hints[n]) for n, d in shared.items()]

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import TypeAlias
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from .console import notes, say
 
-__all__ = ["progress"]
+__all__ = ["Advance", "progress"]
+
+Advance: TypeAlias = Callable[[], None]
+"""Called after every item."""
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -22,7 +26,7 @@ class _Speed(ProgressColumn):
 
 
 @contextmanager
-def progress(name: str, total: Callable[[], int], done: int = 0) -> Iterator[Callable[[], None]]:
+def progress(name: str, total: Callable[[], int], done: int = 0) -> Iterator[Advance]:
     """Show progress on standard error while the block runs; the block calls what it is given after every item.
 
     Args:
@@ -40,7 +44,7 @@ def progress(name: str, total: Callable[[], int], done: int = 0) -> Iterator[Cal
         yield lambda: bar.advance(task)
 
 
-def _lines(name: str, done: int) -> Callable[[], None]:
+def _lines(name: str, done: int) -> Advance:
     count, last = done, monotonic()
 
     def advance() -> None:

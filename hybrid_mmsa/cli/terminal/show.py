@@ -1,4 +1,6 @@
-"""Answers as people read them in a terminal: a panel for one, a table for several. Knows nothing of commands.
+"""Answers as people read them in a terminal: a panel for one, a table for several, steps for deferred ones.
+
+Knows nothing of commands.
 
 Nothing here hangs on colour alone: the likeliest label is marked with a sign as well.
 """
@@ -6,19 +8,21 @@ Nothing here hangs on colour alone: the likeliest label is marked with a sign as
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from ...explain import place, quote
-from ...types import Analysis, Explanation, Label, Prediction, Reason, Sample
+from ...types import Analysis, Explanation, Label, Prediction, Reason, Sample, Verdict
 
-__all__ = ["COLOURS", "REASONS", "AnswerPanel", "PostTable", "bar"]
+__all__ = ["AnswerPanel", "DeferredPost", "DeferredPosts", "PostTable", "bar"]
 
 COLOURS: Mapping[Label, str] = MappingProxyType({"negative": "red", "neutral": "cyan", "positive": "green"})
 REASONS: Mapping[Reason, str] = MappingProxyType(
@@ -38,6 +42,10 @@ WORDS_SHOWN = 6
 LEAST_SHOWN = 0.005
 """Effects below half a point of probability are not listed."""
 NARROWEST = 80
+"""A table needs so many columns."""
+STEP_BAR, NARROWEST_STEPS = 20, 72
+"""Width of a bar beside a step; terminals narrower than this have none."""
+LONGEST_NAME = 12
 
 
 class AnswerPanel:
@@ -122,6 +130,47 @@ class PostTable:
         return Text(self.pictures.get(path.name, "")).append(f"\n{name}", style="dim")
 
 
+@dataclass(frozen=True, slots=True)
+class DeferredPost:
+    """A post, and what was answered at each step.
+
+    Attributes:
+        sample: As it was read from its file.
+        fast: The fast tier's answer, which says why it defers.
+        deep: The answer with the reasoner's verdict, where there is one.
+        pooled: Whether both count in it, as was fitted to this reasoner; else the verdict alone.
+    """
+
+    sample: Sample
+    fast: Analysis
+    deep: Analysis
+    pooled: bool
+
+
+class DeferredPosts:
+    """Deferred posts one below the other, each with its steps.
+
+    Args:
+        posts: What was asked about.
+        pictures: What the pictures show, by file name.
+    """
+
+    def __init__(self, posts: Sequence[DeferredPost], pictures: Mapping[str, str]) -> None:
+        self.posts = posts
+        self.pictures = pictures
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for post in self.posts:
+            yield Text(post.sample.text or "no words", style="bold")
+            if name := self._picture(post.sample):
+                yield Text(name, style="dim")
+            yield Padding(_steps(post, options), (0, 0, 1, 2))
+
+    def _picture(self, sample: Sample) -> str:
+        file = "" if sample.image is None else str(sample.image).rpartition("/")[2]
+        return f"{self.pictures[file]}, {file}" if file in self.pictures else file
+
+
 def bar(share: float, width: int, *, ascii_only: bool = False) -> str:
     """A bar of `width` characters, of which `share` (0 to 1) is filled."""
     if ascii_only:
@@ -145,7 +194,7 @@ def _bars(sentiment: Prediction, width: int, options: ConsoleOptions) -> Text:
 def _facts(answer: Analysis) -> Iterator[tuple[str, Text]]:
     for name, side in (("words", answer.text_sentiment), ("picture", answer.image_sentiment)):
         if side is not None:
-            yield name, _said(side.label, side.confidence)
+            yield name, _share(side.label, side.confidence)
     if answer.conflict is not None:
         yield "conflict", Text(f"{answer.conflict:.2f} between words and picture, from 0 to 1")
     if answer.sarcasm is not None:
@@ -154,38 +203,38 @@ def _facts(answer: Analysis) -> Iterator[tuple[str, Text]]:
         yield "emotion", Text(f"{answer.emotion.label} {answer.emotion.confidence:.0%}")
     yield "route", _route(answer, "; ")
     if (verdict := answer.verdict) is not None:
-        yield "reasoner", _said(verdict.label, verdict.probabilities[verdict.label]).append(f", {verdict.reasoner}")
+        yield "reasoner", _share(verdict.label, verdict.probabilities[verdict.label]).append(f", {verdict.reasoner}")
 
 
-def _said(label: Label, probability: float) -> Text:
+def _share(label: Label, probability: float) -> Text:
     return Text(f"{label} ", style=COLOURS[label]).append(f"{probability:.0%}", style="default")
 
 
-def _evidence(found: Explanation, options: ConsoleOptions) -> Iterator[Text | Table]:
+def _evidence(explanation: Explanation, options: ConsoleOptions) -> Iterator[Text | Table]:
     """The strongest words and regions with their effects, and what would change the answer, where it was looked for."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_column(no_wrap=True)
-    effects = list(_effects(found))
+    effects = list(_effects(explanation))
     width = min(max((options.max_width - EVIDENCE_BESIDE) // 2, 0), EFFECT_BAR)
     top = max((abs(effect) for _, _, effect in effects), default=1.0)
     for kind, what, effect in effects:
         drawn = bar(abs(effect) / top, width, ascii_only=options.ascii_only)
         table.add_row(kind, Text(what), f"{effect:+.2f}", Text(drawn, style="blue" if effect > 0 else "yellow"))
-    for change in found.changes or ():
+    for change in explanation.changes or ():
         what = quote(change.what) if change.side == "text" else change.what
         table.add_row("without", Text(what), "", Text(change.label, style=COLOURS[change.label]))
     if table.rows:
-        yield from (Text(), Text(f"What hiding a part takes from P({found.label}):", style="dim"), table)
+        yield from (Text(), Text(f"What hiding a part takes from P({explanation.label}):", style="dim"), table)
 
 
-def _effects(found: Explanation) -> Iterator[tuple[str, str, float]]:
+def _effects(explanation: Explanation) -> Iterator[tuple[str, str, float]]:
     """Of what kind, what, and its effect; the strongest words come first."""
-    words = sorted(found.words or (), key=lambda word: -abs(word.effect))[:WORDS_SHOWN]
+    words = sorted(explanation.words or (), key=lambda word: -abs(word.effect))[:WORDS_SHOWN]
     parts = [("text", quote(word.word), word.effect) for word in words]
-    parts += [("picture", place(region), region.effect) for region in found.regions or ()]
-    parts += [("P(sarcastic)", quote(word.word), word.effect) for word in found.sarcasm_words or ()]
+    parts += [("picture", place(region), region.effect) for region in explanation.regions or ()]
+    parts += [("P(sarcastic)", quote(word.word), word.effect) for word in explanation.sarcasm_words or ()]
     yield from (part for part in parts if abs(part[2]) >= LEAST_SHOWN)
 
 
@@ -200,3 +249,51 @@ def _route(answer: Analysis, separator: str = "\n") -> Text:
 
 def _percent(share: float | None) -> Text:
     return Text("-", style="dim") if share is None else Text(f"{share:.0%}")
+
+
+def _steps(post: DeferredPost, options: ConsoleOptions) -> Table:
+    """A line per step: who speaks, the label with a bar, and a remark."""
+    wide = options.max_width >= NARROWEST_STEPS
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="dim", max_width=LONGEST_NAME, overflow="fold")
+    table.add_column(no_wrap=True)
+    if wide:
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, prediction, remark in _step_rows(post):
+        cells = [Text()] * (1 + wide)
+        if prediction is not None:
+            label, style = prediction.label, COLOURS[prediction.label]
+            cells[0] = Text(f"{label:<8}", style=f"bold {style}").append(
+                f"{prediction.confidence:5.0%}", style="default"
+            )
+        if prediction is not None and wide:
+            cells[1] = Text(bar(prediction.confidence, STEP_BAR, ascii_only=options.ascii_only), style=style)
+        table.add_row(name, *cells, Text(remark))
+    return table
+
+
+def _step_rows(post: DeferredPost) -> Iterator[tuple[str, Prediction | None, str]]:
+    """Name, answer and remark of every step."""
+    reasons = ", ".join(REASONS[reason] for reason in post.fast.route.reasons)
+    yield "fast", post.fast.sentiment, f"deferred: {reasons}"
+    verdict = post.deep.verdict
+    if verdict is None:
+        yield "reasoner", None, "; ".join(post.deep.warnings) or "did not answer"
+        return
+    shares = verdict.probabilities
+    prediction = Prediction(label=verdict.label, probabilities=shares, confidence=shares[verdict.label])
+    yield verdict.reasoner, prediction, _sides(verdict)
+    if verdict.rationale:
+        yield "", None, f"“{verdict.rationale}”"
+    together = "fast and verdict pooled, as was fitted" if post.pooled else "the verdict alone: no pooling is fitted"
+    yield "answer", post.deep.sentiment, together
+
+
+def _sides(verdict: Verdict) -> str:
+    """What the verdict says of either side and of sarcasm."""
+    sides = (("words", verdict.text_says), ("picture", verdict.picture_says))
+    parts = [f"{name} {label}" for name, label in sides if label]
+    if verdict.sarcasm is not None:
+        parts.append(f"sarcasm {verdict.sarcasm:.0%}")
+    return ", ".join(parts)

@@ -1,0 +1,92 @@
+"""`hybrid-mmsa embed`: a file of posts → a file of vectors. It holds no logic of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from safetensors.numpy import save_file
+
+from ...analyzer import Analyzer
+from ...data import read_posts
+from ...errors import InputError, MissingExtraError
+from ...inputs import read_row
+from ...types import FloatArray, RowError, Sample
+from ..terminal.console import say
+from ..terminal.failures import say_failures
+from ..terminal.options import Model, check_file
+from ..terminal.progress import progress
+
+__all__ = ["embed"]
+
+CHUNK = 32
+SUFFIXES = (".safetensors", ".parquet")
+IDS = "ids"
+
+
+def embed(
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to embed: .jsonl, .csv or .parquet.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="Where the vectors go: .safetensors (ids in its metadata) or .parquet."
+        ),
+    ],
+    model: Model = "default",
+) -> None:
+    """Give every post a vector in one space of words and pictures, for search and recommendation.
+
+    The dot product of two vectors says how well two posts, a sentence and a
+    picture, or two pictures go together. Rows that cannot be used are told and
+    left out; the exit code is then 1.
+
+    For example:
+        hybrid-mmsa embed posts.jsonl -o vectors.safetensors
+    """
+    check_file(out, "-o")
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"found {out.name}; wanted a name that ends in {' or '.join(SUFFIXES)}", field="-o")
+    if out.suffix == ".parquet" and find_spec("pyarrow") is None:
+        raise MissingExtraError("writing Parquet files", "eval")
+    analyzer = Analyzer.from_pretrained(model)
+    ids: list[str] = []
+    vectors = [analyzer.embed([])]
+    failed = 0
+    with progress("posts", lambda: sum(1 for _ in read_posts(posts))) as advance:
+        for rows in _chunks(posts):
+            good = [(row.id or str(line), row) for line, row in rows if isinstance(row, Sample)]
+            for _, row in rows:
+                advance()
+                if isinstance(row, RowError):
+                    failed += 1
+                    say_failures([row])
+            ids += [id_ for id_, _ in good]
+            vectors.append(analyzer.embed([row for _, row in good]))
+    _write(out, ids, np.concatenate(vectors))
+    say(f"{len(ids):,} vectors of {vectors[0].shape[1]} numbers in {out}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _chunks(posts: Path) -> Iterator[list[tuple[int, Sample | RowError]]]:
+    rows = ((line, read_row(line, row)) for line, row in read_posts(posts))
+    while chunk := list(islice(rows, CHUNK)):
+        yield chunk
+
+
+def _write(out: Path, ids: list[str], vectors: FloatArray) -> None:
+    if out.suffix == ".safetensors":
+        save_file({"vectors": vectors}, out, metadata={IDS: json.dumps(ids)})
+        return
+    import pyarrow
+    import pyarrow.parquet
+
+    flat: Any = pyarrow.array(vectors.ravel())
+    column = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    pyarrow.parquet.write_table(pyarrow.table({"id": ids, "vector": column}), out)
