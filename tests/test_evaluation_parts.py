@@ -1,6 +1,7 @@
 """Evaluation's parts by themselves: scoring, floors, protocols, result files and the pages made of them."""
 
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def test_floors_read_the_target_after_the_words():
 
 
 def test_a_missing_extra_is_named(monkeypatch):
-    monkeypatch.setattr("hybrid_mmsa.evaluation.floors.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "vaderSentiment", None)
     with pytest.raises(MissingExtraError, match=r"hybrid-mmsa\[eval\]"):
         needs_eval_extra()
 

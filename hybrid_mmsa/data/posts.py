@@ -7,13 +7,13 @@ rationale`); picture paths are relative to the file. A row that cannot be read i
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from ..errors import InputError, MissingExtraError
+from ..errors import InputError
+from ..extras import needs
 from ..inputs import row_id, sample_from_row
 from ..types import RowError, Sample
 
@@ -106,10 +106,9 @@ def _csv_row(line: int, heading: list[str], cells: list[str]) -> Mapping[str, ob
 
 
 def _parquet(path: Path) -> Iterator[_Parsed]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise MissingExtraError("reading Parquet files", "eval")
-    import pyarrow
-    import pyarrow.parquet
+    with needs("eval", "reading Parquet files"):
+        import pyarrow
+        import pyarrow.parquet
 
     line = 0
     try:

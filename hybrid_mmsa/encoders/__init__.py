@@ -9,7 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArtefactError, MissingExtraError
+from ..errors import ArtefactError
+from ..extras import needs
 from .base import Encoder, MapEncoder
 from .cached import CachedEncoder
 from .compact import CompactEncoder
@@ -26,7 +27,7 @@ __all__ = [
     "open_encoder",
 ]
 
-EXTRAS: Mapping[str, str] = {"open_clip": "clip", "hf": "train"}
+EXTRAS: Mapping[str, str] = {"open_clip": "clip", "hf": "hf"}
 """Encoders that run in torch, each in its module of the same name, and the extra that brings its library."""
 
 
@@ -55,15 +56,13 @@ def open_encoder(name: str, root: Path, *, threads: int = 1) -> Encoder:
             f"no encoder {name!r}; known are 'compact', 'compact:FOLDER', 'open_clip:MODEL' and 'hf:TEXT+timm:PICTURE'"
         )
     pair = _module(kind, name, EXTRAS[kind]).open_pair(base, root)
-    encoder: Encoder = pair if lora is None else _module("tower_lora", name, "train").with_lora(pair, root / lora, name)
+    encoder: Encoder = pair if lora is None else _module("tower_lora", name, "hf").with_lora(pair, root / lora, name)
     return encoder
 
 
 def _module(file: str, name: str, extra: str) -> Any:
-    try:
+    with needs(extra, f"the encoder {name!r}"):
         return import_module(f".{file}", __package__)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"the encoder {name!r}", extra) from error
 
 
 def moved_name(name: str, root: Path, new_root: Path) -> str:

@@ -1,4 +1,4 @@
-"""A transformers text model with a timm picture model (extra `train`), from local files or the local cache.
+"""A transformers text model with a timm picture model (extra `hf`), from local files or the local cache.
 
 Knows nothing of labels. Words are pooled over the last layer, by their mean or (`#cls`) by their first token; pictures
 as the timm model pools them. A pair may be

@@ -1,4 +1,4 @@
-"""LoRA on the towers of a pair (extra `train`): put into a tower to be trained, written, and read and merged.
+"""LoRA on the towers of a pair (extra `hf`): put into a tower to be trained, written, and read and merged.
 
 Knows nothing of labels. All linear layers of a tower are targets. Attention that packs its projections into one matrix
 (`nn.MultiheadAttention`, as in open_clip's own towers) is not: PEFT would merge and unmerge it around every call, which

@@ -5,14 +5,14 @@ Each is computed in the same run, on the same posts, as the model it stands besi
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingExtraError
+from ..extras import needs
 from ..inputs import clean, normalise
 from ..types import Sample
 
@@ -30,9 +30,9 @@ VADER_CUT = 0.05
 
 def needs_eval_extra() -> None:
     """Raise `MissingExtraError` unless scikit-learn and vaderSentiment are installed."""
-    for module in ("sklearn", "vaderSentiment"):
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtraError("computing floors", "eval")
+    with needs("eval", "computing floors"):
+        for package in ("sklearn", "vaderSentiment"):
+            import_module(package)
 
 
 def floor_probabilities(

@@ -7,8 +7,8 @@ and writes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ...adapters import Adapter, resolve_adapter
-from ...errors import ArtefactError, InputError, MissingExtraError
+from ...errors import ArtefactError, InputError
+from ...extras import needs
 from ...fusion import Strategy
 from ..terminal.console import emit, page, say
 from ..terminal.options import AsJson, with_options
@@ -25,13 +26,6 @@ from ..terminal.settings import with_settings
 from .models import bundled_models, card_opening
 
 __all__ = ["adapter_app"]
-
-FITTING = {"scipy": "tune", "sklearn": "tune"}
-TUNING = dict.fromkeys(
-    ("accelerate", "bitsandbytes", "datasets", "peft", "sklearn", "scipy", "torch", "transformers", "trl"), "train"
-)
-EXPORTING = {"gguf": "train", "llama_cpp": "llama", "peft": "vlm", "torch": "vlm", "transformers": "vlm"}
-"""Which extra brings a package that the work may need."""
 
 adapter_app = typer.Typer(help="Adapters: fit the model to your own labelled posts.", no_args_is_help=True)
 
@@ -212,7 +206,7 @@ def export(
         hybrid-mmsa adapter export adapters/mine --format merged --base qwen2.5-vl-3b -o mine-merged
         hybrid-mmsa adapter export adapters/mine --format peft --base qwen2.5-vl-3b -o mine-lora
     """
-    with _needs("exporting an adapter", EXPORTING):
+    with needs("train", "exporting an adapter"):
         from ...training.lora.export import Export, export_lora
 
         lines = export_lora(Export(adapter, base, out, form, with_base))
@@ -251,7 +245,7 @@ def _check_out(out: Path) -> None:
 
 def _fit_heads(posts: Path, out: Path, options: HeadOptions, *, seed: int) -> None:
     """Read the posts, show the plan, fit the fast tier, show the figures."""
-    with _needs("training an adapter", FITTING):
+    with needs("tune", "training an adapter"):
         from ...training.heads.adapting import plan_adapter, train_adapter
         from ...training.heads.frozen import FEW_SHOT, FrozenConfig
         from ...training.posts.labelled_file import read_labelled_file
@@ -272,7 +266,7 @@ def _fit_heads(posts: Path, out: Path, options: HeadOptions, *, seed: int) -> No
 
 def _tune(posts: Path, out: Path, options: TuningOptions, *, fast: bool, seed: int | None) -> None:
     """Read the posts, show the plan, tune a LoRA adapter, show the figures."""
-    with _needs("tuning an adapter", TUNING):
+    with needs("train", "tuning an adapter"):
         from ...training.common.processes import place
         from ...training.lora.plan import LEAST_TUNED, plan_tuning
         from ...training.lora.recipe import TuningRecipe, load_recipe
@@ -300,15 +294,3 @@ def _tune(posts: Path, out: Path, options: TuningOptions, *, fast: bool, seed: i
     if outcome is not None:
         page().print("\n".join(outcome.lines()), soft_wrap=True)
         say(f"wrote {out}; use it with --model {out} --reasoner {recipe.base}")
-
-
-@contextmanager
-def _needs(work: str, extras: Mapping[str, str]) -> Iterator[None]:
-    """Name the extra that brings a missing package."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        extra = extras.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        raise MissingExtraError(work, extra) from error

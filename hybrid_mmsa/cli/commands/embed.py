@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,8 @@ from safetensors.numpy import save_file
 
 from ...analyzer import Analyzer
 from ...data import read_posts
-from ...errors import InputError, MissingExtraError
+from ...errors import InputError
+from ...extras import needs
 from ...inputs import read_row
 from ...types import FloatArray, RowError, Sample
 from ..terminal.console import say
@@ -52,8 +52,9 @@ def embed(
     check_file(out, "-o")
     if out.suffix not in SUFFIXES:
         raise InputError(f"found {out.name}; wanted a name that ends in {' or '.join(SUFFIXES)}", field="-o")
-    if out.suffix == ".parquet" and find_spec("pyarrow") is None:
-        raise MissingExtraError("writing Parquet files", "eval")
+    if out.suffix == ".parquet":
+        with needs("eval", "writing Parquet files"):
+            import pyarrow.parquet  # noqa: F401  # before any post is read
     analyzer = Analyzer.from_pretrained(model)
     ids: list[str] = []
     vectors = [analyzer.embed([])]

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from ...adapters import Adapter
 from ...bundled import bundled_path
-from ...errors import InputError, MissingExtraError
+from ...errors import InputError
+from ...extras import needs
 from ...reasoning import Preset, presets
 from ...reasoning.models.own import BUNDLED, bundled_folder, bundled_reasoner
 from ...reasoning.models.store import model_folder, read_manifest
@@ -68,10 +69,8 @@ def pull_model(
     """
     if name not in presets():
         raise InputError(f"no preset {name!r}; known are {', '.join(presets())}", field="name")
-    try:
+    with needs("vlm", "`models pull`"):
         from ...reasoning.models.pull import pull
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("`models pull`", "vlm") from error
     preset = presets()[name]
     say(f"{preset.repository} {preset.revision[:12]}: {preset.download} GB, {preset.licence}")
     say(f"{name} is in {pull(preset)}; use it with: {PROGRAM} analyze --reasoner {name} ...")

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from ...errors import InputError
+from ...extras import needs
 from ..terminal.console import PROGRAM, say
 from ..terminal.settings import with_settings
-from .train import Corpora, Runs, Settings, check_folder, training_room
+from .train import Corpora, Runs, Settings, check_folder
 
 __all__ = ["train_nano"]
 
@@ -36,7 +37,7 @@ def train_nano(
     check_folder(data)
     if not start.is_file():
         raise InputError(f"there is no file {start}", field="--start")
-    with training_room():
+    with needs("train", "training"):
         from ...training.nano import train as nano
 
         nano.train_nano(data, start, runs, out, with_settings(nano.NanoConfig(), settings or ()))

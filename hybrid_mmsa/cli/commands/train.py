@@ -5,8 +5,7 @@ A recipe's settings stand in its config class alone: `--set` reads their names a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
@@ -16,7 +15,8 @@ from rich.table import Table
 
 from ...adapters import Adapter, resolve_adapter
 from ...encoders import open_encoder
-from ...errors import ArtefactError, InputError, MissingExtraError
+from ...errors import ArtefactError, InputError
+from ...extras import needs
 from ...fusion import Space, usable_space
 from ...reasoning import RecordedReasoner
 from ...types import IntArray
@@ -28,7 +28,7 @@ from ..terminal.settings import with_settings
 if TYPE_CHECKING:
     from ...training.heads.strategies import Evidence
 
-__all__ = ["Corpora", "Settings", "check_folder", "train_app", "training_room"]
+__all__ = ["Corpora", "Settings", "check_folder", "train_app"]
 
 Config = TypeVar("Config")
 Joining: TypeAlias = Literal["early", "late", "attention", "gated", "all"]
@@ -51,7 +51,7 @@ def train_text(data: Corpora, runs: Runs, settings: Settings = None) -> None:
         hybrid-mmsa train text --data corpora --runs runs/text --set branch.loop.epochs=3 --set general.teachers=2
     """
     check_folder(data)
-    with training_room():
+    with needs("train", "training"):
         from ...training.towers import text
 
         text.train_text(data, runs, with_settings(text.TextConfig(), settings or ()))
@@ -74,7 +74,7 @@ def train_image(
     check_folder(data)
     if not start.is_file():
         raise InputError(f"there is no file {start}", field="--start")
-    with training_room():
+    with needs("train", "training"):
         from ...training.towers import image
 
         image.train_image(data, start, runs, with_settings(image.ImageConfig(), settings or ()))
@@ -162,10 +162,10 @@ def train_fusion(
     check_folder(data)
     runs = sources.runs()
     if runs is None:
-        with training_room():
+        with needs("train", "training"):
             (_frozen if sources.lora is None else _tuned)(data, sources, out, strategy, settings or ())
         return
-    with training_room():
+    with needs("train", "training"):
         from ...training.heads import fusion
 
         if strategy == "all":
@@ -250,7 +250,7 @@ def train_router(
         hybrid-mmsa train router my-model --data corpora --text-runs runs/text --image-runs runs/image
     """
     check_folder(data)
-    with training_room():
+    with needs("train", "training"):
         from ...training.heads import fusion
 
         config = with_settings(fusion.FusionConfig(), settings or ())
@@ -294,7 +294,7 @@ def train_align(
         adapter.check_encoder(opened.name, opened.hash)
         if encoder is not None and open_encoder(encoder, Path.cwd()).hash != opened.hash:
             raise InputError(f"the model in {out} has the encoder {adapter.encoder}, not {encoder}", field="--encoder")
-    with training_room():
+    with needs("train", "training"):
         from ...training.space import align
 
         config = with_settings(align.AlignConfig(), settings or ())
@@ -331,14 +331,3 @@ def check_folder(data: Path) -> None:
     """Raise `InputError` unless there is such a folder."""
     if not data.is_dir():
         raise InputError(f"there is no folder {data}", field="--data")
-
-
-@contextmanager
-def training_room() -> Iterator[None]:
-    """Names the extra where a package of the training room is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith(__package__.split(".")[0]):
-            raise
-        raise MissingExtraError("training", "train") from error

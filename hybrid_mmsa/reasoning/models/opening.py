@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from ...errors import ArtefactError, InputError, MissingExtraError
+from ...errors import ArtefactError, InputError
+from ...extras import needs
 from ...types import LoraRef
 from ..backends.recorded import RecordedReasoner
 from ..base import Reasoner
@@ -98,10 +99,8 @@ def located(config: ReasonerConfig) -> ReasonerConfig:
 
 def _backend(config: ReasonerConfig) -> Reasoner:
     module, name, extra = _BACKENDS[config.backend]
-    try:
+    with needs(extra, f"the {config.backend} reasoner"):
         opened: Reasoner = getattr(import_module(module, __package__), name)(config)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(f"the {config.backend} reasoner", extra) from error
     return opened
 
 

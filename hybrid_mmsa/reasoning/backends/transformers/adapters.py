@@ -16,7 +16,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ....errors import ArtefactError, MissingExtraError
+from ....errors import ArtefactError
+from ....extras import needs
 from ....types import LoraRef
 
 if TYPE_CHECKING:
@@ -141,10 +142,8 @@ def _library() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
+    with needs("vlm", "a LoRA adapter"):
         import peft
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("a LoRA adapter", "vlm") from error
     return peft
 
 

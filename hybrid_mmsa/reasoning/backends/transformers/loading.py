@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 
-from ....errors import ArtefactError, MissingExtraError, ReasonerError
+from ....errors import ArtefactError, ReasonerError
+from ....extras import needs
 from .patches import MobileNetPatches  # noqa: F401  # makes its model type known
 
 if TYPE_CHECKING:
@@ -80,12 +81,10 @@ def _open(config: ReasonerConfig, weights: Callable[[ReasonerConfig, Any], Any])
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     try:
-        with memory_is_bounded():
+        with memory_is_bounded(), needs("vlm", config.model):
             settings = _library.AutoConfig.from_pretrained(config.model, revision=config.revision, **_LOCAL)
             processor = _library.AutoProcessor.from_pretrained(config.model, revision=config.revision, **_LOCAL)
             model = weights(config, settings)
-    except ImportError as error:
-        raise MissingExtraError(f"{config.model} ({str(error).strip().splitlines()[0]})", "vlm") from error
     except ArtefactError:
         raise
     except (OSError, ValueError, KeyError) as error:
