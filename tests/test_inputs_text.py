@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_mmsa.inputs import clean, looks_foreign, normalise
-from hybrid_mmsa.inputs.emoji_words import FEELINGS
 
 # Pieces that posts are made of, and that attacks are made of.
 MARKUP = (
@@ -76,143 +75,21 @@ def test_normalise(raw, canonical):
 @pytest.mark.parametrize(
     ("text", "cleaned"),
     [
-        ("@bob look: https://t.co/abc!", "@user look:"),
+        ("@bob look: https://t.co/abc!", "@user look: http"),
+        ("mail bob@example.org", "mail bob@example.org"),
         ("@a@b and @@c", "@user and @user"),
         ("#smart@bob", "# smart @user"),
         ("@\ufe0fbob", "@user"),
-        ("RT @bob: good", "@user : good"),
         ("#MarchMadness2019 #BBCNews #so_good", "# March Madness 2019 # BBC News # so good"),
-        ("sooooooo goooood!!!!!!", "so good!!!"),
-        ("loooove it, yaaay, hmmmm, aaaa", "love it, yay, hmm, aaa"),
-        ("$50000 and 2000000", "$50000 and 2000000"),
-        ("f***ing sh*t", "fucking shit"),
+        ("love it 😂❤️", "love it laughing with tears of joy red heart"),
+        ("👍🏽 🇩🇪", "thumbs up de"),
+        ("sooooooo good!!!!!!", "sooo good!!!"),
+        ("www.example.org and pic.twitter.com/x", "http and http"),
         ("\ufe0f\u200d", ""),
     ],
 )
 def test_clean(text, cleaned):
     assert clean(text) == cleaned
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "https://t.co/abc lovely place",
-        "lovely place https://t.co/abc",
-        "lovely place bit.ly/abc",
-        "lovely [place](https://example.org/a)",
-        "<p>lovely place</p>",
-        "**lovely** place",
-        "lovely place 1/2",
-        "lovely place (2/3)",
-        "lovely place a.b@example.org",
-        "𝗹𝗼𝘃𝗲𝗹𝘆 𝗽𝗹𝗮𝗰𝗲",
-        "ｌｏｖｅｌｙ ｐｌａｃｅ",
-        "lоvеlу рlасе",
-        "loooovely plaaace",
-    ],
-)
-def test_what_says_nothing_is_not_read(text):
-    assert clean(normalise(text)) == "lovely place"
-
-
-def test_a_link_alone_is_still_a_text():
-    assert clean("https://example.org/a") == "http"
-    assert clean("https://example.org/a www.example.org") == "http"
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("😡", "angry furious face"),
-        ("😤😤", "angry fed up huffing angry fed up huffing"),
-        ("🔥🔥🔥🔥", "fire awesome fire awesome"),
-        ("👎🏿", "thumbs down bad"),
-        ("🤦\u200d♀️", "facepalm"),
-        ("🖤", "dark heart"),
-        ("🤍 🩷", "love heart love heart"),
-        ("👨\u200d👩\u200d👧", "family man woman girl"),
-        ("👧\u200d🔥", "girl fire awesome"),
-        ("🇩🇪", "Germany"),
-        ("5️⃣ days", "5 days"),
-        ("📷", "camera"),
-        ("\U0001faff", "emoji"),
-    ],
-)
-def test_emoji_are_read_as_what_they_feel(text, words):
-    assert clean(normalise(text)) == words
-
-
-def test_a_feeling_table_speaks_of_emoji_and_of_words_alone():
-    for emoji, words in FEELINGS.items():
-        assert clean(emoji) == words
-        assert clean(words) == words
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (":)", "happy smiling face"),
-        ("see you :(", "see you sad frowning face"),
-        (":'(", "sad crying"),
-        ("got it :D", "got it laughing face"),
-        ("XD", "laughing face"),
-        ("<3 </3", "love heart broken heart"),
-        (">:(", "angry face"),
-        ("(^_^)", "happy face"),
-        ("ヽ(•‿•)ノ", "happy face"),
-        ("\\(^o^)/", "happy face"),
-        ("ʕ•ᴥ•ʔ", "happy face"),
-        ("(T_T)", "sad crying"),
-        ("(ಥ﹏ಥ)", "sad crying"),
-        ("(╯°□°)╯︵ ┻━┻", "angry flipping the table"),
-        ("¯\\_(ツ)_/¯", "shrug"),
-        ("ಠ_ಠ", "annoyed face"),
-        ("at 10:30 (see: a note), ratio 16:9, C++, w/o", "at 10:30 (see: a note), ratio 16:9, C++, w/o"),
-        ("a/b: c; d = e", "a/b: c; d = e"),
-    ],
-)
-def test_faces_of_marks_are_read_as_what_they_feel(text, words):
-    assert clean(normalise(text)) == words
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("★☆☆☆☆", "1 out of 5 stars"),
-        ("★★★★★", "5 out of 5 stars"),
-        ("⭐⭐⭐", "3 out of 5 stars"),
-        ("10/10 would recommend", "10 out of 10 would recommend"),
-        ("score 3.5/5", "score 3.5 out of 5"),
-        ("open 24/7 since 9/11", "open 24/7 since 9/11"),
-    ],
-)
-def test_ratings_are_words(text, words):
-    assert clean(normalise(text)) == words
-
-
-@pytest.mark.parametrize(
-    ("damaged", "repaired"),
-    [
-        ("I donâ€™t like it", "I don’t like it"),
-        ("best cafÃ© in town", "best café in town"),
-        ("so sad ðŸ˜\xad", "so sad 😭"),
-        ("so happy ðŸ˜", "so happy"),
-        ("Âge et Ãtre", "Âge et Ãtre"),
-    ],
-)
-def test_mojibake_is_repaired(damaged, repaired):
-    assert normalise(damaged) == repaired
-
-
-def test_characters_newer_than_the_running_python_stay():
-    unknown = next(c for c in map(chr, range(0x1FAFF, 0x1F9FF, -1)) if unicodedata.category(c) == "Cn")
-    assert normalise(f"I {unknown} you") == f"I {unknown} you"
-    assert normalise(unknown) == unknown
-
-
-def test_words_of_other_alphabets_stay():
-    for text in ("Это плохо", "Αυτό είναι κακό", "最悪だ"):
-        assert clean(normalise(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -244,6 +121,26 @@ def test_english_and_too_little_to_tell_pass(text):
     assert not looks_foreign(text)
 
 
+@pytest.mark.parametrize(
+    ("damaged", "repaired"),
+    [
+        ("I donâ€™t like it", "I don’t like it"),
+        ("best cafÃ© in town", "best café in town"),
+        ("so sad ðŸ˜\xad", "so sad 😭"),
+        ("so happy ðŸ˜", "so happy"),
+        ("Âge et Ãtre", "Âge et Ãtre"),
+    ],
+)
+def test_mojibake_is_repaired(damaged, repaired):
+    assert normalise(damaged) == repaired
+
+
+def test_characters_newer_than_the_running_python_stay():
+    unknown = next(c for c in map(chr, range(0x1FAFF, 0x1F9FF, -1)) if unicodedata.category(c) == "Cn")
+    assert normalise(f"I {unknown} you") == f"I {unknown} you"
+    assert normalise(unknown) == unknown
+
+
 @given(st.integers(0, 30))
 def test_no_escape_survives_however_often_it_was_escaped(layers):
     shown = normalise("1 &" + "amp;" * layers + "lt; 2")
@@ -258,41 +155,11 @@ def test_a_pile_of_marks_is_cut_where_sorting_it_would_take_quadratic_time():
 
 @pytest.mark.parametrize(
     "bomb",
-    [
-        "\u0344",
-        "amp;",
-        "&amp;",
-        "9",
-        "@",
-        "@a",
-        "aA1",
-        "_",
-        "<user",
-        "www.",
-        "a'",
-        "!",
-        "http://",
-        "\u200d",
-        "🇩",
-        "👩\u200d",
-        "a.",
-        "a@",
-        "*",
-        "](",
-        ":(",
-        "^",
-        "┻━",
-        "ðŸ",
-        "Ã",
-        "а",
-        "aaab",
-        "<p ",
-        "★",
-    ],
+    ["\u0344", "amp;", "&amp;", "9", "@", "@a", "aA1", "_", "<user", "www.", "a'", "!", "http://", "\u200d", "🇩"],
 )
 @pytest.mark.parametrize("start", ["", "&#", "#", "@", "&"])
 def test_long_repetitions_are_read(bomb, start):
     canonical = normalise(start + bomb * (40_000 // len(bomb)))
     assert normalise(canonical) == canonical
-    assert len(clean(canonical)) < 10 * 40_000
+    assert len(clean(canonical)) < 200_000
     assert looks_foreign(canonical) is False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .image import DRAFT_PIXELS, FORMATS, read_image, to_pixels
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import check_choice
+from .rewording import reword
 from .rows import read_row, row_id, sample_from_row, stars
 from .sample import read_sample
 from .text import clean, looks_foreign, normalise, writable
@@ -21,6 +22,7 @@ __all__ = [
     "read_image",
     "read_row",
     "read_sample",
+    "reword",
     "row_id",
     "sample_from_row",
     "stars",
