@@ -75,7 +75,18 @@ IGNORANT_OF = {
     "data": MODELS,
 }
 
-CORE_PACKAGES = {"numpy", "onnxruntime", "PIL", "pydantic", "rich", "safetensors", "tokenizers", "typer"}
+CORE_PACKAGES = {
+    "emoji",
+    "ftfy",
+    "numpy",
+    "onnxruntime",
+    "PIL",
+    "pydantic",
+    "rich",
+    "safetensors",
+    "tokenizers",
+    "typer",
+}
 STANDARD = sys.stdlib_module_names
 # Only these rooms may touch torch; only these may name any heavy package at the top of a file.
 TORCH = {"torch", "torchvision", "open_clip", "timm", "transformers", "peft", "accelerate", "bitsandbytes", "trl"}
