@@ -10,6 +10,7 @@ from .errors import (
     InputError,
     MissingExtraError,
     NotFittedError,
+    PluginError,
     ReasonerError,
 )
 from .reasoning import ReasonerConfig
@@ -40,6 +41,7 @@ __all__ = [
     "LoraRef",
     "MissingExtraError",
     "NotFittedError",
+    "PluginError",
     "Policy",
     "Prediction",
     "Provenance",

@@ -4,13 +4,22 @@ HybridError
 ├── InputError          a post, row or option cannot be used (also a ValueError)
 ├── MissingExtraError   a feature's optional packages are not installed (also an ImportError)
 ├── ArtefactError       a model or adapter folder is missing, damaged or does not fit (also a ValueError)
+├── PluginError         a package that extends this one cannot be used (also a RuntimeError)
 ├── NotFittedError      something fitted was used before `fit` (also a ValueError)
 └── ReasonerError       a reasoner could not answer: time-out, memory, lost server (also a RuntimeError)
 """
 
 from __future__ import annotations
 
-__all__ = ["ArtefactError", "HybridError", "InputError", "MissingExtraError", "NotFittedError", "ReasonerError"]
+__all__ = [
+    "ArtefactError",
+    "HybridError",
+    "InputError",
+    "MissingExtraError",
+    "NotFittedError",
+    "PluginError",
+    "ReasonerError",
+]
 
 
 class HybridError(Exception):
@@ -52,6 +61,19 @@ class MissingExtraError(HybridError, ImportError):
 
 class ArtefactError(HybridError, ValueError):
     """A model or adapter folder is missing, damaged, or was made for another encoder."""
+
+
+class PluginError(HybridError, RuntimeError):
+    """A package that offers an encoder, reasoner or corpus cannot be used: it fails, or offers something else.
+
+    Args:
+        message: What is wrong, naming the package.
+        package: The distribution's name and version.
+    """
+
+    def __init__(self, message: str, *, package: str) -> None:
+        super().__init__(message)
+        self.package = package
 
 
 class NotFittedError(HybridError, ValueError):

@@ -24,6 +24,7 @@ PUBLIC = [
     "LoraRef",
     "MissingExtraError",
     "NotFittedError",
+    "PluginError",
     "Policy",
     "Prediction",
     "Provenance",

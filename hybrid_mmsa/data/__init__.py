@@ -1,6 +1,6 @@
 """Corpora and people's own posts, read into samples; splits and leak checks. It knows no models."""
 
-from .corpus import CORPORA, Corpus, load_corpus
+from .corpus import CORPORA, Corpus, find_corpus, load_corpus
 from .photos import PHOTOS, Photo, load_photos
 from .posts import read_posts
 from .records import LoadReport, Record, Split, joint_label
@@ -15,6 +15,7 @@ __all__ = [
     "Record",
     "Split",
     "SplitManifest",
+    "find_corpus",
     "joint_label",
     "load_corpus",
     "load_manifest",

@@ -1,30 +1,38 @@
 """Every corpus by name, and the one door that loads them. It knows no file format.
 
-`load_corpus` streams raw posts and counts into a `LoadReport` what it could not use; it decodes no picture.
+`load_corpus` streams raw posts and counts into a `LoadReport` what it could not use; it decodes no picture. Packages
+offer further corpora as entry points in the group `hybrid_mmsa.corpora` (see `plugins`): each refers to a `Corpus`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
+from ..plugins import find_plugin, plugin_names
 from .memes import MEMOTION_HOME, TWITTER1269_HOME, load_memotion, load_twitter1269
 from .mvsa import HOME as MVSA_HOME
 from .mvsa import load_mvsa_multiple, load_mvsa_single
-from .records import LoadReport, Records
+from .records import LoadReport, Record, Records
 from .sarcasm import ISARCASM_HOME, MMSD_HOME, load_isarcasm, load_mmsd2
 from .tweets import SEMEVAL_HOME, TWEETEVAL_HOME, load_semeval2017, load_tweeteval_emotion, load_tweeteval_irony
 from .twitter import HOME as TWITTER_HOME
 from .twitter import load_twitter2015, load_twitter2017
 
-__all__ = ["CORPORA", "Corpus", "load_corpus"]
+__all__ = ["CORPORA", "Corpus", "find_corpus", "load_corpus"]
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A corpus: its title, where it is had, and the function that reads its folder."""
+    """A corpus.
+
+    Attributes:
+        title: Its name, as tables print it.
+        home: Where one gets it.
+        load: Streams the `Record`s of its folder, and counts into the report what it could not use.
+    """
 
     title: str
     home: str
@@ -50,7 +58,7 @@ def load_corpus(name: str, root: Path, report: LoadReport | None = None) -> Reco
     """Stream the posts of a corpus from its folder (or from its packed file).
 
     Args:
-        name: A key of `CORPORA`.
+        name: A key of `CORPORA`, or a plugin's name.
         root: The folder in the corpus's official layout.
         report: Filled while the records are read; see `LoadReport`.
 
@@ -60,15 +68,40 @@ def load_corpus(name: str, root: Path, report: LoadReport | None = None) -> Reco
 
     Raises:
         InputError: The name is unknown, or the folder lacks something; the message says what and where it is had.
+        PluginError: The package that offers it fails.
     """
-    if name not in CORPORA:
-        raise InputError(f"no corpus {name!r}; there are {', '.join(CORPORA)}")
-    corpus = CORPORA[name]
+    corpus = find_corpus(name)
     root = Path(root)
     if not root.exists():
         raise InputError(f"there is no folder {root}; {corpus.title} is had from {corpus.home}")
     report = LoadReport() if report is None else report
     return _usable(corpus.load(root, report), report)
+
+
+def find_corpus(name: str) -> Corpus:
+    """A corpus by name: a built-in one, or a plugin's, whose package is imported now.
+
+    Raises:
+        InputError: There is none of that name.
+        PluginError: The package that offers it cannot be imported, or offers something else.
+    """
+    if name in CORPORA:
+        return CORPORA[name]
+    plugin = find_plugin("corpora", name)
+    if plugin is None:
+        raise InputError(f"no corpus {name!r}; there are {plugin_names('corpora', CORPORA)}")
+    corpus = plugin.load()
+    if not isinstance(corpus, Corpus):
+        raise plugin.error(f"is a {type(corpus).__name__}, not a `hybrid_mmsa.data.Corpus`")
+
+    def load(root: Path, report: LoadReport) -> Records:
+        with plugin.border(f"cannot read {root}"):
+            for record in corpus.load(root, report):
+                if not isinstance(record, Record):
+                    raise plugin.error(f"yields a {type(record).__name__}, not a `hybrid_mmsa.data.Record`")
+                yield record
+
+    return replace(corpus, load=load)
 
 
 def _usable(records: Records, report: LoadReport) -> Records:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ArtefactError
 from ..extras import needs
+from ..plugins import find_plugin, installed_plugins
 from .base import Encoder, MapEncoder
 from .cached import CachedEncoder
 from .compact import CompactEncoder
@@ -18,6 +19,7 @@ from .pair import split_lora as _split_lora
 from .stored import extract_features
 
 __all__ = [
+    "ENCODER_KINDS",
     "CachedEncoder",
     "CompactEncoder",
     "Encoder",
@@ -27,6 +29,8 @@ __all__ = [
     "open_encoder",
 ]
 
+ENCODER_KINDS = ("compact", "open_clip", "hf")
+"""Kinds of encoders that are built in; no plugin can take their names."""
 EXTRAS: Mapping[str, str] = {"open_clip": "clip", "hf": "hf"}
 """Encoders that run in torch, each in its module of the same name, and the extra that brings its library."""
 
@@ -38,6 +42,10 @@ def open_encoder(name: str, root: Path, *, threads: int = 1) -> Encoder:
     open models of those libraries (see the modules `open_clip` and `hf`), from local files alone. After either of
     these, `+lora:FOLDER` is a LoRA on one or both towers (see `tower_lora`).
 
+    Any other kind is a plugin's (entry-point group `hybrid_mmsa.encoders`, see `plugins`): `KIND` or `KIND:REST` calls
+    what the entry point `KIND` refers to as `open(name, root, threads=threads)`, with this function's arguments. It
+    returns an `Encoder` whose `name` is the name it was opened by: adapters that are fitted to it name it so.
+
     Args:
         name: What `adapter.json` says.
         root: The adapter's folder; paths in the name are relative to it.
@@ -46,17 +54,32 @@ def open_encoder(name: str, root: Path, *, threads: int = 1) -> Encoder:
     Raises:
         ArtefactError: No encoder of that name, or its files are not there.
         MissingExtraError: Its library is not installed.
+        PluginError: The package that offers it fails, or does not return such an encoder.
     """
     base, lora = _split_lora(name)
     kind, _, folder = base.partition(":")
     if kind == "compact" and lora is None:
         return CompactEncoder(root / folder, threads=threads, name=name) if folder else CompactEncoder(threads=threads)
     if kind not in EXTRAS:
-        raise ArtefactError(
-            f"no encoder {name!r}; known are 'compact', 'compact:FOLDER', 'open_clip:MODEL' and 'hf:TEXT+timm:PICTURE'"
-        )
+        return _from_plugin(kind, name, root, threads)
     pair = _module(kind, name, EXTRAS[kind]).open_pair(base, root)
     encoder: Encoder = pair if lora is None else _module("tower_lora", name, "hf").with_lora(pair, root / lora, name)
+    return encoder
+
+
+def _from_plugin(kind: str, name: str, root: Path, threads: int) -> Encoder:
+    plugin = None if kind in ENCODER_KINDS else find_plugin("encoders", kind)
+    if plugin is None:
+        known = "'compact', 'compact:FOLDER', 'open_clip:MODEL' and 'hf:TEXT+timm:PICTURE'"
+        others = ", ".join(other.name for other in installed_plugins("encoders") if other.name not in ENCODER_KINDS)
+        raise ArtefactError(f"no encoder {name!r}; known are {known}" + (f"; plugins offer {others}" if others else ""))
+    opener = plugin.load()
+    with plugin.border(f"cannot open {name!r}"):
+        encoder: Encoder = opener(name, root, threads=threads)
+        if not callable(getattr(encoder, "encode", None)) or not isinstance(getattr(encoder, "hash", None), str):
+            raise plugin.error(f"returned a {type(encoder).__name__}, which is not an encoder with `hash` and `encode`")
+        if encoder.name != name:
+            raise plugin.error(f"was opened as {name!r} and calls itself {encoder.name!r}, which no adapter could open")
     return encoder
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..bundled import bundled_path
-from ..data import CORPORA, LoadReport, Record, SplitManifest, load_corpus, load_manifest
+from ..data import LoadReport, Record, SplitManifest, find_corpus, load_corpus, load_manifest
 from ..errors import ArtefactError, InputError
 from .answers import EvaluatedTask, gold_index
 from .result import Published
@@ -82,8 +82,10 @@ def load_protocol(name: str | Path) -> Protocol:
     except ValidationError as error:
         first = error.errors()[0]
         raise _unusable(f"{path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    if protocol.corpus not in CORPORA:
-        raise _unusable(f"{path.name}: no corpus {protocol.corpus!r}; there are {', '.join(CORPORA)}")
+    try:
+        find_corpus(protocol.corpus)
+    except InputError as error:
+        raise _unusable(f"{path.name}: {error}") from error
     return protocol
 
 

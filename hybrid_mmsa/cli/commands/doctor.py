@@ -20,7 +20,10 @@ import typer
 
 from ..._version import __version__
 from ...analyzer import Analyzer
+from ...data import CORPORA
+from ...encoders import ENCODER_KINDS
 from ...errors import ArtefactError, HybridError
+from ...plugins import GROUPS, installed_plugins
 from ...reasoning import Preset, presets
 from ...reasoning.models.own import BUNDLED, bundled_folder, bundled_reasoner
 from ...reasoning.models.store import check_files, model_folder, read_manifest
@@ -108,6 +111,7 @@ def checks() -> Iterator[Check]:
     for extra, distributions in sorted((needed or {}).items()):
         if extra:
             yield _extra(extra, distributions)
+    yield from _plugins()
     if "vlm" in (needed or {}) and _version("torch") is not None:
         yield _gpu()
 
@@ -137,14 +141,30 @@ def _extra(extra: str, distributions: list[str]) -> Check:
     modules = [MODULES.get(d, d.replace("-", "_")) for d in distributions]
     if extra in BACKENDS:
         modules.append(BACKENDS[extra])
+    return _imported(name, f"import {', '.join(modules)}", ", ".join(f"{d} {_version(d)}" for d in distributions))
+
+
+def _imported(name: str, program: str, content: str) -> Check:
+    """Whether a line that imports something runs."""
     try:
-        done = _python(f"import {', '.join(modules)}")
+        done = _python(program)
     except subprocess.TimeoutExpired:
-        return Check(name, "failed", f"importing {', '.join(modules)} took over {IMPORT_SECONDS} s")
+        return Check(name, "failed", f"{content}: importing it took over {IMPORT_SECONDS} s")
     if done.returncode:
         cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return Check(name, "failed", f"installed, but does not import: {cause}")
-    return Check(name, "ok", ", ".join(f"{d} {_version(d)}" for d in distributions))
+        return Check(name, "failed", f"{content} is installed, but does not import: {cause}")
+    return Check(name, "ok", content)
+
+
+def _plugins() -> Iterator[Check]:
+    """What other packages offer, each imported in a process of its own."""
+    built_in = {"encoders": ENCODER_KINDS, "reasoners": (BUNDLED, *presets()), "corpora": tuple(CORPORA)}
+    for plugin in (plugin for group in GROUPS for plugin in installed_plugins(group)):
+        if plugin.name in built_in[plugin.group]:
+            yield Check("plugin", "failed", f"{plugin} has the name of a built-in one and is never used")
+            continue
+        program = f"from hybrid_mmsa.plugins import find_plugin; find_plugin({plugin.group!r}, {plugin.name!r}).load()"
+        yield _imported("plugin", program, str(plugin))
 
 
 def _gpu() -> Check:

@@ -54,7 +54,7 @@ ReasonerChoice = Annotated[
         "--reasoner",
         metavar="NAME_OR_PATH",
         help="What answers deferred posts: nano, which is bundled; a pulled model's name (see `models list`), a model's"
-        " folder, a configuration (.toml), or recorded verdicts (.jsonl, with the post's id).",
+        " folder, a configuration (.toml), or recorded verdicts (.jsonl, with the post's id), or the name of a plugin.",
     ),
 ]
 PolicyChoice = Annotated[

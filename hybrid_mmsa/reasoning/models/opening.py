@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from ...errors import ArtefactError, InputError
 from ...extras import needs
+from ...plugins import Plugin, find_plugin, installed_plugins
 from ...types import LoraRef
 from ..backends.recorded import RecordedReasoner
 from ..base import Reasoner
@@ -36,7 +37,9 @@ def open_reasoner(what: str | Path | ReasonerConfig | Reasoner, loras: Sequence[
     Args:
         what: `nano`, which is bundled; a preset's name (pulled before), a model's folder, a `.toml` file of a
             `ReasonerConfig`, a `.jsonl` file of recorded verdicts, a `ReasonerConfig` (whose `model` may be a name
-            too), or a reasoner, which is returned as it is.
+            too), or a reasoner, which is returned as it is. Where it is none of these, `KIND` or `KIND:REST` is a
+            plugin's (entry-point group `hybrid_mmsa.reasoners`, see `plugins`): what the entry point `KIND` refers to
+            is called with the whole name and returns a `Reasoner`.
         loras: LoRA adapters it will answer with. A reasoner that can check them (it has `load`) does so now rather than
             at the first deferred post.
 
@@ -44,6 +47,7 @@ def open_reasoner(what: str | Path | ReasonerConfig | Reasoner, loras: Sequence[
         InputError: It is none of these.
         ArtefactError: A preset that was not pulled, or a model or LoRA adapter that is damaged or does not fit.
         MissingExtraError: The backend's packages are not installed.
+        PluginError: The package that offers it fails, or does not return a reasoner.
     """
     reasoner = _opened(what)
     load = getattr(reasoner, "load", None)
@@ -71,7 +75,19 @@ def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
         return _opened(own)
     if what in presets() or (path / "config.json").is_file():
         return _opened(ReasonerConfig(backend="transformers", model=str(what)))
-    raise InputError(_advice(path), field="reasoner")
+    plugin = find_plugin("reasoners", str(what).partition(":")[0])
+    if plugin is None:
+        raise InputError(_advice(path), field="reasoner")
+    return _from_plugin(plugin, str(what))
+
+
+def _from_plugin(plugin: Plugin, name: str) -> Reasoner:
+    opener = plugin.load()
+    with plugin.border(f"cannot open {name!r}"):
+        reasoner: Reasoner = opener(name)
+        if not callable(getattr(reasoner, "reason", None)) or not isinstance(getattr(reasoner, "id", None), str):
+            raise plugin.error(f"returned a {type(reasoner).__name__}, which is not a reasoner with `id` and `reason`")
+    return reasoner
 
 
 def located(config: ReasonerConfig) -> ReasonerConfig:
@@ -119,5 +135,8 @@ def _advice(path: Path) -> str:
         )
     if path.exists():
         return f"{path} is no model folder (it has no config.json) and no .toml or .jsonl file"
-    known = f"presets are {', '.join(presets())}; {BUNDLED} is bundled"
+    others = ", ".join(plugin.name for plugin in installed_plugins("reasoners") if plugin.name not in presets())
+    known = f"presets are {', '.join(presets())}; {BUNDLED} is bundled" + (
+        f"; plugins offer {others}" if others else ""
+    )
     return f"no reasoner {str(path)!r}; {known}; or name a model's folder or a .toml file"
