@@ -2,6 +2,7 @@
 
     python eval/make_splits.py mvsa_single --data MVSA_Single --clmlf splits_clmlf.json
     python eval/make_splits.py twitter2015 --data Twitter2015
+    python eval/make_splits.py airline --data sentences
 
 Manifests hold ids and hashes, never a text or a picture. CLMLF's split is given as `{"train": [ids], "dev": …}`.
 """
@@ -9,6 +10,7 @@ Manifests hold ids and hashes, never a text or a picture. CLMLF's split is given
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
@@ -22,8 +24,11 @@ from rich.console import Console
 from hybrid_mmsa.data import CORPORA, LoadReport, Record, Split, load_corpus
 from hybrid_mmsa.data.duplicates import groups, picture_hash, picture_pairs, text_pairs
 from hybrid_mmsa.data.splits import FOLD, SplitManifest, leaked_ids, make_folds
+from hybrid_mmsa.training.posts.rows import text_key
 
 FOLDS = 10
+HELD_OUT = ("airline", "short_reviews")
+"""Corpora of one part, of which a tenth each is held out for test and for dev."""
 CLMLF = "CLMLF (Li et al., Findings of NAACL 2022)"
 Pair: TypeAlias = tuple[str, str]
 Pairs: TypeAlias = dict[str, list[Pair]]
@@ -91,6 +96,21 @@ def memotion(records: list[Record], pairs: Pairs) -> list[SplitManifest]:
     return [with_leaks(manifest, manifest.split_of, pairs)]
 
 
+def held_out_split(corpus: str, records: list[Record], pairs: Pairs) -> list[SplitManifest]:
+    """A tenth for test and a tenth for dev, by a hash of the words, so that equal posts share a part."""
+    split_of = {str(r.sample.id): tenth(r.sample.text or "") for r in records if r.sample.label}
+    parts = {part: tuple(i for i, split in split_of.items() if split == part) for part in ("dev", "test")}
+    source = "Made here: a tenth each for test and dev, by a hash of the words"
+    manifest = SplitManifest(f"{corpus}_held_out", corpus, source, parts, {}, rest="train")
+    return [with_leaks(manifest, split_of, pairs)]
+
+
+def tenth(text: str) -> Split:
+    """The part a text falls into: of ten, number 0 is dev and number 1 is test."""
+    number = int.from_bytes(hashlib.sha256(f"own/{text_key(text)}".encode()).digest()[:4], "big") % 10
+    return "dev" if number == 0 else "test" if number == 1 else "train"
+
+
 def own_split(corpus: str, records: list[Record], pairs: Pairs) -> list[SplitManifest]:
     """The corpus's own split: its leaks, and its ids only where the official files do not say them."""
     split_of = {str(r.sample.id): r.split for r in records if r.split}
@@ -105,7 +125,7 @@ def main() -> None:
     """Write the manifests of one corpus and print how many near-duplicates were found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", choices=sorted(CORPORA))
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="the corpus's folder; a bundled corpus needs none")
     parser.add_argument("--clmlf", type=Path, help="CLMLF's split, for mvsa_single")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "splits")
     chosen = parser.parse_args()
@@ -113,7 +133,9 @@ def main() -> None:
     records = list(load_corpus(chosen.corpus, chosen.data, report))
     pairs = twins(records)
     if chosen.corpus == "mvsa_single":
-        manifests = mvsa_single(records, pairs, chosen.clmlf or chosen.data / "splits_clmlf.json")
+        manifests = mvsa_single(records, pairs, chosen.clmlf or (chosen.data or Path()) / "splits_clmlf.json")
+    elif chosen.corpus in HELD_OUT:
+        manifests = held_out_split(chosen.corpus, records, pairs)
     elif chosen.corpus == "memotion":
         manifests = memotion(records, pairs)
     else:

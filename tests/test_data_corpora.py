@@ -1,6 +1,7 @@
 """Every loader reads its corpus's official layout, drawn here in small; what is broken is counted, the rest kept."""
 
 import json
+from collections import Counter
 
 import pytest
 from PIL import Image
@@ -8,6 +9,8 @@ from PIL import Image
 from hybrid_mmsa.data import CORPORA, LoadReport, joint_label, load_corpus
 from hybrid_mmsa.data.mvsa import vote
 from hybrid_mmsa.errors import InputError
+
+EVERYDAY_SHARES = {"negative": 0.4, "neutral": 0.25, "positive": 0.35}
 
 
 def load(name, root):
@@ -320,6 +323,73 @@ def test_an_absent_folder_and_an_unknown_corpus_are_refused(tmp_path):
         load("mvsa_single", tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"no corpus 'mvsa'; there are mvsa_single"):
         load("mvsa", tmp_path)
+
+
+def packed(path, *rows):
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+
+
+def test_sentences_keep_target_split_group_and_what_is_allowed(tmp_path):
+    packed(
+        tmp_path / "checklist_mft.jsonl",
+        {"id": "1", "text": "It is bad.", "label": "negative", "split": "test", "test": "plain"},
+        {"id": "2", "text": "Not bad.", "label": "not_negative", "allowed": ["neutral", "positive"], "split": "test"},
+        {"id": "3", "text": "Odd.", "label": "not_negative", "allowed": ["fine"], "split": "test"},
+    )
+    packed(
+        tmp_path / "target_mams.jsonl",
+        {"id": "1", "text": "Nice soup, rude waiter", "target": "soup", "label": "positive", "split": "all"},
+        {"id": "2", "text": "Nice soup", "target": "soup", "label": "positive", "split": "dev", "two_sided": True},
+    )
+    (plain, allowed), report = load("checklist", tmp_path)
+    assert (plain.sample.label, plain.group, plain.split) == ("negative", "plain", "test")
+    assert (allowed.sample.label, allowed.allowed, allowed.group) == (None, ("neutral", "positive"), None)
+    assert report.counts == {"unknown label": 1}
+    (soup, dev), _ = load("mams", tmp_path / "target_mams.jsonl")
+    assert (soup.sample.target, soup.split, soup.group) == ("soup", None, None)
+    assert (dev.split, dev.group) == ("dev", "two_sided")
+
+
+def test_a_corpus_without_a_train_part_takes_that_of_its_sister_corpora(tmp_path):
+    row = {"id": "0", "text": "fine soup", "target": "soup", "label": "positive"}
+    packed(tmp_path / "target_arts.jsonl", row | {"split": "test", "source": "ARTS-R"})
+    files = [tmp_path / f"target_semeval14_{name}.jsonl" for name in ("restaurants", "laptops")]
+    packed(files[0], row | {"split": "train"}, row | {"id": "1", "split": "test"})
+    records, _ = load("arts", tmp_path)
+    assert [(r.sample.id, r.split) for r in records] == [
+        ("0", "test"),
+        ("target_semeval14_restaurants:0", "train"),
+    ]
+    files[0].unlink()
+    assert len(load("arts", tmp_path)[0]) == 1
+
+
+def test_the_bundled_posts_need_no_folder_and_others_do():
+    posts = list(load_corpus("everyday"))
+    assert {record.split for record in posts} == {"test"}
+    assert len(posts) >= 650
+    with pytest.raises(InputError, match="MAMS is not bundled: name its folder"):
+        load_corpus("mams")
+
+
+def test_everyday_posts_are_of_every_label_and_kind_and_every_picture_and_target_is_there():
+    posts = list(load_corpus("everyday"))
+    shares = Counter(record.sample.label for record in posts)
+    assert all(wanted - 0.05 < shares[label] / len(posts) < wanted + 0.05 for label, wanted in EVERYDAY_SHARES.items())
+    assert len({record.group for record in posts}) >= 30
+    assert {r.sample.image is not None for r in posts if r.group == "picture"} == {True}
+    assert {r.sample.target in r.sample.text for r in posts if r.group == "two_targets"} == {True}
+    assert {r.sample.sarcastic for r in posts if r.group.startswith("ironic")} == {True}
+    assert {r.sample.sarcastic for r in posts if r.group == "sincere"} == {False}
+    assert len({(r.sample.text.lower(), r.sample.target) for r in posts}) == len(posts)
+
+
+def test_crossed_puts_each_plain_text_beside_every_picture():
+    records = list(load_corpus("crossed"))
+    texts, pictures = {r.sample.text for r in records}, {r.sample.image.name for r in records}
+    assert len(records) == len(texts) * len(pictures) == len({r.sample.id for r in records})
+    assert len(pictures) == 8
+    assert {r.group == r.sample.label for r in records} == {True}
 
 
 def test_loading_streams(mvsa):

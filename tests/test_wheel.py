@@ -53,7 +53,8 @@ def test_holds_what_the_fast_tier_reads(sizes):
     bundled = [f"hybrid_mmsa/_bundled/{name}" for name in ("adapters/default/adapter.json", "adapters/default/card.md")]
     page = [f"hybrid_mmsa/explain/page/{name}" for name in ("page.html", "page.css", "page.js", "draw.js")]
     assert {"hybrid_mmsa/py.typed", *bundled, *page} <= set(sizes)
-    for folder in ("hybrid_mmsa/_bundled/prompts/", "hybrid_mmsa/_bundled/eval/protocols/", "hybrid_mmsa/samples/"):
+    folders = [f"hybrid_mmsa/_bundled/{name}/" for name in ("prompts", "eval/protocols", "eval/everyday")]
+    for folder in (*folders, "hybrid_mmsa/samples/"):
         assert [name for name in sizes if name.startswith(folder)], folder
 
 

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..bundled import bundled_path
 from ..errors import InputError
 from ..plugins import find_plugin, plugin_names
+from .everyday import EVERYDAY, EVERYDAY_HOME, load_crossed, load_everyday
 from .memes import MEMOTION_HOME, TWITTER1269_HOME, load_memotion, load_twitter1269
 from .mvsa import HOME as MVSA_HOME
 from .mvsa import load_mvsa_multiple, load_mvsa_single
 from .records import LoadReport, Record, Records
 from .sarcasm import ISARCASM_HOME, MMSD_HOME, load_isarcasm, load_mmsd2
+from .sentences import SENTENCE_PACKS
 from .tweets import SEMEVAL_HOME, TWEETEVAL_HOME, load_semeval2017, load_tweeteval_emotion, load_tweeteval_irony
 from .twitter import HOME as TWITTER_HOME
 from .twitter import load_twitter2015, load_twitter2017
@@ -32,11 +35,13 @@ class Corpus:
         title: Its name, as tables print it.
         home: Where one gets it.
         load: Streams the `Record`s of its folder, and counts into the report what it could not use.
+        bundled: Where its folder is bundled (see `bundled_path`), if it is.
     """
 
     title: str
     home: str
     load: Callable[[Path, LoadReport], Records]
+    bundled: tuple[str, ...] = ()
 
 
 CORPORA: dict[str, Corpus] = {
@@ -51,15 +56,18 @@ CORPORA: dict[str, Corpus] = {
     "tweeteval_emotion": Corpus("TweetEval emotion", TWEETEVAL_HOME, load_tweeteval_emotion),
     "tweeteval_irony": Corpus("TweetEval irony", TWEETEVAL_HOME, load_tweeteval_irony),
     "isarcasm": Corpus("iSarcasmEval", ISARCASM_HOME, load_isarcasm),
+    "everyday": Corpus("Everyday posts", EVERYDAY_HOME, load_everyday, EVERYDAY),
+    "crossed": Corpus("Plain words beside any picture", EVERYDAY_HOME, load_crossed, EVERYDAY),
+    **{name: Corpus(pack.title, pack.home, pack.load) for name, pack in SENTENCE_PACKS.items()},
 }
 
 
-def load_corpus(name: str, root: Path, report: LoadReport | None = None) -> Records:
+def load_corpus(name: str, root: Path | None = None, report: LoadReport | None = None) -> Records:
     """Stream the posts of a corpus from its folder (or from its packed file).
 
     Args:
         name: A key of `CORPORA`, or a plugin's name.
-        root: The folder in the corpus's official layout.
+        root: The folder in the corpus's official layout; a corpus that is bundled needs none.
         report: Filled while the records are read; see `LoadReport`.
 
     Returns:
@@ -71,7 +79,9 @@ def load_corpus(name: str, root: Path, report: LoadReport | None = None) -> Reco
         PluginError: The package that offers it fails.
     """
     corpus = find_corpus(name)
-    root = Path(root)
+    if root is None and not corpus.bundled:
+        raise InputError(f"{corpus.title} is not bundled: name its folder; it is had from {corpus.home}", field="data")
+    root = bundled_path(*corpus.bundled) if root is None else Path(root)
     if not root.exists():
         raise InputError(f"there is no folder {root}; {corpus.title} is had from {corpus.home}")
     report = LoadReport() if report is None else report

@@ -39,11 +39,15 @@ class Record:
         sample: Text, picture path, target and gold labels; `label` is `None` where the cleaning rule drops the post.
         split: The corpus's own split, or `None` where it has none (see `data.splits`).
         emotion: Gold emotion, where known.
+        group: What the corpus counts the post under (a kind, a source, a test), where it has groups.
+        allowed: Labels that all count as right, where the corpus names no single one; `sample.label` is then `None`.
     """
 
     sample: Sample
     split: Split | None = None
     emotion: EmotionLabel | None = None
+    group: str | None = None
+    allowed: tuple[Label, ...] = ()
 
 
 Records: TypeAlias = Iterator[Record]
