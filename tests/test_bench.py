@@ -1,5 +1,6 @@
 """The benchmark compares like with like. Nothing is timed here."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from eval.bench.calibration import calibration
+from eval.bench.everyday import everyday
 from eval.bench.speed import bench, memory
+from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.metrics import calibration_error
 
 
@@ -67,3 +71,22 @@ def test_the_band_holds_a_model_that_tells_the_truth_and_no_boaster():
     assert low < calibration_error(gold, true) < high
     boasted = true**3 / (true**3).sum(1, keepdims=True)
     assert calibration_error(gold, boasted) > calibration.band(boasted, draws=200)[1]
+
+
+def test_the_record_of_everyday_posts_is_of_the_bundled_model():
+    """A new model is measured again: the README shows this record."""
+    newest = sorted(everyday.CASES.parent.joinpath("results").glob("everyday-*.json"))[-1]
+    record = json.loads(newest.read_text(encoding="utf-8"))
+    bundled = Adapter.load(bundled_path("adapters", "default")).provenance()
+    assert (record["model"]["model_hash"], record["model"]["encoder_hash"]) == (
+        bundled.model_hash,
+        bundled.encoder_hash,
+    )
+    assert {row["cases"]: row["posts"] for row in record["rows"]}["everyday sentences"] == len(
+        everyday.read("everyday")
+    )
+
+
+def test_right_and_wrong_cases_are_told_apart(analyzer):
+    rows = [{"text": "I love it, best day ever", "label": label} for label in ("positive", "negative")]
+    assert everyday.right(analyzer, rows) == [True, False]

@@ -1,16 +1,13 @@
 """The examples do what a user of that kind wants: each is run as it stands, and what it prints is judged."""
 
 import re
-import runpy
-from pathlib import Path
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "eval" / "examples"
+from documents import program_output
 
 
-def printed(name, capsys):
+def printed(name):
     """The lines an example prints."""
-    runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"]()
-    return capsys.readouterr().out.splitlines()
+    return program_output(f"eval/examples/{name}.py").splitlines()
 
 
 def shares(lines, unit):
@@ -19,8 +16,8 @@ def shares(lines, unit):
     return {match[1]: tuple(int(n) for n in match.groups()[1:]) for match in found if match}
 
 
-def test_brand_monitoring_finds_the_bad_week(capsys):
-    lines = printed("brand_monitoring", capsys)
+def test_brand_monitoring_finds_the_bad_week():
+    lines = printed("brand_monitoring")
     found = shares(lines, "negative")
     assert list(found) == ["Aster week 1", "Aster week 2", "Birch week 1", "Birch week 2"]
     assert found["Aster week 2"][1] > found["Aster week 1"][2]
@@ -31,8 +28,8 @@ def test_brand_monitoring_finds_the_bad_week(capsys):
     assert next(line for line in lines if line.startswith("not read: ")).startswith("not read: broken: found no file")
 
 
-def test_reviews_teach_an_adapter_that_says_what_hurts(capsys):
-    lines = printed("product_reviews", capsys)
+def test_reviews_teach_an_adapter_that_says_what_hurts():
+    lines = printed("product_reviews")
     accuracy = next(line for line in lines if line.startswith("| accuracy"))
     gain, low, _high = re.search(r"\+(\d\.\d+) \(([+-]\d\.\d+) to ([+-]\d\.\d+)\)", accuracy).groups()
     assert float(gain) > 0.2
@@ -42,15 +39,15 @@ def test_reviews_teach_an_adapter_that_says_what_hurts(capsys):
     assert found["lid"][1] > found["spout"][2]
 
 
-def test_service_chats_hand_over_the_one_that_turns_bad(capsys):
-    lines = {re.search(r"  (\w+):", line)[1]: line for line in printed("service_chats", capsys)}
+def test_service_chats_hand_over_the_one_that_turns_bad():
+    lines = {re.search(r"  (\w+):", line)[1]: line for line in printed("service_chats")}
     assert next(name for name, line in lines.items() if "ESCALATE" in line) == "delivery"
     assert next(iter(lines)) == "delivery", "the most urgent comes first"
     assert "ESCALATE" not in lines["thanks"] + lines["question"], "what was bad and is good now needs nobody"
     assert "message 2: words against picture" in lines["smile"]
 
 
-def test_recommendations_feel_like_what_was_liked(capsys):
-    ranked = [line.split("  ")[1] for line in printed("recommendation", capsys)]
+def test_recommendations_feel_like_what_was_liked():
+    ranked = [line.split("  ")[1] for line in printed("recommendation")]
     assert set(ranked[:2]) == {"lost love", "funeral march"}, "sad songs for one who likes sad posts"
     assert ranked.index("rage room") < ranked.index("launch party"), "anger is nearer to sadness than joy is"
