@@ -276,10 +276,14 @@ def check_ours(words, where):
             raise AssertionError(f"{where}: {error}") from error
 
 
+def project():
+    """What `pyproject.toml` declares."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
 def extras():
     """The extras of the package."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return set(project["optional-dependencies"])
+    return set(project()["optional-dependencies"])
 
 
 def check_extras(words, where):

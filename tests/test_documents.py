@@ -140,6 +140,8 @@ def test_the_quickstart_explains_every_field_and_extra():
     page = (DOCS / "quickstart.md").read_text(encoding="utf-8")
     assert {field for field in Analysis.model_fields if f"`{field}`" not in page} == set()
     assert {extra for extra in documents.extras() if f"`{extra}`" not in page} == set()
+    core = [re.split(r"[>=]", wanted)[0] for wanted in documents.project()["dependencies"]]
+    assert [package for package in core if package not in page.lower().replace("onnx runtime", "onnxruntime")] == []
 
 
 def test_the_command_line_page_names_every_command():
