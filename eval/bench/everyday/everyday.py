@@ -2,28 +2,28 @@
 
     python eval/bench/everyday/everyday.py [--model MODEL] [--json] [--save]
 
-The cases beside this file were written for this project. They are never trained on and choose nothing: they judge.
-`crossed.jsonl` puts plain words beside each sample picture; `sincere.jsonl` holds posts that are not sarcastic.
+The posts are those of `eval/everyday`, which were written for this project and train nothing. Plain words are also put
+beside every sample picture, which must not turn them.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-import hybrid_mmsa
 from eval.bench.keeping import program, tell, today
-from hybrid_mmsa import Analysis, Analyzer, Sample
+from hybrid_mmsa import Analysis, Analyzer
+from hybrid_mmsa.bundled import bundled_path
+from hybrid_mmsa.data import LoadReport, Record
+from hybrid_mmsa.data.everyday import EVERYDAY, load_crossed, load_everyday
 from hybrid_mmsa.metrics import wilson
 
-CASES = Path(__file__).resolve().parent
-SAMPLES = Path(hybrid_mmsa.__file__).parent / "samples"
 SARCASTIC = 0.5
+APART = ("crossed", "ironic_picture", "irony_marked", "irony_unmarked", "two_targets")
+"""Kinds that have lines of their own."""
 
 Row = dict[str, Any]
 
@@ -34,59 +34,52 @@ def main() -> None:
     parser.add_argument("--model", default="default", help="a bundled model's name, or its folder")
     options = parser.parse_args()
     analyzer = Analyzer.from_pretrained(options.model)
-    rows = measure(analyzer)
+    rows = list(measure(analyzer, everyday_posts(), crossed_posts()))
     model = analyzer.analyze("hello", explain="none").provenance.model_dump()
     tell("everyday", {"date": today(), "model": model, "rows": rows}, table(rows), options)
 
 
-def measure(analyzer: Analyzer) -> list[Row]:
-    """A row per group of cases: how many posts, how many are right, the share and its 95 % interval."""
-    posts = {name: read(name) for name in ("everyday", "easy_and_ironic", "two_targets", "crossed", "sincere")}
-    pictures = sorted(SAMPLES.glob("*.jpg"))
-    crossed = [{**row, "image": picture.name} for row in posts["crossed"] for picture in pictures]
-    groups = {
-        "everyday sentences": right(analyzer, posts["everyday"]),
-        **{
-            f"{kind} posts": right(analyzer, [row for row in posts["easy_and_ironic"] if row["kind"] == kind])
-            for kind in ("easy", "ironic")
-        },
-        "sentiment towards one of two targets": right(analyzer, posts["two_targets"]),
-        **{
-            f"plain {label} words beside any picture": right(analyzer, [r for r in crossed if r["label"] == label])
-            for label in ("negative", "neutral", "positive")
-        },
-        "sincere posts not called sarcastic": [
-            (answer.sarcasm or 0) <= SARCASTIC for answer in answers(analyzer, posts["sincere"])
-        ],
-    }
-    return [
-        {"cases": name, "posts": len(marks), "right": sum(marks), **asdict(wilson(sum(marks), len(marks)))}
-        for name, marks in groups.items()
-    ]
+def everyday_posts() -> list[Record]:
+    """The posts as they were written."""
+    return list(load_everyday(bundled_path(*EVERYDAY), LoadReport()))
 
 
-def read(name: str) -> list[Row]:
-    """The cases of one file."""
-    return [json.loads(line) for line in (CASES / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+def crossed_posts() -> list[Record]:
+    """Plain words, each beside every sample picture."""
+    return list(load_crossed(bundled_path(*EVERYDAY), LoadReport()))
 
 
-def answers(analyzer: Analyzer, rows: Sequence[Row]) -> list[Analysis]:
-    """The model's answers; pictures are sample pictures."""
-    samples = [
-        Sample(text=row["text"], image=SAMPLES / row["image"] if row.get("image") else None, target=row.get("target"))
-        for row in rows
-    ]
-    return analyzer.analyze_batch(samples, explain="none")
+def measure(analyzer: Analyzer, everyday: Sequence[Record], crossed: Sequence[Record]) -> Iterator[Row]:
+    """A row per group of posts: how many, how many right, the share and its 95 % interval."""
+
+    def row(name: str, posts: Sequence[Record], right: Callable[[Analysis, Record], bool] = label_is_right) -> Row:
+        answers = analyzer.analyze_batch([post.sample for post in posts], explain="none")
+        count = sum(right(answer, post) for answer, post in zip(answers, posts, strict=True))
+        return {"cases": name, "posts": len(posts), "right": count, **asdict(wilson(count, len(posts)))}
+
+    yield row("everyday posts", [post for post in everyday if post.group not in APART])
+    yield row("ironic posts", [post for post in everyday if post.sample.sarcastic])
+    yield row("sentiment towards one of two targets", [post for post in everyday if post.sample.target])
+    for label in ("negative", "neutral", "positive"):
+        posts = [post for post in crossed if post.sample.label == label]
+        yield row(f"plain {label} words beside any picture", posts)
+    sincere = [post for post in everyday if post.sample.sarcastic is False]
+    yield row("sincere posts not called sarcastic", sincere, is_not_called_sarcastic)
 
 
-def right(analyzer: Analyzer, rows: Sequence[Row]) -> list[bool]:
-    """Whether each row's label is the model's."""
-    return [answer.sentiment.label == row["label"] for answer, row in zip(answers(analyzer, rows), rows, strict=True)]
+def label_is_right(answer: Analysis, post: Record) -> bool:
+    """Whether the label is the post's."""
+    return answer.sentiment.label == post.sample.label
+
+
+def is_not_called_sarcastic(answer: Analysis, post: Record) -> bool:
+    """Whether P(sarcastic) stays at or below a half."""
+    return (answer.sarcasm or 0.0) <= SARCASTIC
 
 
 def table(rows: Sequence[Row]) -> Table:
     """A line per group."""
-    shown = Table("cases", "posts", "right", "share", "95 % interval", title="Everyday posts")
+    shown = Table("posts", "number", "right", "share", "95 % interval", title="Everyday posts")
     for row in rows:
         interval = f"{row['low']:.1%} to {row['high']:.1%}"
         shown.add_row(row["cases"], str(row["posts"]), str(row["right"]), f"{row['value']:.1%}", interval)
