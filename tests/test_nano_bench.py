@@ -10,7 +10,7 @@ from eval.bench.nano import nano
 from eval.bench.nano.figures import contradicts, copies, label_accuracy, rationales, shuffled, side_accuracy, spread
 from eval.bench.nano.table import table
 from hybrid_mmsa.data import load_manifest
-from hybrid_mmsa.training.nano.rationales import Claims, Facts, compose
+from hybrid_mmsa.training.answers.rationales import Claims, Facts, compose
 from hybrid_mmsa.training.posts.rows import MVSA_SPLIT
 from hybrid_mmsa.types import LABELS, Sample, Verdict
 

@@ -11,12 +11,12 @@ from tiny_nano import lessons_from
 
 from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt
 from hybrid_mmsa.reasoning.backends.transformers.loading import open_vlm
+from hybrid_mmsa.training.answers.rationales import claims
 from hybrid_mmsa.training.answers.targets import Known, known_target
 from hybrid_mmsa.training.nano.answers import AnswersConfig, Course, _losses
 from hybrid_mmsa.training.nano.lessons import JUDGED, KINDS, Lessons
 from hybrid_mmsa.training.nano.pieces import ASSISTANT, IMAGE
 from hybrid_mmsa.training.nano.practice import practised
-from hybrid_mmsa.training.nano.rationales import claims
 from hybrid_mmsa.types import Sample
 
 PROMPT = load_prompt("nano")

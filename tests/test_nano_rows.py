@@ -13,11 +13,11 @@ from hybrid_mmsa.data import Photo
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.reasoning import load_prompt
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
+from hybrid_mmsa.training.answers.rationales import Claims, claims
 from hybrid_mmsa.training.nano.corpora import MOST_CHARACTERS, NanoPost, nano_posts
 from hybrid_mmsa.training.nano.cues import WordEvidence
 from hybrid_mmsa.training.nano.joined import joined_posts
 from hybrid_mmsa.training.nano.photos import things_of
-from hybrid_mmsa.training.nano.rationales import Claims, claims
 from hybrid_mmsa.training.nano.rows import WEIGHTS, nano_rows, rows_of
 from hybrid_mmsa.training.nano.texts import nano_texts
 from hybrid_mmsa.types import LABELS, Sample

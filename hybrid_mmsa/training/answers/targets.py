@@ -14,51 +14,11 @@ from ...reasoning.prompt.answer import write_answer
 from ...reasoning.prompt.labels import ANSWER_START
 from ...reasoning.prompt.question import Prompt
 from ...types import Label, Sample, Verdict
+from .rationales import Facts, compose
 
 __all__ = ["Known", "Target", "known_target", "label_target", "reasoned_target"]
 
 _KEYS = ("label", "text_says", "picture_says", "sarcastic", "text_cues", "picture_cues", "rationale")
-_BOTH = (
-    "The words and the picture both say {label}.",
-    "Words and picture agree: the post is {label}.",
-    "What the words say, the picture shows as well: {label}.",
-    "Neither side speaks against the other; both are {label}.",
-)
-_TEXT_LEADS = (
-    "The picture is {picture}; the words are {text} and decide.",
-    "The words say {text}, and the {picture} picture leaves it to them.",
-    "The {text} words carry the post, the picture is {picture}: {label}.",
-)
-_PICTURE_LEADS = (
-    "The words are {text}; the picture is {picture} and decides.",
-    "The picture says {picture}, and the {text} words leave it to it.",
-    "The {picture} picture carries the post, the words are {text}: {label}.",
-)
-_APART = (
-    "The words say {text}, the picture says {picture}; together the post is {label}.",
-    "Words and picture disagree, {text} against {picture}; the post as a whole is {label}.",
-    "Taken together, {text} words and a {picture} picture are {label}.",
-)
-_MOCKING = (
-    "The words say {text} and the picture {picture}: the author means the opposite of the words, {label}.",
-    "The {picture} picture shows that the {text} words are not meant as they stand: {label}.",
-)
-_MOCKING_WORDS = (
-    "The author means the opposite of what the words say: {label}.",
-    "The words are not meant as they stand; the post is {label}.",
-)
-_ALONE = {
-    "text": (
-        "There is no picture; the words are {label}.",
-        "The words alone speak, and they are {label}.",
-        "With nothing to see, the {label} words decide.",
-    ),
-    "image": (
-        "There are no words; the picture is {label}.",
-        "The picture alone speaks, and it is {label}.",
-        "With nothing said, the {label} picture decides.",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +97,9 @@ def reasoned_target(sample: Sample, prompt: Prompt, *, verdict: Verdict | None =
     if mocking is None and heard is not None and heard.sarcasm is not None:
         mocking = heard.sarcasm >= 0.5
     rationale = sample.rationale or (heard.rationale if heard else None)
-    rationale = rationale or _composed(sample, prompt, (text, picture), bool(mocking), variant)
+    if not rationale and has_text == (text is not None) and has_image == (picture is not None):
+        facts = Facts(label, text, picture, mocking, alone=has_text != has_image)
+        rationale = compose(facts, random.Random(variant), prompt.labels)
     cues = {side: [cue.text for cue in heard.cues if cue.side == side] if heard else None for side in ("text", "image")}
     known = Known(label, text, picture, mocking, cues["text"], cues["image"], rationale)
     return known_target(sample, prompt, known, stand_in=label)
@@ -185,35 +147,6 @@ def _label_of(sample: Sample) -> Label:
 def _side(*known: Label | None) -> Label | None:
     """The first that is known."""
     return next((label for label in known if label is not None), None)
-
-
-def _composed(
-    sample: Sample, prompt: Prompt, sides: tuple[Label | None, Label | None], mocking: bool, variant: int
-) -> str | None:
-    """A rationale from what each side says; `None` where a side of the post is not known."""
-    wordings = _wordings(sample, sides, mocking)
-    if wordings is None:
-        return None
-    words = {
-        name: "" if label is None else prompt.labels[label]
-        for name, label in (("label", sample.label), ("text", sides[0]), ("picture", sides[1]))
-    }
-    return random.Random(variant).choice(wordings).format(**words)
-
-
-def _wordings(sample: Sample, sides: tuple[Label | None, Label | None], mocking: bool) -> Sequence[str] | None:
-    text, picture = sides
-    if sample.image is None or not sample.text:
-        return _MOCKING_WORDS if mocking and sample.text else _ALONE["text" if sample.text else "image"]
-    if text is None or picture is None:
-        return None
-    if mocking:
-        return _MOCKING if text != picture else _MOCKING_WORDS
-    if text == picture == sample.label:
-        return _BOTH
-    if text == sample.label and picture == "neutral":
-        return _TEXT_LEADS
-    return _PICTURE_LEADS if picture == sample.label and text == "neutral" else _APART
 
 
 def _without(answer: str, keys: Sequence[str]) -> tuple[tuple[int, int], ...]:

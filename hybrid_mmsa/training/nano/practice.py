@@ -18,10 +18,10 @@ import numpy as np
 from ...reasoning.prompt.answer import NOTHING, write_answer
 from ...reasoning.prompt.question import Prompt
 from ...types import LABELS, Label
+from ..answers.rationales import Facts, compose
 from ..answers.targets import Target
 from .lessons import JUDGED, KINDS, RATIONALE, Lessons, answer_tokens, asked_and_said, end_to_end
 from .pieces import ASSISTANT, END
-from .rationales import Facts, compose
 
 __all__ = ["practised"]
 

@@ -17,11 +17,11 @@ from ...inputs import normalise
 from ...reasoning.prompt.prompts import load_prompt
 from ...reasoning.prompt.question import Prompt
 from ...types import LABELS, Sample
+from ..answers.rationales import Facts, compose
 from ..answers.targets import Known, Target, known_target
 from .corpora import POSTS, SAID, NanoPost, nano_posts
 from .cues import WordEvidence
 from .joined import JOINED, joined_posts
-from .rationales import Facts, compose
 
 __all__ = ["NanoRow", "nano_rows", "rows_of", "word_evidence"]
 

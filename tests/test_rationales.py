@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from hybrid_mmsa.reasoning import load_prompt
 from hybrid_mmsa.reasoning.prompt.answer import read_answer, write_answer
-from hybrid_mmsa.training.nano import wordings as nano_wordings
-from hybrid_mmsa.training.nano.rationales import Claims, Facts, claims, compose
-from hybrid_mmsa.training.nano.wordings import MOST_CHARACTERS
+from hybrid_mmsa.training.answers import wordings
+from hybrid_mmsa.training.answers.rationales import Claims, Facts, claims, compose
+from hybrid_mmsa.training.answers.wordings import MOST_CHARACTERS
 from hybrid_mmsa.types import LABELS, Sample
 
 LABEL = st.sampled_from(LABELS)
@@ -60,8 +60,8 @@ def test_the_same_facts_are_told_in_very_many_ways():
 def test_every_wording_is_read_as_it_is_written():
     """Each clause alone, so that none hides behind another."""
     filled = {"label": "neutral", "text": "neutral", "picture": "neutral", "both": "neutral"}
-    lists = [value for name, value in vars(nano_wordings).items() if name.isupper() and isinstance(value, tuple)]
-    clauses = [w for wordings in lists for w in wordings if w not in nano_wordings.JOINS]
+    lists = [value for name, value in vars(wordings).items() if name.isupper() and isinstance(value, tuple)]
+    clauses = [w for clauses in lists for w in clauses if w not in wordings.JOINS]
     assert len(clauses) > 80
     for clause in clauses:
         told = clause.format(seen="a dog", **filled)

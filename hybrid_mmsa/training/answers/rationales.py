@@ -1,7 +1,7 @@
 """Facts of a post → a rationale in one or two sentences, and back: what a rationale claims. Knows no corpus, no model.
 
 A rationale is put together from clauses: what the words say, what the picture says, what follows, and whether the
-author means it. Every wording stands once, in `nano_wordings`, and serves both ways: filled in to compose, as a pattern
+author means it. Every wording stands once, in `wordings`, and serves both ways: filled in to compose, as a pattern
 to read. So a composed rationale claims what its facts say and nothing else, and a model's own can be held against them.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -38,6 +38,7 @@ __all__ = ["Claims", "Facts", "claims", "compose"]
 
 MOST_TOLD = 2
 """Things that a rationale names."""
+_WORDS: Mapping[Label, str] = {label: label for label in LABELS}
 _RESERVED = frozenset({*LABELS, "words", "text", "picture", "post", "ironic", "ironically"})
 _THING = re.compile(r"[a-z][a-z'\- ]{1,38}[a-z]")
 
@@ -80,17 +81,18 @@ class Claims:
     opposed: bool = False
 
 
-def compose(facts: Facts, chance: random.Random) -> str:
+def compose(facts: Facts, chance: random.Random, words: Mapping[Label, str] = _WORDS) -> str:
     """A rationale of at most `MOST_CHARACTERS` characters: what is known, in one of very many wordings.
 
     Args:
         facts: What is known; things whose names would be read as something else are left out.
         chance: Chooses the wording.
+        words: What each label is called. `claims` reads labels by their own names.
     """
     seen = [thing for thing in facts.seen if _THING.fullmatch(thing) and not _RESERVED & set(thing.split())]
     # Mostly one or two of the things, sometimes none.
     told = replace(facts, seen=tuple(seen[: chance.choices((0, 1, MOST_TOLD), (1, 3, 3))[0]]))
-    while len(rationale := _sentences(told, chance)) > MOST_CHARACTERS:
+    while len(rationale := _sentences(told, chance, words)) > MOST_CHARACTERS:
         told = replace(told, seen=told.seen[:-1])  # no wording without any is too long
     return rationale
 
@@ -111,9 +113,9 @@ def claims(rationale: str) -> Claims | None:
     return Claims(**told, opposed=opposed)  # type: ignore[arg-type]
 
 
-def _sentences(facts: Facts, chance: random.Random) -> str:
+def _sentences(facts: Facts, chance: random.Random, words: Mapping[Label, str]) -> str:
     """The clauses in sentences, each with a capital and a full stop."""
-    sentences = list(_told(facts, chance))
+    sentences = list(_told(facts, chance, words))
     if facts.sarcastic is not None:
         meant = chance.choice(IRONIC if facts.sarcastic else NOT_IRONIC)
         place = len(sentences) - 1
@@ -121,11 +123,11 @@ def _sentences(facts: Facts, chance: random.Random) -> str:
     return " ".join(f"{_capital(sentence)}." for sentence in sentences)
 
 
-def _told(facts: Facts, chance: random.Random) -> Iterator[str]:
+def _told(facts: Facts, chance: random.Random, words: Mapping[Label, str]) -> Iterator[str]:
     """What the sides say and what follows, in one sentence or two."""
 
     def filled(wordings: Sequence[str]) -> str:
-        return _filled(chance.choice(wordings), facts)
+        return _filled(chance.choice(wordings), facts, words)
 
     text = None if facts.text is None else filled(WORDS)
     picture = None if facts.picture is None else filled(PICTURE_SEEN if facts.seen else PICTURE)
@@ -164,10 +166,10 @@ def _conclusions(facts: Facts) -> Sequence[str]:
     return (*APART, *general)
 
 
-def _filled(wording: str, facts: Facts) -> str:
+def _filled(wording: str, facts: Facts, words: Mapping[Label, str]) -> str:
     seen = " and ".join(_article(thing) for thing in facts.seen)
     labels = {"label": facts.label, "text": facts.text, "picture": facts.picture, "both": facts.label}
-    return wording.format(seen=seen, **labels)
+    return wording.format(seen=seen, **{slot: "" if label is None else words[label] for slot, label in labels.items()})
 
 
 def _article(thing: str) -> str:
