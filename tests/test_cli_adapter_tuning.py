@@ -96,7 +96,7 @@ def test_stars_are_labels(tmp_path):
 
 def test_a_small_file_gives_more_to_calibration(posts):
     own = read_labelled_file(posts, least=8)
-    sizes = {wanted: part_posts(own, calibration=True, wanted=wanted) for wanted in (0, 50)}
+    sizes = {n: part_posts(own, calibration=True, calibration_posts=n) for n in (0, 50)}
     assert len(sizes[50].calibration) > len(sizes[0].calibration)
     for parts in sizes.values():
         assert sorted([*parts.train, *parts.calibration, *parts.test]) == list(range(60))

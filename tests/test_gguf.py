@@ -19,8 +19,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.reasoning.backends.gguf_context import GgufContext
-from hybrid_mmsa.training.lora.gguf import write_gguf
-from hybrid_mmsa.training.lora.gguf_lora import write_gguf_lora
+from hybrid_mmsa.training.lora.gguf import write_gguf, write_gguf_lora
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from tiny_vlm import untrained_vlm
 from hybrid_mmsa.errors import ArtefactError, InputError, ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.reasoning.prompt.chat_text import ChatText
-from hybrid_mmsa.training.lora.gguf_lora import write_gguf_lora
+from hybrid_mmsa.training.lora.gguf import write_gguf_lora
 from hybrid_mmsa.types import LABELS, LoraRef
 
 POSTS = [post.sample for post in draw_posts(60, 11)]

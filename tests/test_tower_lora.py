@@ -15,8 +15,7 @@ from hybrid_mmsa.encoders import moved_name, open_encoder
 from hybrid_mmsa.errors import ArtefactError, InputError
 from hybrid_mmsa.training.common.loop import LoopConfig
 from hybrid_mmsa.training.heads.frozen_posts import train_frozen
-from hybrid_mmsa.training.heads.lora_posts import LoraConfig, train_with_lora
-from hybrid_mmsa.training.heads.lora_side import LoraSideConfig
+from hybrid_mmsa.training.heads.tower_lora import LoraConfig, LoraSideConfig, train_with_lora
 from hybrid_mmsa.types import LABELS
 
 CONFIG = LoraConfig(

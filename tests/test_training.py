@@ -22,12 +22,16 @@ from hybrid_mmsa.training.posts.pictures import PictureRow, augment, read_pictur
 from hybrid_mmsa.training.posts.rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
 from hybrid_mmsa.training.towers import text
 from hybrid_mmsa.training.towers.image import ImageConfig, picture_logits, train_top
-from hybrid_mmsa.training.towers.image_tower import ImageTower, conv_specs, load_tower, read_start, same_padding
-from hybrid_mmsa.training.towers.image_views import read_views
+from hybrid_mmsa.training.towers.image_tower import (
+    ImageTower,
+    conv_specs,
+    load_tower,
+    read_start,
+    read_views,
+    same_padding,
+)
 from hybrid_mmsa.training.towers.text import BranchConfig
-from hybrid_mmsa.training.towers.text_heads import said_by_words, text_heads
-from hybrid_mmsa.training.towers.text_states import read_states
-from hybrid_mmsa.training.towers.text_tower import TextTower
+from hybrid_mmsa.training.towers.text_tower import TextTower, read_states, said_by_words, text_heads
 from hybrid_mmsa.types import Sample
 
 CONFIG = LoopConfig(epochs=2, learning_rate=1e-2, checkpoint_every=3, averaging=0.9, seed=5)

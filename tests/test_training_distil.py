@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from hybrid_mmsa import Analyzer, Verdict, metrics
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.training.heads.logistic import fit_heads
-from hybrid_mmsa.training.heads.shares import matching_bias
-from hybrid_mmsa.training.posts.labelled import UNKNOWN, taught_by
-from hybrid_mmsa.training.posts.targets import as_targets, mixed
+from hybrid_mmsa.training.heads.logistic import fit_heads, matching_bias
+from hybrid_mmsa.training.posts.labelled import UNKNOWN, as_targets, mixed, taught_by
 from hybrid_mmsa.types import LABELS
 
 FEW, MANY = 45, 240

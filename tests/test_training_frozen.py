@@ -13,10 +13,9 @@ from hybrid_mmsa import Analyzer
 from hybrid_mmsa.encoders import extract_features
 from hybrid_mmsa.errors import ArtefactError, InputError
 from hybrid_mmsa.fusion import STRATEGIES, log_softmax
-from hybrid_mmsa.training.heads.comparison import compare_strategies
 from hybrid_mmsa.training.heads.frozen import FEW_SHOT, FrozenConfig, Labelled, fit_frozen, labels_of, out_of_fold
 from hybrid_mmsa.training.heads.logistic import LinearHead, choose_head, fit_heads
-from hybrid_mmsa.training.heads.strategies import JoiningConfig
+from hybrid_mmsa.training.heads.strategies import JoiningConfig, compare_strategies
 from hybrid_mmsa.types import LABELS, Features, Sample
 
 WIDTHS = (12, 20)
@@ -217,9 +216,8 @@ def test_features_are_kept_and_found_again(analyzer, tmp_path):
 
 
 def test_no_torch_is_needed():
-    program = (
-        "import sys; sys.modules['torch'] = None; import hybrid_mmsa.training.adapting, hybrid_mmsa.training.comparison"
-    )
+    modules = "hybrid_mmsa.training.heads.adapting, hybrid_mmsa.training.heads.strategies"
+    program = f"import sys; sys.modules['torch'] = None; import {modules}"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

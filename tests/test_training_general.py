@@ -17,9 +17,9 @@ from hybrid_mmsa.training.common.batches import alike
 from hybrid_mmsa.training.common.loop import LoopConfig
 from hybrid_mmsa.training.common.multitask import taught_loss
 from hybrid_mmsa.training.posts.rows import TextRow
-from hybrid_mmsa.training.towers import text_general
-from hybrid_mmsa.training.towers.text_general import GeneralConfig, train_general, train_teacher
-from hybrid_mmsa.training.towers.text_states import read_states
+from hybrid_mmsa.training.towers import text
+from hybrid_mmsa.training.towers.text import GeneralConfig, train_general, train_teacher
+from hybrid_mmsa.training.towers.text_tower import read_states
 from hybrid_mmsa.types import Sample
 
 SMALL = GeneralConfig(
@@ -71,8 +71,8 @@ def rows(monkeypatch, tmp_path):
     )
     found = [replace(r, labels={k.rstrip("_"): v for k, v in r.labels.items()}) for r in found]
     tiny.text_tower(tmp_path / "start")
-    monkeypatch.setattr(text_general, "start_folder", lambda: tmp_path / "start")
-    monkeypatch.setattr(text_general, "general_rows", lambda data: (found, {"drawn": found[::7]}))
+    monkeypatch.setattr(text, "start_folder", lambda: tmp_path / "start")
+    monkeypatch.setattr(text, "general_rows", lambda data: (found, {"drawn": found[::7]}))
     return found
 
 

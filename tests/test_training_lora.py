@@ -23,8 +23,7 @@ from hybrid_mmsa.training.lora.checks import check_frozen, check_learnt, languag
 from hybrid_mmsa.training.lora.examples import IGNORED, Examples
 from hybrid_mmsa.training.lora.plan import LEAST_TUNED, plan_tuning
 from hybrid_mmsa.training.lora.recipe import TuningRecipe
-from hybrid_mmsa.training.lora.run import Held, train_lora
-from hybrid_mmsa.training.lora.trainer import answer_loss
+from hybrid_mmsa.training.lora.trainer import HeldOut, answer_loss, train_lora
 from hybrid_mmsa.training.lora.tune import tune
 from hybrid_mmsa.training.lora.turns import Turn
 from hybrid_mmsa.training.posts.labelled_file import read_labelled_file
@@ -230,7 +229,7 @@ class Nudge(TrainerCallback):
 )
 def test_injected_faults_are_refused_with_their_cause(vlm, posts, trained_vlm, tmp_path, kind, callback, error, told):
     plan = planned(posts, tmp_path / "x", trained_vlm, replace(QUICK, epochs=0.1))
-    held = Held(plan.part("calibration")[:4], examples(vlm, plan.part("calibration")[:4]))
+    held = HeldOut(plan.part("calibration")[:4], examples(vlm, plan.part("calibration")[:4]))
     with pytest.raises(error, match=told):
         train_lora(
             examples(vlm, plan.part("train"), kind),
@@ -287,7 +286,7 @@ import torch
 torch.set_num_threads(1)
 from transformers import TrainerCallback
 from test_training_lora import SHORT, planned
-from hybrid_mmsa.training.tuning import tune
+from hybrid_mmsa.training.lora.tune import tune
 
 class Kill(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):

@@ -122,8 +122,7 @@ def pictures(n, side=SIDE, seed=0):
 
 def write_towers(folder):
     """The compact encoder's folder: both towers exported to int8 as the product exports its own."""
-    from hybrid_mmsa.training.towers.export_image import export_image
-    from hybrid_mmsa.training.towers.export_text import export_text
+    from hybrid_mmsa.training.towers.export import export_image, export_text
 
     folder.mkdir(parents=True)
     write_tokenizer(folder / "tokenizer.json")

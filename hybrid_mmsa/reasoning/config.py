@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..errors import InputError
 
-__all__ = ["Backend", "ReasonerConfig"]
+__all__ = ["Backend", "ReasonerConfig", "causes"]
 
 Backend: TypeAlias = Literal["transformers", "llama_cpp", "openai_server"]
 
@@ -63,19 +63,19 @@ class ReasonerConfig(BaseModel):
         """
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
-            return cls.model_validate(_anchored(values, path.parent))
+            # A server's model is a name, not a path.
+            paths = ("mmproj", "prompt") if values.get("backend") == "openai_server" else ("model", "mmproj", "prompt")
+            for field in paths:
+                value = values.get(field)
+                if isinstance(value, str) and (path.parent / value).exists():
+                    values[field] = str(path.parent / value)
+            return cls.model_validate(values)
         except (OSError, ValueError) as error:
-            raise InputError(f"{path} configures no reasoner: {_reason(error)}", field="reasoner") from error
+            raise InputError(f"{path} configures no reasoner: {causes(error)}", field="reasoner") from error
 
 
-def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The same values with paths that stand beside the file made whole. A server's model is a name, not a path."""
-    fields = ("mmproj", "prompt") if values.get("backend") == "openai_server" else ("model", "mmproj", "prompt")
-    found = {f: folder / values[f] for f in fields if isinstance(values.get(f), str) and (folder / values[f]).exists()}
-    return {**values, **{field: str(path) for field, path in found.items()}}
-
-
-def _reason(error: Exception) -> str:
+def causes(error: Exception) -> str:
+    """What is wrong with a file's fields, in one line: each field of a `ValidationError`, else the error's message."""
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
     return str(error)

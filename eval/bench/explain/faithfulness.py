@@ -60,7 +60,7 @@ TIE = 1e-6
 FEWEST = 5
 """Words and cells a rank correlation needs."""
 PENALTY = 1.0
-"""Pull of the shuffled heads to 0, see `training.logistic`."""
+"""Pull of the shuffled heads to 0, see `training.heads.logistic`."""
 
 Array = NDArray[Any]
 

@@ -29,11 +29,9 @@ from hybrid_mmsa.training.posts.rows import post_records, post_rows
 from hybrid_mmsa.training.routing.posts import gold_labels
 from hybrid_mmsa.training.towers.export import export_compact
 from hybrid_mmsa.training.towers.image import ImageConfig, picture_rows, train_top
-from hybrid_mmsa.training.towers.image_tower import ImageTower, read_start
-from hybrid_mmsa.training.towers.image_views import read_views
+from hybrid_mmsa.training.towers.image_tower import ImageTower, read_start, read_views
 from hybrid_mmsa.training.towers.text import BranchConfig, TextConfig, train_branch
-from hybrid_mmsa.training.towers.text_states import read_states
-from hybrid_mmsa.training.towers.text_tower import TextTower, start_folder
+from hybrid_mmsa.training.towers.text_tower import TextTower, read_states, start_folder
 from hybrid_mmsa.types import LABELS, Task
 
 MAX_TOKENS = TextConfig().max_tokens

@@ -33,12 +33,9 @@ from hybrid_mmsa.training.heads.strategies import Evidence, cross_fit, fit_strat
 from hybrid_mmsa.training.posts.rows import fold_of, post_rows, text_key
 from hybrid_mmsa.training.towers.export import export_compact
 from hybrid_mmsa.training.towers.image import ImageConfig, picture_logits, picture_rows, serving_pixels, train_top
-from hybrid_mmsa.training.towers.image_tower import ImageTower, load_tower, read_start
-from hybrid_mmsa.training.towers.image_views import read_views
+from hybrid_mmsa.training.towers.image_tower import ImageTower, load_tower, read_start, read_views
 from hybrid_mmsa.training.towers.text import BranchConfig, TextConfig, train_branch
-from hybrid_mmsa.training.towers.text_heads import said_by_words
-from hybrid_mmsa.training.towers.text_states import read_states
-from hybrid_mmsa.training.towers.text_tower import TextTower, start_folder
+from hybrid_mmsa.training.towers.text_tower import TextTower, read_states, said_by_words, start_folder
 from hybrid_mmsa.types import LABELS, TASKS, Task
 
 MAX_TOKENS = TextConfig().max_tokens

@@ -22,8 +22,7 @@ from ...evaluation.cascade import cascade_page, simulate
 from ...pooling import Pooling
 from ...reasoning import RecordedReasoner
 from ...routing import Policy, Router, shifts
-from ...training.routing.own_posts import encode_rows, pool_on_posts, read_labelled, refit_on_posts
-from ...training.routing.posts import judged
+from ...training.routing.posts import encode_rows, judged, pool_on_posts, read_labelled, refit_on_posts
 from ...training.routing.router import LEAST_POSTS, Judged
 from ...types import LABELS, Verdict
 from ..terminal.console import emit, page, say

@@ -199,16 +199,16 @@ def _frozen(data: Path, sources: Sources, out: Path, strategy: Joining, settings
 
 
 def _tuned(data: Path, sources: Sources, out: Path, strategy: Joining, settings: Sequence[str]) -> None:
-    from ...training.heads import frozen_posts, lora_posts
+    from ...training.heads import frozen_posts, tower_lora
 
     if strategy == "all" or sources.distil is not None:
         raise InputError("with --lora, one strategy is fitted, to gold labels alone", field="--lora")
-    config = with_settings(lora_posts.LoraConfig(), settings)
+    config = with_settings(tower_lora.LoraConfig(), settings)
     config = replace(config, frozen=_joining(config.frozen, strategy))
     encoder, sides = sources.encoder or "", sources.lora or "both"
     # Every post is encoded twice: by the towers as they were, and as they are in the end.
     with progress("posts", lambda: 2 * frozen_posts.count_posts(data)) as advance:
-        fitted = lora_posts.train_with_lora(data, encoder, sides, out, config=config, advance=advance)
+        fitted = tower_lora.train_with_lora(data, encoder, sides, out, config=config, advance=advance)
     for head, loss in fitted.made_with["log_loss_left_out"].items():
         say(f"{head}: log-loss on posts left out {loss['frozen']:.3f} before, {loss['lora']:.3f} with LoRA")
 
@@ -221,7 +221,7 @@ def _joining(config: Config, strategy: Joining) -> Config:
 
 def _compare(evidence: Evidence, folds: IntArray) -> None:
     """Print the strategies side by side."""
-    from ...training.heads.comparison import compare_strategies
+    from ...training.heads.strategies import compare_strategies
 
     title = f"{len(evidence.labels)} training posts, each judged by a head fitted without it; in %"
     table = Table(title=title, box=None, padding=(0, 2, 0, 0))

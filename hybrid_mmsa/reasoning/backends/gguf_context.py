@@ -156,8 +156,8 @@ class GgufContext:
 
     def logits(self) -> FloatArray:
         """Logits of the next token, float32 `[vocabulary]`."""
-        found = llama_cpp.llama_get_logits_ith(self.llama.ctx, LAST)
-        return np.ctypeslib.as_array(found, shape=(self.llama.n_vocab(),)).copy()
+        pointer = llama_cpp.llama_get_logits_ith(self.llama.ctx, LAST)
+        return np.ctypeslib.as_array(pointer, shape=(self.llama.n_vocab(),)).copy()
 
     def _read_chunks(self, chunks: Sequence[int], answer: list[int]) -> None:
         first = _text_tokens(chunks[0])
@@ -172,7 +172,7 @@ class GgufContext:
                     last = number == len(chunks) - 1
                     self._decode(_text_tokens(chunk) + (answer if last else []))
                 else:
-                    self._see(chunk)
+                    self._decode_picture(chunk)
         if mtmd_cpp.mtmd_input_chunk_get_type(chunks[-1]) != mtmd_cpp.MTMD_INPUT_CHUNK_TYPE_TEXT:
             self._decode(answer)
         self._read = first if len(chunks) > 1 else []
@@ -180,13 +180,13 @@ class GgufContext:
     def _decode(self, tokens: list[int]) -> None:
         for start in range(0, len(tokens), BATCH):
             part = tokens[start : start + BATCH]
-            held = (llama_cpp.llama_token * len(part))(*part)  # the batch points at it, and does not keep it alive
-            batch = llama_cpp.llama_batch_get_one(held, len(part))
+            buffer = (llama_cpp.llama_token * len(part))(*part)  # the batch points at it, and does not keep it alive
+            batch = llama_cpp.llama_batch_get_one(buffer, len(part))
             batch.pos = (llama_cpp.llama_pos * len(part))(*range(self._past, self._past + len(part)))
             self._check(llama_cpp.llama_decode(self.llama.ctx, batch), "read the prompt")
             self._past += len(part)
 
-    def _see(self, chunk: int) -> None:
+    def _decode_picture(self, chunk: int) -> None:
         past = llama_cpp.llama_pos(0)
         failed = mtmd_cpp.mtmd_helper_eval_chunk_single(
             self._vision, self.llama.ctx, chunk, self._past, SEQUENCE, BATCH, False, ctypes.byref(past)
@@ -217,9 +217,9 @@ class GgufContext:
         try:
             bos = self.special_text(self.llama.token_bos())  # templates of some models write it themselves
             encoded = text.encode()
-            given = mtmd_cpp.mtmd_input_text(encoded, len(encoded), not (bos and text.startswith(bos)), True)
+            mtmd_text = mtmd_cpp.mtmd_input_text(encoded, len(encoded), not (bos and text.startswith(bos)), True)
             array = (mtmd_cpp.mtmd_bitmap_p_ctypes * len(bitmaps))(*bitmaps)
-            failed = mtmd_cpp.mtmd_tokenize(self._vision, chunks, ctypes.byref(given), array, len(bitmaps))
+            failed = mtmd_cpp.mtmd_tokenize(self._vision, chunks, ctypes.byref(mtmd_text), array, len(bitmaps))
             self._check(failed, "cut the post into tokens")
             yield [mtmd_cpp.mtmd_input_chunks_get(chunks, n) for n in range(mtmd_cpp.mtmd_input_chunks_size(chunks))]
         finally:
@@ -243,10 +243,11 @@ class GgufContext:
 
     def _loaded_adapter(self, path: Path) -> Any:
         if path not in self._adapters:
-            found = llama_cpp.llama_adapter_lora_init(self.llama.model, str(path).encode()) if path.is_file() else None
-            if not found:
+            encoded = str(path).encode()
+            adapter = llama_cpp.llama_adapter_lora_init(self.llama.model, encoded) if path.is_file() else None
+            if not adapter:
                 raise ArtefactError(f"{path} is no LoRA of this model in GGUF, or cannot be read")
-            self._adapters[path] = found
+            self._adapters[path] = adapter
         return self._adapters[path]
 
 
@@ -269,8 +270,8 @@ def _load(model: Path, context: int, threads: int | None, gpu: bool) -> Any:
 
 def _text_tokens(chunk: int) -> list[int]:
     length = ctypes.c_size_t()
-    found = mtmd_cpp.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(length))
-    return found[: length.value] if found else []
+    tokens = mtmd_cpp.mtmd_input_chunk_get_tokens_text(chunk, ctypes.byref(length))
+    return tokens[: length.value] if tokens else []
 
 
 def _bitmap(picture: Any) -> Any:

@@ -15,7 +15,6 @@ import numpy as np
 from llama_cpp.llama_grammar import json_schema_to_gbnf
 
 from ...errors import ReasonerError
-from ...types import FloatArray
 from .gguf_context import GgufContext
 
 __all__ = ["ENDING", "Written", "grammar_of", "write_json"]
@@ -77,7 +76,8 @@ def write_json(context: GgufContext, schema: Mapping[str, Any], start: Sequence[
             if context.ends(token):
                 return Written(text.decode("utf-8", "replace").strip(), count + 1, sarcasm)
             if token in truths and text.rstrip().endswith(SARCASTIC.encode()):
-                sarcasm = _first_share(logits[list(truths)])
+                true, false = logits[list(truths)].astype(np.float64)
+                sarcasm = float(1 / (1 + np.exp(false - true)))
             text += context.piece(token)
     raise ReasonerError(f"the answer did not end after {most + ENDING} tokens")
 
@@ -86,10 +86,6 @@ def _truths(context: GgufContext) -> tuple[int, ...]:
     """The tokens that tell `true` from `false`; none where one tokenizer's spellings share their beginning."""
     yes, no = (context.tokens(f"{SARCASTIC} {word}") for word in ("true", "false"))
     return next(((a, b) for a, b in zip(yes, no, strict=False) if a != b), ())
-
-
-def _first_share(logits: FloatArray) -> float:
-    return float(1 / (1 + np.exp(np.float64(logits[1] - logits[0]))))
 
 
 @contextmanager

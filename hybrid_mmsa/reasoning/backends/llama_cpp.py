@@ -59,7 +59,7 @@ class LlamaCppReasoner:
         self._chat = _chat(self._context)
         self._prompts = Prompts(config.prompt)
         self._labels: dict[str, LabelTokens] = {}
-        self._proved: set[Path] = set()
+        self._probed: set[Path] = set()
         self._tokens(self._prompts.configured)
 
     def close(self) -> None:
@@ -85,8 +85,8 @@ class LlamaCppReasoner:
             ReasonerError: Out of time, no room in the context, or llama.cpp failed.
             ArtefactError: The adapter has no GGUF file, is not this model's, or changes nothing.
         """
-        asked = self._prompts.of(lora)
-        return [self._judge(sample, asked.for_sample(sample), lora, rationale) for sample in samples]
+        prompt = self._prompts.of(lora)
+        return [self._judge(sample, prompt.for_sample(sample), lora, rationale) for sample in samples]
 
     def _judge(self, sample: Sample, prompt: Prompt, lora: LoraRef | None, rationale: bool) -> Verdict:
         text, pictures = self._chat(prompt.messages(sample, image_size=self.config.image_size))
@@ -132,14 +132,14 @@ class LlamaCppReasoner:
     def _use_adapter(self, lora: LoraRef | None, tokens: LabelTokens) -> None:
         """Set the adapter; at its first use, refuse one that changes nothing."""
         path = None if lora is None else _gguf_file(lora)
-        if path is not None and path not in self._proved:
+        if path is not None and path not in self._probed:
             probes = []
             for each in (None, path):
                 self._context.use_adapter(each)
                 probes.append(self._context.prefill(ANSWER_START, (), tokens.prefix, 0)[0])
             if not np.abs(probes[0] - probes[1]).max() >= NO_EFFECT:  # which numbers that are none are not either
                 raise ArtefactError(f"the adapter {path} changes nothing: it is untrained, or not this model's")
-            self._proved.add(path)
+            self._probed.add(path)
         self._context.use_adapter(path)
 
 

@@ -110,9 +110,9 @@ class OpenAIServerReasoner:
             return []
         if lora is not None:
             self.load(lora)
-        asked = self._prompts.of(lora)
+        prompt = self._prompts.of(lora)
         with ThreadPoolExecutor(min(self.config.batch_size, len(samples))) as pool:
-            waiting = [pool.submit(self._judge, s, asked.for_sample(s), lora, rationale) for s in samples]
+            waiting = [pool.submit(self._judge, s, prompt.for_sample(s), lora, rationale) for s in samples]
             try:
                 return [each.result() for each in waiting]
             finally:
@@ -120,11 +120,15 @@ class OpenAIServerReasoner:
 
     def _judge(self, sample: Sample, prompt: Prompt, lora: LoraRef | None, rationale: bool) -> Verdict:
         started = perf_counter()
-        messages = [_sent(message) for message in prompt.messages(sample, image_size=self.config.image_size)]
+        messages = [
+            {**message, "content": [_part(part) for part in message["content"]]}
+            for message in prompt.messages(sample, image_size=self.config.image_size)
+        ]
         schema = answer_schema(prompt)
         model = self.config.model if lora is None else lora.name
         if not rationale:
-            reply = self._ask(model, messages, _label_alone(schema), LABEL_TOKENS)
+            label_alone = {"properties": {"label": schema["properties"]["label"]}, "required": ["label"]}
+            reply = self._ask(model, messages, {**schema, **label_alone}, LABEL_TOKENS)
             probabilities = self._probabilities(reply, prompt)
             answer, sarcasm = None, None
         else:
@@ -136,7 +140,8 @@ class OpenAIServerReasoner:
             if answer.label != label:  # spelled in a less likely way; the probabilities decide
                 reply = self._ask(model, messages, answer_schema(prompt, label=prompt.labels[label]), most)
                 answer = read_answer(reply.text, prompt, sample)
-            sarcasm = _sarcasm(reply)
+            shares = word_shares(reply.tokens, SARCASTIC, ["true", "false"])
+            sarcasm = None if shares is None else float(shares[0])
         return verdict(
             probabilities,
             answer,
@@ -149,12 +154,15 @@ class OpenAIServerReasoner:
         )
 
     def _ask(self, model: str, messages: list[Any], schema: Mapping[str, Any], most: int) -> _Reply:
-        wanted: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+        response_format: Any = {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": schema, "strict": True},
+        }
         try:
             reply = self._client.chat.completions.create(
                 model=model,
                 messages=messages,
-                response_format=wanted,
+                response_format=response_format,
                 max_tokens=most,
                 temperature=0,
                 logprobs=True,
@@ -222,15 +230,6 @@ def _check_access(config: ReasonerConfig, key: str) -> None:
         raise InputError(f"the key in {config.api_key_env} holds characters that no header takes", field="api_key_env")
 
 
-def _label_alone(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {**schema, "properties": {"label": schema["properties"]["label"]}, "required": ["label"]}
-
-
-def _sarcasm(reply: _Reply) -> float | None:
-    shares = word_shares(reply.tokens, SARCASTIC, ["true", "false"])
-    return None if shares is None else float(shares[0])
-
-
 def _spelled(token: Any) -> SpelledToken:
     listed = {_bytes(each): float(each.logprob) for each in (*(token.top_logprobs or ()), token)}
     if not all(value < 1 for value in listed.values()):  # also true of NaN
@@ -241,10 +240,6 @@ def _spelled(token: Any) -> SpelledToken:
 def _bytes(token: Any) -> bytes:
     """A token may be a part of a character, which only its bytes can say; not all servers send them."""
     return token.token.encode() if token.bytes is None else bytes(token.bytes)
-
-
-def _sent(message: Mapping[str, Any]) -> dict[str, Any]:
-    return {**message, "content": [_part(part) for part in message["content"]]}
 
 
 def _part(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,13 +36,13 @@ def bundled_reasoner() -> Pulled:
         ArtefactError: This installation lacks it, or its manifest is damaged.
     """
     folder = _WEIGHTS / BUNDLED
-    found = read_manifest(folder)
-    if found is None:
+    manifest = read_manifest(folder)
+    if manifest is None:
         raise ArtefactError(
             f"{BUNDLED} is not in this installation: {folder} has no {MANIFEST}; install hybrid-mmsa again, or make "
             f"one with `hybrid-mmsa train {BUNDLED}` and name its folder"
         )
-    return found
+    return manifest
 
 
 def own_config(folder: Path) -> ReasonerConfig | None:

@@ -20,7 +20,7 @@ from .store import Pulled, file_hashes, model_folder, write_manifest
 __all__ = ["pull"]
 
 # Weights as safetensors only: a pickle runs code when it is opened. Other formats in sub-folders are not needed.
-WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
+PATTERNS = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "LICENSE*")
 
 
 def pull(preset: Preset) -> Path:
@@ -32,7 +32,8 @@ def pull(preset: Preset) -> Path:
     folder = model_folder(preset.name)
     try:
         tree = HfApi().list_repo_tree(preset.repository, recursive=True, revision=preset.revision)
-        listed = [file for file in tree if isinstance(file, RepoFile) and _wanted(file.path)]
+        listed = [file for file in tree if isinstance(file, RepoFile) and "/" not in file.path]
+        listed = [file for file in listed if any(fnmatch(file.path, pattern) for pattern in PATTERNS)]
         folder.mkdir(parents=True, exist_ok=True)
         snapshot_download(
             preset.repository,
@@ -52,18 +53,14 @@ def pull(preset: Preset) -> Path:
     return folder
 
 
-def _wanted(path: str) -> bool:
-    return "/" not in path and any(fnmatch(path, pattern) for pattern in WANTED)
-
-
 def _check(folder: Path, listed: list[RepoFile]) -> None:
     """Compare what lies in the folder with what the hub lists; a file that differs is removed, to be fetched again."""
     if not any(file.path.endswith(".safetensors") for file in listed):
         raise ArtefactError(f"the hub lists no weights (.safetensors) for {folder.name}")
-    found = file_hashes(folder)
+    hashes = file_hashes(folder)
     for file in listed:
         path = folder / file.path
-        whole = found.get(file.path) == file.lfs.sha256 if file.lfs else _is_blob(path, file.blob_id)
+        whole = hashes.get(file.path) == file.lfs.sha256 if file.lfs else _is_blob(path, file.blob_id)
         if not whole:
             path.unlink(missing_ok=True)
             raise ArtefactError(f"{path} is not the file that the hub lists; it was removed: pull again")

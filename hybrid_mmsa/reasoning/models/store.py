@@ -69,8 +69,7 @@ def check_files(folder: Path, pulled: Pulled) -> None:
     Raises:
         ArtefactError: One is missing, changed, or was not pulled.
     """
-    found = file_hashes(folder)
-    wrong = sorted(set(found.items()) ^ set(pulled.files.items()))
+    wrong = sorted(set(file_hashes(folder).items()) ^ set(pulled.files.items()))
     if wrong:
         state = "is not as it was pulled" if pulled.repository else "is not as it was written"
         way = (

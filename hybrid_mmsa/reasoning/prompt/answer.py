@@ -44,8 +44,8 @@ class Answer:
     rationale: str | None
 
 
-class _Written(BaseModel):
-    """The JSON object as it came."""
+class _WrittenAnswer(BaseModel):
+    """The JSON object as the model wrote it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -91,7 +91,7 @@ def write_answer(
     picture_cues: Sequence[str] = (),
     rationale: str = "",
 ) -> str:
-    """The JSON that a model is wanted to write: for examples in a prompt, and as a training target."""
+    """The JSON that a model should write: for examples in a prompt, and as a training target."""
     values = {
         "label": prompt.labels[label],
         "text_says": NOTHING if text_says is None else prompt.labels[text_says],
@@ -119,7 +119,7 @@ def read_answer(text: str, prompt: Prompt, sample: Sample) -> Answer:
         ReasonerError: It is no such object, or one of its words is no label.
     """
     try:
-        written = _Written.model_validate_json(text)
+        written = _WrittenAnswer.model_validate_json(text)
         labels = {word: label for label, word in prompt.labels.items()}
         label = labels[written.label]
         text_says, picture_says = (
@@ -166,12 +166,12 @@ def verdict(
     Raises:
         ReasonerError: The model argued for another label than its probabilities give.
     """
-    judged = prediction(probabilities)
-    if answer is not None and answer.label != judged.label:
-        raise ReasonerError(f"the model wrote {answer.label!r} where its probabilities say {judged.label!r}")
+    likeliest = prediction(probabilities)
+    if answer is not None and answer.label != likeliest.label:
+        raise ReasonerError(f"the model wrote {answer.label!r} where its probabilities say {likeliest.label!r}")
     return Verdict(
-        label=judged.label,
-        probabilities=judged.probabilities,
+        label=likeliest.label,
+        probabilities=likeliest.probabilities,
         sarcasm=sarcasm,
         text_says=answer.text_says if answer else None,
         picture_says=answer.picture_says if answer else None,
@@ -194,9 +194,9 @@ def _cues(written: Sequence[str], side: Modality) -> tuple[Cue, ...]:
 def _stands_in(cue: str, text: str, prompt: Prompt) -> bool:
     """Whether the cue stands in the post as whole words, as the author wrote it or as the model was shown it."""
     # A word is quoted whole; a sign or an emoji may touch its neighbours.
-    wanted = rf"(?:(?<!\w)|(?!\w)){re.escape(_folded(cue))}(?:(?!\w)|(?<!\w))"
+    pattern = rf"(?:(?<!\w)|(?!\w)){re.escape(_folded(cue))}(?:(?!\w)|(?<!\w))"
     shown = {text, escape(text), escape(prompt.rewritten(text))}
-    return any(re.search(wanted, _folded(each)) for each in shown)
+    return any(re.search(pattern, _folded(each)) for each in shown)
 
 
 def _folded(text: str) -> str:

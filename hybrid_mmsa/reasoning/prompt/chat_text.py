@@ -17,8 +17,8 @@ Form: TypeAlias = Callable[[list[Message], str], list[Message]]
 
 PICTURE: Message = {"type": "image"}
 # What a template must bring through, to be usable at all.
-ASKED = "Qj7"
-TOLD = "Zk3"
+QUESTION = "Qj7"
+INSTRUCTION = "Zk3"
 
 
 class ChatText:
@@ -63,8 +63,10 @@ class ChatText:
         return str(self._render(messages=messages).prompt)
 
     def _usable_form(self) -> Form:
-        told = {"role": "system", "content": [_words(TOLD)]}
-        chat = [told, {"role": "user", "content": [PICTURE, _words(ASKED)]}]
+        chat = [
+            {"role": "system", "content": [_words(INSTRUCTION)]},
+            {"role": "user", "content": [PICTURE, _words(QUESTION)]},
+        ]
         causes = []
         for form in FORMS:
             try:
@@ -74,26 +76,24 @@ class ChatText:
             except (jinja2.TemplateError, KeyError, TypeError, ValueError) as error:
                 causes.append(str(error))
                 continue
-            if all(text.count(wanted) == 1 for wanted in (TOLD, ASKED, self.marker)):
+            if all(text.count(part) == 1 for part in (INSTRUCTION, QUESTION, self.marker)):
                 return form
         raise ArtefactError(f"the model's chat template cannot be used: {'; '.join(causes) or 'it drops words'}")
 
     def _picture_token(self, form: Form) -> str | None:
         """What the template itself writes for a picture, without the white space around it."""
-        parts = ([PICTURE, _words(ASKED)], [_words(ASKED)])
-        shown, plain = (self._rendered(form([_user(p)], self.marker)) for p in parts)
-        before, _, after = shown.partition(ASKED)
-        plain_before, _, plain_after = plain.partition(ASKED)
+        contents = ([PICTURE, _words(QUESTION)], [_words(QUESTION)])
+        with_picture, plain = (
+            self._rendered(form([{"role": "user", "content": parts}], self.marker)) for parts in contents
+        )
+        before, _, after = with_picture.partition(QUESTION)
+        plain_before, _, plain_after = plain.partition(QUESTION)
         written = before.removeprefix(plain_before) or after.removesuffix(plain_after)
         return written.strip() or None
 
 
 def _words(text: str) -> Message:
     return {"type": "text", "text": text}
-
-
-def _user(parts: list[Message]) -> Message:
-    return {"role": "user", "content": parts}
 
 
 def _own(messages: list[Message], marker: str) -> list[Message]:
@@ -115,8 +115,8 @@ def _without_system(form: Form) -> Form:
     def folded(messages: list[Message], marker: str) -> list[Message]:
         if messages[0]["role"] != "system":
             return form(messages, marker)
-        told = _words("".join(part["text"] for part in messages[0]["content"]) + "\n\n")
-        first = {**messages[1], "content": [told, *messages[1]["content"]]}
+        instruction = _words("".join(part["text"] for part in messages[0]["content"]) + "\n\n")
+        first = {**messages[1], "content": [instruction, *messages[1]["content"]]}
         return form([first, *messages[2:]], marker)
 
     return folded

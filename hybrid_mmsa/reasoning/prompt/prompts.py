@@ -7,12 +7,13 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ...bundled import bundled_path
 from ...errors import InputError
 from ...inputs import read_sample
 from ...types import LABELS, Label, LoraRef, Sample
+from ..config import causes
 from .answer import NOTHING, write_answer
 from .question import Example, Prompt
 
@@ -23,7 +24,7 @@ class _Closed(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _WantedAnswer(_Closed):
+class _AnswerFields(_Closed):
     """The answer part of an example, as `write_answer` takes it."""
 
     label: Label
@@ -35,8 +36,8 @@ class _WantedAnswer(_Closed):
     rationale: str = ""
 
 
-class _Example(_WantedAnswer):
-    """A labelled post, and the answer wanted for it."""
+class _Example(_AnswerFields):
+    """A labelled post, and the answer to it."""
 
     text: str | None = None
     image: str | None = None
@@ -82,8 +83,8 @@ def load_prompt(name_or_path: str | Path) -> Prompt:
     Raises:
         InputError: There is none of that name, the file is no prompt, or its partner is of its own kind.
     """
-    prompt, named = _read(_find(name_or_path))
-    partner, _ = _read(_find(named or ("sentiment" if prompt.asks_for_target else "target")))
+    prompt, partner_name = _read(_find(name_or_path))
+    partner, _ = _read(_find(partner_name or ("sentiment" if prompt.asks_for_target else "target")))
     if partner.asks_for_target == prompt.asks_for_target:
         kind = "ask for a target" if prompt.asks_for_target else "ask for no target"
         raise InputError(
@@ -125,10 +126,10 @@ def _read(path: Path) -> tuple[Prompt, str | None]:
         template = _Template.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
         wording = template.model_dump(exclude={"examples", "partner"})
         prompt = Prompt(**wording)
-        examples = tuple(_shown(e, prompt, path.parent) for e in template.examples)
+        examples = tuple(_example(e, prompt, path.parent) for e in template.examples)
         return replace(prompt, examples=examples), template.partner
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is no prompt: {_causes(error)}", field="prompt") from error
+        raise InputError(f"{path} is no prompt: {causes(error)}", field="prompt") from error
 
 
 def _find(name_or_path: str | Path) -> Path:
@@ -141,7 +142,7 @@ def _find(name_or_path: str | Path) -> Path:
     return bundled[str(name_or_path)]
 
 
-def _shown(example: _Example, prompt: Prompt, folder: Path) -> Example:
+def _example(example: _Example, prompt: Prompt, folder: Path) -> Example:
     picture = None if example.image is None else folder / example.image
     # A prompt may come with somebody's adapter, and what it shows may be sent to a server.
     if picture is not None and not picture.resolve().is_relative_to(folder.resolve()):
@@ -149,9 +150,3 @@ def _shown(example: _Example, prompt: Prompt, folder: Path) -> Example:
     sample = read_sample(Sample(text=example.text, image=picture, target=example.target))
     answer = write_answer(prompt, **example.model_dump(exclude={"text", "image", "target"}))
     return Example(sample, answer, "" if picture is None else hashlib.sha256(picture.read_bytes()).hexdigest())
-
-
-def _causes(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    return str(error)

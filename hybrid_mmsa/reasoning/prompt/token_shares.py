@@ -45,13 +45,13 @@ def word_shares(tokens: Sequence[SpelledToken], opening: bytes, words: Sequence[
         `None` where the answer has no such place, or none of the words is listed there.
     """
     text = b"".join(token.spelled for token in tokens)
-    found = re.search(opening, text)
-    if found is None:
+    match = re.search(opening, text)
+    if match is None:
         return None
     start = 0
     for token in tokens:
-        if start <= found.end() < start + len(token.spelled):
-            return _shares(token.logprobs, text[start : found.end()], [word.encode() for word in words])
+        if start <= match.end() < start + len(token.spelled):
+            return _shares(token.logprobs, text[start : match.end()], [word.encode() for word in words])
         start += len(token.spelled)
     return None
 

@@ -89,18 +89,20 @@ def reasoned_target(sample: Sample, prompt: Prompt, *, verdict: Verdict | None =
         variant: Chooses among the wordings of a composed rationale.
     """
     label = _label_of(sample)
-    heard = verdict if verdict is not None and verdict.label == label else None
+    teacher = verdict if verdict is not None and verdict.label == label else None
     has_text, has_image = bool(sample.text), sample.image is not None
-    text = _side(sample.text_label, heard.text_says if heard else None, label if not has_image else None)
-    picture = _side(sample.image_label, heard.picture_says if heard else None, label if not has_text else None)
+    text = _side(sample.text_label, teacher.text_says if teacher else None, label if not has_image else None)
+    picture = _side(sample.image_label, teacher.picture_says if teacher else None, label if not has_text else None)
     mocking = sample.sarcastic
-    if mocking is None and heard is not None and heard.sarcasm is not None:
-        mocking = heard.sarcasm >= 0.5
-    rationale = sample.rationale or (heard.rationale if heard else None)
+    if mocking is None and teacher is not None and teacher.sarcasm is not None:
+        mocking = teacher.sarcasm >= 0.5
+    rationale = sample.rationale or (teacher.rationale if teacher else None)
     if not rationale and has_text == (text is not None) and has_image == (picture is not None):
         facts = Facts(label, text, picture, mocking, alone=has_text != has_image)
         rationale = compose(facts, random.Random(variant), prompt.labels)
-    cues = {side: [cue.text for cue in heard.cues if cue.side == side] if heard else None for side in ("text", "image")}
+    cues = {
+        side: [cue.text for cue in teacher.cues if cue.side == side] if teacher else None for side in ("text", "image")
+    }
     known = Known(label, text, picture, mocking, cues["text"], cues["image"], rationale)
     return known_target(sample, prompt, known, stand_in=label)
 

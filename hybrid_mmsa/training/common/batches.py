@@ -27,13 +27,13 @@ def alike(lengths: NDArray[Any], size: int, order: int) -> list[IntArray]:
     """
     chance = random.Random(f"order-{order}")
     shuffled = np.array(chance.sample(range(len(lengths)), len(lengths)))
-    found = []
+    batches = []
     for start in range(0, len(shuffled), size * POOL):
         part = shuffled[start : start + size * POOL]
         part = part[np.argsort(lengths[part], kind="stable")]
-        found += [part[i : i + size] for i in range(0, len(part), size)]
-    chance.shuffle(found)
-    return found
+        batches += [part[i : i + size] for i in range(0, len(part), size)]
+    chance.shuffle(batches)
+    return batches
 
 
 def by_length(lengths: Sequence[int], size: int) -> Iterator[IntArray]:

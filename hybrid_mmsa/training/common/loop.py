@@ -59,12 +59,12 @@ def claim(folder: Path, facts: dict[str, Any]) -> None:
         InputError: Another run stands there: going on with it would mix two recipes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path, wanted = folder / RECIPE, json.loads(json.dumps(facts))
+    path, recipe = folder / RECIPE, json.loads(json.dumps(facts))
     if not path.exists():
-        path.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
-    changed = [key for key in wanted if found.get(key) != wanted[key]]
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    changed = [key for key in recipe if earlier.get(key) != recipe[key]]
     if changed:
         raise InputError(f"{folder} holds a run of another {' and '.join(changed)}; name another folder or remove it")
 

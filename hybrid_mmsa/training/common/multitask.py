@@ -53,7 +53,7 @@ def taught_loss(
     for head, values in logits.items():
         known = (gold[head] >= 0).float()
         labels = gold[head].clamp(min=0)
-        told = cross_entropy(values.float(), labels, reduction="none", label_smoothing=smoothing)
+        hard = cross_entropy(values.float(), labels, reduction="none", label_smoothing=smoothing)
         soft = -(taught[head] * values.float().log_softmax(1)).sum(1)
-        total = total + (known * ((1 - share) * told + share * soft) + (1 - known) * beside * soft).sum()
+        total = total + (known * ((1 - share) * hard + share * soft) + (1 - known) * beside * soft).sum()
     return total / len(next(iter(logits.values())))

@@ -40,14 +40,14 @@ class OutOfFold:
     def save(self, runs: Path) -> None:
         """Write `oof.safetensors` and `oof.json`, the sign that a run is finished."""
         save_file(self.logits, runs / LOGITS)
-        told = {"ids": list(self.ids), "folds": self.folds.tolist()}
-        (runs / POSTS).write_text(json.dumps(told) + "\n", encoding="utf-8")
+        posts = {"ids": list(self.ids), "folds": self.folds.tolist()}
+        (runs / POSTS).write_text(json.dumps(posts) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, runs: Path) -> OutOfFold:
         """Read what `save` wrote."""
-        told = json.loads((runs / POSTS).read_text(encoding="utf-8"))
-        return cls(told["ids"], np.array(told["folds"], dtype=np.int64), load_file(runs / LOGITS))
+        posts = json.loads((runs / POSTS).read_text(encoding="utf-8"))
+        return cls(posts["ids"], np.array(posts["folds"], dtype=np.int64), load_file(runs / LOGITS))
 
     def of(self, ids: Sequence[str]) -> dict[str, FloatArray]:
         """The logits of some of the posts, in the order asked for."""

@@ -30,8 +30,7 @@ class Place:
 
 def place() -> Place:
     """This process's place; the only one where nothing launched it with others."""
-    rank, local, size = (int(os.environ.get(name, start)) for name, start in _VARIABLES)
+    rank, local, size = (
+        int(os.environ.get(name, alone)) for name, alone in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"))
+    )
     return Place(rank, local, size)
-
-
-_VARIABLES = (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"))

@@ -23,8 +23,7 @@ from ...types import LABELS, TASKS, BoolArray, FloatArray, IntArray, Task, TaskA
 from ..posts.labelled import HEADS, UNKNOWN, Labelled, labels_of
 from ..routing.router import LEAST_POSTS, Judged, RouterConfig
 from .frozen_router import route_frozen
-from .logistic import LinearHead, choose_head
-from .shares import matching_bias
+from .logistic import LinearHead, choose_head, matching_bias
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy, joined
 
 __all__ = ["FEW_SHOT", "UNROUTED", "FrozenConfig", "Labelled", "OutOfFold", "fit_frozen", "labels_of", "out_of_fold"]

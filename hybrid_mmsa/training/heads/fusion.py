@@ -35,8 +35,7 @@ from ..routing.posts import gold_labels, train_router
 from ..routing.router import RouterConfig
 from ..towers.export import export_compact
 from ..towers.image_tower import load_tower
-from ..towers.text_heads import said_by_words, text_heads
-from ..towers.text_tower import TextTower, start_folder
+from ..towers.text_tower import TextTower, said_by_words, start_folder, text_heads
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy
 
 __all__ = ["FusionConfig", "fit_adapter", "held_out_evidence", "linear_heads", "refit_router", "train_fusion"]

@@ -1,24 +1,26 @@
-"""Fits a fusion strategy to what both sides said of posts they were not trained on. Knows no encoders or corpora.
+"""Fits a fusion strategy to what both sides said of posts they were not trained on, and compares the strategies.
 
-The forward pass is `fusion.STRATEGIES`; here are its gradients, and L-BFGS over them (SciPy). No torch.
+The forward pass is `fusion.STRATEGIES`; here are its gradients, and L-BFGS over them (SciPy). Knows no encoders and no
+corpora; needs no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from ...fusion import STRATEGIES, Strategy, log_softmax
+from ... import metrics
+from ...fusion import STRATEGIES, Strategy, log_softmax, softmax
 from ...fusion.strategies import Sides, attention, gates
 from ...types import LABELS, BoolArray, FloatArray, IntArray, Task
-from ..posts.targets import as_targets
+from ..posts.labelled import as_targets
 
-__all__ = ["Evidence", "JoiningConfig", "cross_fit", "fit_strategy", "joined"]
+__all__ = ["Evidence", "JoiningConfig", "StrategyFigures", "compare_strategies", "cross_fit", "fit_strategy", "joined"]
 
 Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = Mapping[str, Array]
@@ -43,14 +45,14 @@ class Evidence:
     targets: NDArray[np.float64] | None = None
 
     @property
-    def wanted(self) -> NDArray[np.float64]:
+    def soft_labels(self) -> NDArray[np.float64]:
         """What to learn of the whole post, float64 `[n, 3]`; see `targets`."""
         return as_targets(self.labels, len(LABELS)) if self.targets is None else self.targets
 
     def take(self, rows: IntArray) -> Evidence:
         """Some rows, in the order given."""
-        said = (self.text[rows], self.text_joint[rows], self.image[rows], self.image_joint[rows])
-        return Evidence(*said, self.labels[rows], None if self.targets is None else self.targets[rows])
+        sides = (self.text[rows], self.text_joint[rows], self.image[rows], self.image_joint[rows])
+        return Evidence(*sides, self.labels[rows], None if self.targets is None else self.targets[rows])
 
     def sides(self, *, text: bool = True, image: bool = True) -> Sides:
         """The posts with both sides, or with one hidden, in float64."""
@@ -87,8 +89,8 @@ def fit_strategy(
     """
     config = config or JoiningConfig()
     shapes = STRATEGIES[config.strategy].shapes
-    wanted = evidence.wanted
-    begin = _product_of_experts(config.strategy, wanted) if start is None else start
+    targets = evidence.soft_labels
+    begin = _product_of_experts(config.strategy, targets) if start is None else start
     origin = _flat({name: begin[name] for name in shapes})
     views = [
         (evidence.sides(), 1.0),
@@ -102,13 +104,13 @@ def fit_strategy(
         arrays = _named(values, shapes)
         total, slope = penalty * float(away @ away), 2 * penalty * away
         for sides, weight in views:
-            part, gradient = log_loss(config.strategy, arrays, sides, wanted)
+            part, gradient = log_loss(config.strategy, arrays, sides, targets)
             total, slope = total + weight * part, slope + weight * _flat({k: gradient[k] for k in shapes})
         return total, slope
 
     limits = {"maxiter": config.iterations, "ftol": 1e-12, "gtol": 1e-7}
-    found = minimize(loss, origin, jac=True, method="L-BFGS-B", options=limits).x
-    return {name: value.astype(np.float32) for name, value in _named(found, shapes).items()}
+    fitted = minimize(loss, origin, jac=True, method="L-BFGS-B", options=limits).x
+    return {name: value.astype(np.float32) for name, value in _named(fitted, shapes).items()}
 
 
 def joined(arrays: Arrays, strategy: Strategy, evidence: Evidence) -> dict[Task, FloatArray]:
@@ -147,8 +149,8 @@ def log_loss(strategy: Strategy, arrays: Arrays, sides: Sides, labels: Array) ->
 
 def _gated(arrays: Arrays, sides: Sides, slope: Array) -> dict[str, Array]:
     weights = gates(arrays, sides)
-    said = (sides.text @ arrays["fusion.text"].T, sides.image @ arrays["fusion.image"].T)
-    opened = np.column_stack([(slope * side).sum(1) for side in said]) * weights * (1 - weights / 2)
+    logits = (sides.text @ arrays["fusion.text"].T, sides.image @ arrays["fusion.image"].T)
+    opened = np.column_stack([(slope * side).sum(1) for side in logits]) * weights * (1 - weights / 2)
     return {
         "fusion.text": (weights[:, :1] * slope).T @ sides.text,
         "fusion.image": (weights[:, 1:] * slope).T @ sides.image,
@@ -219,3 +221,49 @@ def _named(values: Array, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Ar
     ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
     parts = np.split(values, ends[:-1])
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyFigures:
+    """One strategy's held-out figures; text and image alone are the same head with the other side hidden."""
+
+    strategy: Strategy
+    accuracy: float
+    weighted_f1: float
+    log_loss: float
+    text_alone: float
+    image_alone: float
+    gain: metrics.Interval
+    """Accuracy minus that of the better single opinion on the whole post, paired."""
+
+
+def compare_strategies(
+    evidence: Evidence, folds: IntArray, configs: Mapping[Strategy, JoiningConfig] | None = None
+) -> list[StrategyFigures]:
+    """Cross-fit every strategy on the same folds `[n]`.
+
+    Args:
+        evidence: What both sides said of posts their towers had not seen.
+        folds: Twins share one.
+        configs: Recipes; the default one for a strategy that is not named.
+    """
+    gold, rows = evidence.labels, []
+    alone = [side.argmax(1) for side in (evidence.text_joint, evidence.image_joint)]
+    better = max(alone, key=lambda labels: float((labels == gold).mean()))
+    for strategy in STRATEGIES:
+        config = replace((configs or {}).get(strategy, JoiningConfig()), strategy=strategy)
+        logits = cross_fit(evidence, folds, config)
+        labels = logits["sentiment"].argmax(1)
+        counts = metrics.confusion(gold, labels, len(LABELS))
+        rows.append(
+            StrategyFigures(
+                strategy,
+                float(metrics.accuracy(counts)),
+                float(metrics.weighted_f1(counts)),
+                float(metrics.nll(gold, softmax(logits["sentiment"].astype(np.float64)))),
+                float((logits["text_alone"].argmax(1) == gold).mean()),
+                float((logits["image_alone"].argmax(1) == gold).mean()),
+                metrics.paired_difference(metrics.accuracy, gold, labels, better, len(LABELS)),
+            )
+        )
+    return rows

@@ -9,9 +9,9 @@ from typing import Any
 
 from ...reasoning import presets
 from ..common.provenance import made_now
-from .measure import Figures, Readiness
+from .measure import Readiness, TuningFigures
 from .plan import TuningPlan
-from .run import Curve
+from .trainer import LearningCurve
 
 __all__ = ["card", "made_with"]
 
@@ -19,7 +19,7 @@ PACKAGES = ("peft", "torch", "transformers", "trl")
 
 
 def made_with(
-    plan: TuningPlan, curve: Curve, figures: Figures, readiness: Readiness, fast: Mapping[str, Any]
+    plan: TuningPlan, curve: LearningCurve, figures: TuningFigures, readiness: Readiness, fast: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The facts for `adapter.json`; `ready` among them."""
     return {
@@ -39,7 +39,7 @@ def made_with(
     }
 
 
-def card(plan: TuningPlan, curve: Curve, figures: Figures, readiness: Readiness) -> str:
+def card(plan: TuningPlan, curve: LearningCurve, figures: TuningFigures, readiness: Readiness) -> str:
     """The card, Markdown."""
     verdict = (
         "It is ready: the adapter beats its base and the cascade beats the fast tier, both by more than chance."
@@ -62,7 +62,7 @@ def card(plan: TuningPlan, curve: Curve, figures: Figures, readiness: Readiness)
             f"- Terms of the posts: {plan.recipe.terms or 'not stated'}",
             f"- Licence of the base, which holds for the adapter too: {licence}",
             "",
-            "## Figures",
+            "## TuningFigures",
             "",
             "95 % intervals: bootstrap over posts. `cascade` is what `analyze` answers by itself: it asks about posts",
             "where that was found to help.",

@@ -7,8 +7,6 @@ tower and projector come out as they went in.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -34,10 +32,10 @@ def language_linears(vlm: Vlm) -> list[str]:
     Raises:
         ArtefactError: There is none.
     """
-    found = [name for name in linear_names(vlm.model) if name.startswith(f"{vlm.language}.")]
-    if not found:
+    names = [name for name in linear_names(vlm.model) if name.startswith(f"{vlm.language}.")]
+    if not names:
         raise ArtefactError(f"the language model ({vlm.language}) has no linear layer to tune")
-    return found
+    return names
 
 
 def check_learnt(vlm: Vlm, batch: Batch) -> list[str]:
@@ -52,21 +50,21 @@ def check_learnt(vlm: Vlm, batch: Batch) -> list[str]:
             "hides the answer",
             field="posts",
         )
-    found = []
+    learnt_texts = []
     for labels, ids, target in zip(batch.labels, batch.inputs["input_ids"], batch.targets, strict=True):
         learnt = labels != IGNORED
         if not bool(learnt.any()):
             raise InputError("all labels of a post are masked: nothing would be learnt of it", field="posts")
         if bool(learnt[: batch.start].any()) or not torch.equal(labels[learnt], ids[learnt]):
             raise InputError("tokens outside of the answer would be learnt", field="posts")
-        said = str(vlm.tokenizer.decode(labels[learnt].tolist(), skip_special_tokens=True))
-        wanted = _whole(vlm, target)
-        if _letters(said) != _letters(wanted) or not bool(learnt[batch.column]):
-            raise InputError(f"{said[:80]!r} would be learnt, and {wanted[:80]!r} is wanted", field="posts")
+        text = str(vlm.tokenizer.decode(labels[learnt].tolist(), skip_special_tokens=True))
+        expected = _taught_text(vlm, target)
+        if _letters(text) != _letters(expected) or not bool(learnt[batch.column]):
+            raise InputError(f"{text[:80]!r} would be learnt instead of {expected[:80]!r}", field="posts")
         if target.closes and labels[learnt][-1].item() != vlm.tokenizer.eos_token_id:
             raise InputError("the end of the answer would not be learnt", field="posts")
-        found.append(said)
-    return found
+        learnt_texts.append(text)
+    return learnt_texts
 
 
 def check_frozen(vlm: Vlm, model: nn.Module) -> int:
@@ -100,22 +98,18 @@ def frozen_print(vlm: Vlm) -> str:
     """SHA-256 (hex) of everything outside of the language model, to see that it did not change."""
     digest = hashlib.sha256()
     language = f"{vlm.language}."
-    for name, weights in _own_weights(vlm.model):
-        if not name.startswith(language):
+    for name, weights in vlm.model.named_parameters():
+        if "lora_" not in name and not name.startswith(language):
             digest.update(name.encode())
             digest.update(weights.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _own_weights(model: nn.Module) -> Sequence[tuple[str, Any]]:
-    return [(name, weights) for name, weights in model.named_parameters() if "lora_" not in name]
 
 
 def _is_lora(name: str, inside: str) -> bool:
     return "lora_" in name and inside in f".{name}"
 
 
-def _whole(vlm: Vlm, target: Target) -> str:
+def _taught_text(vlm: Vlm, target: Target) -> str:
     """What is taught, less the tokens that reach into what is not: a piece may hold the end of one value and a key."""
     places = vlm.tokenizer(target.answer, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     taught = {place for start, end in places if is_taught(target, start, end) for place in range(start, end)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ NF4 = 0.53
 """Bytes of a weight in NF4 with double quantisation (Dettmers et al. 2023, section 3)."""
 TRAINED = 16
 """Bytes of a trained number: itself, its gradient and Adam's two moments, 32 bits each."""
-REACHED = 0.35
+REACHED_SPEED = 0.35
 """Share of a plain matrix product's speed that training reaches; from experience, not measured here."""
 SPARE = 1.15
 GB = 1e9
@@ -77,13 +76,16 @@ def estimate(
     parameters = sum(weights.numel() for weights in shape.model.parameters())
     tuned = sum(m.in_features * m.out_features for m in linears)
     trained = sum(recipe.rank * (m.in_features + m.out_features) for m in linears)
-    lengths, answers = _lengths(examples, range(0, posts, max(1, posts // LOOKED_AT)))
+    rows = range(0, posts, max(1, posts // LOOKED_AT))
+    batches = [examples.batch([Turn(row, reasons=True, variant=row)]) for row in rows]
+    lengths = [batch.labels.shape[1] for batch in batches]
+    answers = [batch.labels.shape[1] - batch.start for batch in batches]
     width = 4 if device.type == "cpu" else 2
     text: Any = shape.model.config.get_text_config()
     longest = recipe.micro_batch * max(lengths)
     inner = 2 * sum(m.out_features for m in linears) * longest * width
     layers = text.num_hidden_layers
-    held = inner / layers + layers * longest * text.hidden_size * width if recipe.checkpointing else inner
+    activations = inner / layers + layers * longest * text.hidden_size * width if recipe.checkpointing else inner
     weights = (parameters - tuned) * width + tuned * (NF4 if recipe.quantise == "4bit" else width)
     logits = recipe.micro_batch * max(answers) * text.vocab_size * 4 * 3
     mean = sum(lengths) / len(lengths)
@@ -94,17 +96,8 @@ def estimate(
         trained=trained,
         tokens=mean,
         longest=max(lengths),
-        memory=SPARE * (weights + TRAINED * trained + held + logits),
-        seconds=work / (_speed(device) * REACHED * gpus),
-    )
-
-
-def _lengths(examples: Examples, rows: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Tokens of some posts with their answers, and of the answers."""
-    batches = [examples.batch([Turn(row, reasons=True, variant=row)]) for row in rows]
-    return (
-        [batch.labels.shape[1] for batch in batches],
-        [batch.labels.shape[1] - batch.start for batch in batches],
+        memory=SPARE * (weights + TRAINED * trained + activations + logits),
+        seconds=work / (_speed(device) * REACHED_SPEED * gpus),
     )
 
 

@@ -100,7 +100,7 @@ class Examples:
         prompt = self._prompt.for_sample(samples[0])
         targets = [self.target(turn) for turn in turns]
         written = [self._tokens(target, self._labels[prompt.hash]) for target in targets]
-        inputs = self._asked(prompt, samples, [ids for ids, _ in written])
+        inputs = self._inputs(prompt, samples, [ids for ids, _ in written])
         start = inputs["input_ids"].shape[1] - max(len(ids) for ids, _ in written)
         labels = torch.full_like(inputs["input_ids"], IGNORED)
         for row, (ids, taught) in enumerate(written):
@@ -114,10 +114,10 @@ class Examples:
         samples = [read_sample(self._samples[row]) for row in rows]
         prompt = self._prompt.for_sample(samples[0])
         tokens = self._labels[prompt.hash]
-        inputs = self._asked(prompt, samples, [tokens.prefix] * len(samples))
+        inputs = self._inputs(prompt, samples, [tokens.prefix] * len(samples))
         return inputs, [tokens.ids[label] for label in LABELS]
 
-    def _asked(self, prompt: Prompt, samples: Sequence[Sample], answers: Sequence[Sequence[int]]) -> dict[str, Any]:
+    def _inputs(self, prompt: Prompt, samples: Sequence[Sample], answers: Sequence[Sequence[int]]) -> dict[str, Any]:
         try:
             inputs = ask(self.vlm, prompt, samples, answers, image_size=self._image_size)
         except (TypeError, ValueError) as error:

@@ -9,30 +9,38 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from peft import PeftModel
+from PIL import Image
 from transformers import AutoConfig
 
 from ...adapters import Adapter, describe_adapter, resolve_adapter
 from ...errors import ArtefactError, InputError
-from ...reasoning import ReasonerConfig, open_reasoner, presets
+from ...reasoning import Reasoner, ReasonerConfig, open_reasoner, presets
 from ...reasoning.backends.transformers.loading import open_vlm
 from ...reasoning.models.opening import located
 from ...reasoning.models.store import MANIFEST
-from ...types import LoraRef
-from .gguf import write_gguf
-from .gguf_lora import write_gguf_lora
-from .trial import Trial, probe_posts
+from ...types import LABELS, LoraRef, Sample, Verdict
+from .gguf import write_gguf, write_gguf_lora
 
 __all__ = ["Export", "Form", "export_lora"]
 
+WORDS = (
+    "What a day!",
+    "The screen cracked after two days and nobody answers.",
+    "Arrived on Tuesday.",
+    "Great, another delay 🙄 #thanks",
+)
+SIDE = 96
+Floats = NDArray[np.float64]
 Form: TypeAlias = Literal["peft", "merged", "gguf"]
-
 LORA, PROMPT, CARD, REASONER = "lora", "prompt.toml", "card.md", "reasoner.toml"
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 LLAMA_CPP = "llama.cpp"
@@ -44,6 +52,60 @@ MOVED = 0.05
 """How far llama.cpp may move a probability: its keys and values are of 16 bits."""
 # vLLM, SGLang and llama.cpp run plain LoRA; they pass over these in silence, or refuse them.
 ODD = ("use_dora", "modules_to_save", "trainable_token_indices")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """What a model answers to the probe posts, without and with an adapter.
+
+    Attributes:
+        plain, adapted: The label's logits `[n, 3]`, up to a constant per post.
+    """
+
+    plain: Floats
+    adapted: Floats
+
+    @classmethod
+    def of(cls, reasoner: Reasoner, lora: LoraRef) -> Trial:
+        """Ask a model twice."""
+        return cls(*(_logits(reasoner.reason(probe_posts(), each)) for each in (None, lora)))
+
+    def lost(self, verdicts: Sequence[Verdict]) -> float:
+        """The largest difference of a label's logit, as a share of the most that the adapter changes; 1: all of it."""
+        return float(np.abs(_logits(verdicts) - self.adapted).max() / np.abs(self.adapted - self.plain).max())
+
+    def moved(self, verdicts: Sequence[Verdict]) -> float:
+        """The largest difference of a probability, over posts of words alone: programs read pictures differently."""
+        words = [n for n, post in enumerate(probe_posts()) if post.image is None]
+        return float(np.abs(_shares(_logits(verdicts))[words] - _shares(self.adapted)[words]).max())
+
+    def same_labels(self, verdicts: Sequence[Verdict]) -> bool:
+        """Whether every label is the adapter's."""
+        return bool((_logits(verdicts).argmax(axis=1) == self.adapted.argmax(axis=1)).all())
+
+
+def probe_posts() -> list[Sample]:
+    """The same posts at every call: words alone, a picture alone, and both."""
+    ramp = np.tile(np.linspace(0, 255, SIDE, dtype=np.uint8), (SIDE, 1))
+    picture = Image.fromarray(np.stack([ramp, ramp.T, ramp[:, ::-1]], axis=2))
+    return [
+        *(Sample(text=words, id=str(n)) for n, words in enumerate(WORDS)),
+        Sample(image=picture, id="picture"),
+        *(Sample(text=words, image=picture, id=f"both {n}") for n, words in enumerate(WORDS)),
+    ]
+
+
+def _logits(verdicts: Sequence[Verdict]) -> Floats:
+    shares = np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts], dtype=np.float64)
+    logs = np.log(np.maximum(shares, 1e-12))
+    centred: Floats = logs - logs.mean(axis=1, keepdims=True)
+    return centred
+
+
+def _shares(logits: Floats) -> Floats:
+    powers = np.exp(logits)
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +130,22 @@ class Export:
     threads: int | None = None
 
 
-def export_lora(wanted: Export) -> list[str]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """What is exported: the adapter, its folder, its LoRA, the base it was trained on, and how both answer."""
+
+    folder: Path
+    adapter: Adapter
+    lora: LoraRef
+    base: ReasonerConfig
+    trial: Trial
+
+
+def export_lora(export: Export) -> list[str]:
     """Write an adapter's LoRA in another form, and try what was written.
 
     Args:
-        wanted: What to write.
+        export: What to write.
 
     Returns:
         What was written and how it was tried, a sentence each.
@@ -81,43 +154,40 @@ def export_lora(wanted: Export) -> list[str]:
         InputError: The output folder is not empty, or the base is neither a folder nor a preset.
         ArtefactError: The adapter has no LoRA, is of another base, or what was written answers otherwise.
     """
-    if wanted.out.exists() and (not wanted.out.is_dir() or any(wanted.out.iterdir())):
-        raise InputError(f"{wanted.out} is there already; name another folder", field="-o")
-    if wanted.with_base and wanted.form != "gguf":
+    if export.out.exists() and (not export.out.is_dir() or any(export.out.iterdir())):
+        raise InputError(f"{export.out} is there already; name another folder", field="-o")
+    if export.with_base and export.form != "gguf":
         raise InputError("only --format gguf writes the base beside the adapter", field="--with-base")
-    folder = resolve_adapter(wanted.adapter)
+    folder = resolve_adapter(export.adapter)
     adapter = Adapter.load(folder)
     if adapter.lora is None:
         raise ArtefactError(f"adapter {adapter.name!r} in {folder} holds no LoRA: it is of the fast tier alone")
-    base = _base(wanted.base, wanted.threads)
+    base = _base(export.base, export.threads)
     trial = Trial.of(open_reasoner(base, [adapter.lora]), adapter.lora)
-    _refuse_odd(adapter.lora)
-    draft = wanted.out.with_name(f"{wanted.out.name}.partial")
+    settings = json.loads((adapter.lora.path / CONFIG).read_text(encoding="utf-8"))
+    if odd := [name for name in ODD if settings.get(name)]:
+        raise ArtefactError(
+            f"the LoRA in {adapter.lora.path} is not plain ({', '.join(odd)}): other programs would not run it"
+        )
+    source = _Source(folder, adapter, adapter.lora, base, trial)
+    draft = export.out.with_name(f"{export.out.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        told = _write(wanted, folder, adapter, adapter.lora, base, draft, trial)
-        wanted.out.mkdir(parents=True, exist_ok=True)
-        draft.replace(wanted.out)
+        if export.form == "gguf":
+            report = _write_gguf(source, draft, with_base=export.with_base)
+        else:
+            if adapter.lora.prompt is not None:  # what the adapter was trained to be asked with travels with it
+                shutil.copyfile(adapter.lora.prompt, draft / PROMPT)
+            if adapter.card:
+                (draft / CARD).write_text(adapter.card, encoding="utf-8")
+            merged = export.form == "merged"
+            report = _write_merged(source, draft) if merged else _write_peft(source, draft, export.base)
+        export.out.mkdir(parents=True, exist_ok=True)
+        draft.replace(export.out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return told
-
-
-def _write(
-    wanted: Export, folder: Path, adapter: Adapter, lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial
-) -> list[str]:
-    if wanted.form == "gguf":
-        return _write_gguf(folder, adapter, base, out, trial if wanted.with_base else None)
-    if lora.prompt is not None:  # what the adapter was trained to be asked with travels with it
-        shutil.copyfile(lora.prompt, out / PROMPT)
-    if adapter.card:
-        (out / CARD).write_text(adapter.card, encoding="utf-8")
-    return (
-        _write_peft(lora, wanted.base, base, out, trial)
-        if wanted.form == "peft"
-        else (_write_merged(lora, base, out, trial))
-    )
+    return report
 
 
 def _base(name: str, threads: int | None) -> ReasonerConfig:
@@ -134,19 +204,14 @@ def _base(name: str, threads: int | None) -> ReasonerConfig:
     return config.model_copy(update={"dtype": dtype if dtype in LOST else "float32"})
 
 
-def _refuse_odd(lora: LoraRef) -> None:
-    settings = json.loads((lora.path / CONFIG).read_text(encoding="utf-8"))
-    if odd := [name for name in ODD if settings.get(name)]:
-        raise ArtefactError(f"the LoRA in {lora.path} is not plain ({', '.join(odd)}): other programs would not run it")
-
-
-def _write_peft(lora: LoraRef, name: str, base: ReasonerConfig, out: Path, trial: Trial) -> list[str]:
+def _write_peft(source: _Source, out: Path, name: str) -> list[str]:
+    lora = source.lora
     settings = json.loads((lora.path / CONFIG).read_text(encoding="utf-8"))
     settings["base_model_name_or_path"] = presets()[name].repository if name in presets() else Path(name).name
     (out / CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     shutil.copyfile(lora.path / WEIGHTS, out / WEIGHTS)
     written = LoraRef(name=lora.name, path=out, prompt=lora.prompt)
-    lost = trial.lost(open_reasoner(base).reason(probe_posts(), written))
+    lost = source.trial.lost(open_reasoner(source.base).reason(probe_posts(), written))
     if not lost <= LOST["float32"]:
         raise ArtefactError(f"the exported LoRA answers otherwise than the adapter: {lost:.1%} of its effect is lost")
     return [
@@ -155,7 +220,8 @@ def _write_peft(lora: LoraRef, name: str, base: ReasonerConfig, out: Path, trial
     ]
 
 
-def _write_merged(lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial) -> list[str]:
+def _write_merged(source: _Source, out: Path) -> list[str]:
+    lora, base = source.lora, source.base
     with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
         model = PeftModel.from_pretrained(open_vlm(base).model, str(lora.path)).merge_and_unload(safe_merge=True)
@@ -168,8 +234,8 @@ def _write_merged(lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial) 
     prompt = {"prompt": PROMPT} if lora.prompt is not None else {}
     _write_toml(out / REASONER, {"backend": "transformers", "model": ".", "dtype": base.dtype, **prompt})
     verdicts = open_reasoner(_patient(ReasonerConfig.from_file(out / REASONER), base.threads)).reason(probe_posts())
-    lost = trial.lost(verdicts)
-    if not (lost <= LOST[base.dtype] and trial.same_labels(verdicts)):
+    lost = source.trial.lost(verdicts)
+    if not (lost <= LOST[base.dtype] and source.trial.same_labels(verdicts)):
         raise ArtefactError(
             f"merged into {base.dtype} weights, {lost:.1%} of what the adapter changes is lost, and "
             f"{LOST[base.dtype]:.1%} may be: the weights are too coarse for it; export it as peft"
@@ -180,8 +246,9 @@ def _write_merged(lora: LoraRef, base: ReasonerConfig, out: Path, trial: Trial) 
     ]
 
 
-def _write_gguf(folder: Path, adapter: Adapter, base: ReasonerConfig, out: Path, trial: Trial | None) -> list[str]:
+def _write_gguf(source: _Source, out: Path, *, with_base: bool) -> list[str]:
     """A copy of the adapter with its LoRA as GGUF; its fast parts and its pooling stay."""
+    folder, adapter, base = source.folder, source.adapter, source.base
     manifest = json.loads((folder / "adapter.json").read_text(encoding="utf-8"))
     for name in (*manifest["files"], CARD):
         if not name.startswith(f"{LORA}/") and (folder / name).is_file():
@@ -191,30 +258,25 @@ def _write_gguf(folder: Path, adapter: Adapter, base: ReasonerConfig, out: Path,
     fitted_to = {key: manifest[key] for key in ("encoder", "encoder_hash", "strategy") if key in manifest}
     made_with = {**adapter.made_with, "exported_from": adapter.hash}
     describe_adapter(out, name=adapter.name, made_with=made_with, fitted_to=fitted_to)
-    told = [f"an adapter for llama.cpp; its LoRA is {LORA}/lora.gguf"]
-    if trial is None:
-        return [*told, "not tried in llama.cpp; --with-base writes a LLaVA's files beside it and tries both"]
+    report = [f"an adapter for llama.cpp; its LoRA is {LORA}/lora.gguf"]
+    if not with_base:
+        return [*report, "not tried in llama.cpp; --with-base writes a LLaVA's files beside it and tries both"]
     files = out / LLAMA_CPP
     files.mkdir()
     write_gguf(Path(base.model), files / "model.gguf", files / "mmproj.gguf")
     values = {"backend": "llama_cpp", "model": "model.gguf", "mmproj": "mmproj.gguf", "id": Path(base.model).name}
     _write_toml(files / REASONER, values)
     prompt = out / PROMPT if (out / PROMPT).is_file() else None
-    moved = _moved(
-        ReasonerConfig.from_file(files / REASONER), LoraRef(name=adapter.name, path=out / LORA, prompt=prompt), trial
-    )
+    reasoner = open_reasoner(ReasonerConfig.from_file(files / REASONER))
+    verdicts = reasoner.reason(probe_posts(), LoraRef(name=adapter.name, path=out / LORA, prompt=prompt))
+    moved = source.trial.moved(verdicts)
+    if not moved <= MOVED:
+        raise ArtefactError(f"llama.cpp moves a probability by {moved:.3f} where {MOVED} may be: not the same adapter")
     return [
-        *told,
+        *report,
         f"the base is in {LLAMA_CPP}/; ask both with --reasoner FOLDER/{LLAMA_CPP}/{REASONER} --adapter FOLDER",
         f"tried there: no probability of a post without picture moved by more than {moved:.3f}",
     ]
-
-
-def _moved(config: ReasonerConfig, lora: LoraRef, trial: Trial) -> float:
-    moved = trial.moved(open_reasoner(config).reason(probe_posts(), lora))
-    if not moved <= MOVED:
-        raise ArtefactError(f"llama.cpp moves a probability by {moved:.3f} where {MOVED} may be: not the same adapter")
-    return moved
 
 
 def _patient(config: ReasonerConfig, threads: int | None) -> ReasonerConfig:

@@ -1,7 +1,7 @@
-"""A LLaVA folder → the two GGUF files that llama.cpp runs: the language model, and the picture side (mmproj).
+"""A LLaVA folder, or a LoRA as PEFT saves it → the GGUF files that llama.cpp runs. Knows no labels and no prompts.
 
-Knows no labels, no prompts and no adapters. Reads Llama text models with CLIP vision and the two-layer projector; for
-every other family, and for quantised files, llama.cpp's own converter is the tool.
+A base becomes two files: the language model, and the picture side (mmproj). Llama text models with CLIP vision and the
+two-layer projector are read; for every other family, and for quantised files, llama.cpp's own converter is the tool.
 
 llama.cpp puts CLIP's class token behind the patches, not before them, and drops the first row all the same. So it shows
 the language model all patches but the first, and the class token as the last; answers move a little, the file is right.
@@ -9,6 +9,8 @@ the language model all patches but the first, and the class token as the last; a
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -17,12 +19,13 @@ import gguf
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoProcessor, LlavaConfig, LlavaForConditionalGeneration
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditionalGeneration
 
 from ...errors import ArtefactError
-from .gguf_vocab import add_vocabulary
 
-__all__ = ["GgufType", "close", "named", "permuted", "stored", "write_gguf"]
+__all__ = ["write_gguf", "write_gguf_lora"]
 
 GgufType: TypeAlias = Literal["float32", "float16"]
 Weights: TypeAlias = Mapping[str, torch.Tensor]
@@ -31,6 +34,30 @@ TEXT, VISION, PROJECTOR = "model.language_model.", "model.vision_tower.", "model
 # llama.cpp numbers the projector's layers by their place in `Sequential(Linear, GELU, Linear)`.
 PROJECTOR_NAMES = {"linear_1": "mm.0", "linear_2": "mm.2"}
 SECOND_TO_LAST = -2  # the layer llama.cpp reads the picture from when a file names none
+# The splits before byte-level merging that llama.cpp knows by name, each known by a piece of its regular expression.
+GPT2 = "gpt-2"
+SPLITS = {r"\p{N}{1,3}": "llama-bpe", r"\p{L}+|\p{N}|": "qwen2"}
+# llama.cpp's name of a text model. Its Llama alone orders the rows of queries and keys in another way.
+ARCHITECTURES = {
+    "llama": gguf.MODEL_ARCH.LLAMA,
+    "mistral": gguf.MODEL_ARCH.LLAMA,
+    "qwen2": gguf.MODEL_ARCH.QWEN2,
+    "qwen2_vl_text": gguf.MODEL_ARCH.QWEN2VL,
+    "qwen2_5_vl_text": gguf.MODEL_ARCH.QWEN2VL,
+    "qwen3": gguf.MODEL_ARCH.QWEN3,
+    "qwen3_vl_text": gguf.MODEL_ARCH.QWEN3VL,
+}
+# Settings of PEFT that this file format cannot say, and the values that change nothing.
+PLAIN: Mapping[str, tuple[Any, ...]] = {
+    "peft_type": ("LORA",),
+    "use_rslora": (False, None),
+    "use_dora": (False, None),
+    "bias": ("none", None),
+    "alpha_pattern": ({}, None),
+    "rank_pattern": ({}, None),
+    "modules_to_save": ([], None),
+}
+KEY = re.compile(r"(?P<owner>.*?)\.?layers\.(?P<layer>\d+)\.(?P<module>[\w.]+)\.lora_(?P<side>[AB])\.weight")
 
 
 def write_gguf(folder: Path, model: Path, mmproj: Path, dtype: GgufType = "float16") -> None:
@@ -55,14 +82,14 @@ def write_gguf(folder: Path, model: Path, mmproj: Path, dtype: GgufType = "float
 
 def _check(config: Any, folder: Path) -> None:
     text, vision = config.text_config, config.vision_config
-    found = {
+    supported = {
         "text model": (text.model_type, "llama"),
         "vision tower": (vision.model_type, "clip_vision_model"),
         "vision_feature_select_strategy": (config.vision_feature_select_strategy, "default"),
         "activation of the text model": (text.hidden_act, "silu"),
         "position scaling": ((text.rope_parameters or {}).get("rope_type", "default"), "default"),
     }
-    wrong = [f"{what} {value!r} where {wanted!r} is read" for what, (value, wanted) in found.items() if value != wanted]
+    wrong = [f"{what} {value!r} where {only!r} is read" for what, (value, only) in supported.items() if value != only]
     if wrong:
         raise ArtefactError(f"{folder} cannot be written as GGUF here: {'; '.join(wrong)}. Use llama.cpp's converter")
 
@@ -115,7 +142,10 @@ def _write_vision(config: Any, weights: Weights, processor: Any, path: Path, dty
     writer.add_vision_use_gelu(vision.hidden_act == "gelu")  # neither flag means CLIP's quick GELU
     writer.add_vision_use_silu(vision.hidden_act == "silu")
     if config.vision_feature_layer != SECOND_TO_LAST:
-        writer.add_array("clip.vision.feature_layer", _feature_layers(config))
+        layers = config.vision_feature_layer
+        states = vision.num_hidden_layers + 1  # the embeddings are number 0
+        layers = [layer % states for layer in ([layers] if isinstance(layers, int) else layers)]
+        writer.add_array("clip.vision.feature_layer", layers)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.MMPROJ, vision.num_hidden_layers)
     for name, tensor in weights.items():
         values = tensor.float().numpy()
@@ -126,12 +156,6 @@ def _write_vision(config: Any, weights: Weights, processor: Any, path: Path, dty
             tail = name.removeprefix(VISION).removeprefix("vision_model.")
             writer.add_tensor(named(names, f"vision_tower.vision_model.{tail}"), stored(values, dtype))
     close(writer)
-
-
-def _feature_layers(config: Any) -> list[int]:
-    layers = config.vision_feature_layer
-    counted = config.vision_config.num_hidden_layers + 1  # of hidden states: the embeddings are number 0
-    return [layer % counted for layer in ([layers] if isinstance(layers, int) else layers)]
 
 
 def permuted(values: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
@@ -152,10 +176,10 @@ def named(names: gguf.TensorNameMap, name: str) -> str:
         ArtefactError: It has none.
     """
     find: Callable[..., str | None] = names.get_name
-    found = find(name, try_suffixes=(".weight", ".bias"))
-    if found is None:
+    gguf_name = find(name, try_suffixes=(".weight", ".bias"))
+    if gguf_name is None:
         raise ArtefactError(f"llama.cpp has no place for the tensor {name}")
-    return found
+    return gguf_name
 
 
 def close(writer: gguf.GGUFWriter) -> None:
@@ -164,3 +188,122 @@ def close(writer: gguf.GGUFWriter) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def add_vocabulary(writer: gguf.GGUFWriter, processor: Any, size: int) -> None:
+    """Write tokens, merges, special tokens and the chat template.
+
+    Args:
+        writer: An open file, its header not written yet.
+        processor: A transformers processor; its `tokenizer` is a fast one.
+        size: Rows of the embedding; rows beyond the tokenizer's get unused tokens.
+
+    Raises:
+        ArtefactError: A tokenizer that llama.cpp has no equal of.
+    """
+    tokenizer = processor.tokenizer
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = described["model"]
+    if model["type"] != "BPE":
+        raise ArtefactError(f"a tokenizer of type {model['type']} cannot be written as GGUF here: BPE is read")
+    whole_bytes = bool(model.get("byte_fallback"))  # SentencePiece's kind, Llama 1 and 2
+    tokens, types = _tokens(tokenizer, size, whole_bytes)
+    writer.add_tokenizer_model("llama" if whole_bytes else "gpt2")
+    writer.add_tokenizer_pre("default" if whole_bytes else _split(described["pre_tokenizer"]))
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    if whole_bytes:
+        writer.add_token_scores([-float(number) for number in range(size)])  # earlier merges have smaller ids
+        writer.add_add_space_prefix(tokenizer.tokenize("a")[0] != "a")
+    else:
+        writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in model["merges"]])
+    for kind in ("bos", "eos", "pad", "unk"):
+        number = getattr(tokenizer, f"{kind}_token_id")
+        if number is not None:
+            getattr(writer, f"add_{kind}_token_id")(number)
+    marked = tokenizer("a").input_ids
+    writer.add_add_bos_token(marked[0] == tokenizer.bos_token_id)
+    writer.add_add_eos_token(marked[-1] == tokenizer.eos_token_id)
+    if processor.chat_template is not None:
+        writer.add_chat_template(processor.chat_template)
+
+
+def _tokens(tokenizer: Any, size: int, whole_bytes: bool) -> tuple[list[str], list[gguf.TokenType]]:
+    words = {number: word for word, number in tokenizer.get_vocab().items()}
+    added = tokenizer.added_tokens_decoder
+    tokens, types = [], []
+    for number in range(size):
+        word = words.get(number, f"[PAD{number}]")
+        tokens.append(word)
+        if number not in words:
+            types.append(gguf.TokenType.UNUSED)
+        elif number in added:
+            types.append(gguf.TokenType.CONTROL if added[number].special else gguf.TokenType.USER_DEFINED)
+        elif whole_bytes and word.startswith("<0x") and len(word) == len("<0x00>"):
+            types.append(gguf.TokenType.BYTE)
+        else:
+            types.append(gguf.TokenType.NORMAL)
+    return tokens, types
+
+
+def _split(described: dict[str, Any] | None) -> str:
+    """llama.cpp's name for a byte-level tokenizer's way to split text into words."""
+    steps = [] if described is None else described.get("pretokenizers", [described])
+    if [step["type"] for step in steps] == ["ByteLevel"] and steps[0]["use_regex"]:
+        return GPT2
+    patterns = [str(step["pattern"].get("Regex", "")) for step in steps if step["type"] == "Split"]
+    names = [name for piece, name in SPLITS.items() if any(piece in pattern for pattern in patterns)]
+    if not names:
+        raise ArtefactError("the tokenizer splits text in a way that has no name here: use llama.cpp's converter")
+    return names[0]
+
+
+def write_gguf_lora(lora: Path, base: Path, path: Path, dtype: GgufType = "float16") -> None:
+    """Write a LoRA as GGUF.
+
+    Args:
+        lora: A folder with `adapter_config.json` and `adapter_model.safetensors`.
+        base: The folder of the model it was trained on; only its `config.json` is read.
+        path: The file to write.
+        dtype: Of its matrices.
+
+    Raises:
+        ArtefactError: Files are missing or damaged, the adapter is of a kind that llama.cpp does not run, or it reaches
+            outside of the language model's layers.
+    """
+    try:
+        settings = json.loads((lora / "adapter_config.json").read_text(encoding="utf-8"))
+        weights = load_file(lora / "adapter_model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ArtefactError(f"{lora} is no LoRA as PEFT saves it: {error}") from error
+    exotic = [f"{name} = {settings[name]!r}" for name in PLAIN if settings.get(name) not in PLAIN[name]]
+    if exotic:
+        raise ArtefactError(
+            f"{lora} cannot be written as GGUF: llama.cpp runs plain LoRA, this has {', '.join(exotic)}"
+        )
+    text = AutoConfig.from_pretrained(base).get_text_config()
+    if text.model_type not in ARCHITECTURES:
+        raise ArtefactError(f"{base}: llama.cpp's name of a {text.model_type!r} is not known here")
+    architecture = ARCHITECTURES[text.model_type]
+    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[architecture])
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(settings["lora_alpha"]))
+    names = gguf.get_tensor_name_map(architecture, text.num_hidden_layers)
+    heads = {"q_proj": text.num_attention_heads, "k_proj": text.num_key_value_heads}
+    for key, tensor in weights.items():
+        match = _layer_key(key)
+        values = tensor.to(torch.float32).numpy()
+        count = heads.get(match["module"].split(".")[-1])
+        if architecture == gguf.MODEL_ARCH.LLAMA and match["side"] == "B" and count is not None:
+            values = permuted(values, count)
+        name = named(names, f"model.layers.{match['layer']}.{match['module']}.weight")
+        writer.add_tensor(f"{name}.lora_{match['side'].lower()}", stored(values, dtype))
+    close(writer)
+
+
+def _layer_key(key: str) -> re.Match[str]:
+    match = KEY.fullmatch(key)
+    if match is None or "vision" in match["owner"] or "visual" in match["owner"]:
+        raise ArtefactError(f"llama.cpp runs a LoRA on the language model's layers alone; this one has {key}")
+    return match

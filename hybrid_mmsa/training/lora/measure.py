@@ -21,10 +21,10 @@ from ...inputs import read_sample
 from ...metrics import Interval
 from ...reasoning import Reasoner, RecordedReasoner
 from ...types import LABELS, Analysis, FloatArray, IntArray, LoraRef, Mode, Sample, Verdict
-from ..routing.own_posts import pool_on_posts
+from ..routing.posts import pool_on_posts
 from ..routing.router import LEAST_POSTS
 
-__all__ = ["Figures", "Readiness", "figures_of", "fit_pooled", "judge"]
+__all__ = ["Readiness", "TuningFigures", "figures_of", "fit_pooled", "judge"]
 
 ASKED_AT_A_TIME = 32
 SYSTEMS = ("base", "adapter", "fast", "cascade", "all asked")
@@ -32,8 +32,8 @@ SYSTEMS = ("base", "adapter", "fast", "cascade", "all asked")
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Figures on posts that nothing was fitted to.
+class TuningFigures:
+    """TuningFigures on posts that nothing was fitted to.
 
     Attributes:
         n: Posts.
@@ -79,7 +79,7 @@ class Readiness:
     causes: tuple[str, ...] = ()
 
 
-def judge(figures: Figures) -> Readiness:
+def judge(figures: TuningFigures) -> Readiness:
     """Ready where the adapter surely beats its base, and the cascade the fast tier: both paired intervals above 0."""
     causes = []
     for name in ("adapter − base", "cascade − fast"):
@@ -95,13 +95,13 @@ def ask_all(
     reasoner: Reasoner, samples: Sequence[Sample], lora: LoraRef | None, advance: Callable[[], None]
 ) -> list[Verdict]:
     """A verdict on every post, a few pictures in memory at a time."""
-    found: list[Verdict] = []
+    verdicts: list[Verdict] = []
     for start in range(0, len(samples), ASKED_AT_A_TIME):
         some = [read_sample(sample) for sample in samples[start : start + ASKED_AT_A_TIME]]
-        found += reasoner.reason(some, lora)
+        verdicts += reasoner.reason(some, lora)
         for _ in some:
             advance()
-    return found
+    return verdicts
 
 
 def fit_pooled(fast: Adapter, encoder: Encoder, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> Adapter:
@@ -118,8 +118,8 @@ def figures_of(
     samples: Sequence[Sample],
     base: Sequence[Verdict],
     adapter: Sequence[Verdict],
-) -> Figures:
-    """Figures of all systems on the test part.
+) -> TuningFigures:
+    """TuningFigures of all systems on the test part.
 
     Args:
         fitted: The adapter, with its pooling if it has one.
@@ -129,24 +129,24 @@ def figures_of(
         adapter: The tuned model's.
     """
     gold = np.array([LABELS.index(sample.label) for sample in samples if sample.label], dtype=np.int64)
-    said = {"base": _posteriors(base), "adapter": _posteriors(adapter)}
+    posteriors = {"base": _posteriors(base), "adapter": _posteriors(adapter)}
     named = [replace(sample, id=str(i)) for i, sample in enumerate(samples)]
     recorded = RecordedReasoner({str(i): v for i, v in enumerate(adapter)}, adapter[0].reasoner)
     analyzer = Analyzer(encoder, [replace(fitted, lora=None)], reasoner=recorded)
-    said["fast"], _ = _answers(analyzer, named, "fast")
+    posteriors["fast"], _ = _answers(analyzer, named, "fast")
     deferred = None
     if fitted.pooling is not None:
-        said["cascade"], asked = _answers(analyzer, named, "auto")
-        said["all asked"], _ = _answers(analyzer, named, "deep")
-        deferred = float(asked.mean())
-    labels = {system: values.argmax(1) for system, values in said.items()}
+        posteriors["cascade"], deferrals = _answers(analyzer, named, "auto")
+        posteriors["all asked"], _ = _answers(analyzer, named, "deep")
+        deferred = float(deferrals.mean())
+    labels = {system: values.argmax(1) for system, values in posteriors.items()}
     pairs = [("adapter", "base"), ("adapter", "fast"), ("cascade", "fast"), ("cascade", "adapter")]
     pairs += [("all asked", "fast"), ("all asked", "adapter")]
-    return Figures(
+    return TuningFigures(
         n=len(gold),
-        accuracy={system: _interval(metrics.accuracy, gold, found) for system, found in labels.items()},
-        macro_f1={system: _interval(metrics.macro_f1, gold, found) for system, found in labels.items()},
-        log_loss={system: metrics.nll(gold, values) for system, values in said.items()},
+        accuracy={system: _interval(metrics.accuracy, gold, predicted) for system, predicted in labels.items()},
+        macro_f1={system: _interval(metrics.macro_f1, gold, predicted) for system, predicted in labels.items()},
+        log_loss={system: metrics.nll(gold, values) for system, values in posteriors.items()},
         deferred=deferred,
         gains={
             f"{one} − {other}": metrics.paired_difference(
@@ -160,8 +160,8 @@ def figures_of(
 
 def _answers(analyzer: Analyzer, samples: Sequence[Sample], mode: Mode) -> tuple[FloatArray, NDArray[np.bool_]]:
     """What users would be answered `[n, 3]`, and which posts were asked about."""
-    found = list(analyzer.stream(samples, mode=mode, explain="none"))
-    answers = [answer for answer in found if isinstance(answer, Analysis)]
+    stream = analyzer.stream(samples, mode=mode, explain="none")
+    answers = [answer for answer in stream if isinstance(answer, Analysis)]
     posteriors = np.array([[a.sentiment.probabilities[label] for label in LABELS] for a in answers], dtype=np.float32)
     return posteriors, np.array([a.route.decision == "defer" for a in answers])
 
@@ -170,8 +170,8 @@ def _posteriors(verdicts: Sequence[Verdict]) -> FloatArray:
     return np.array([[v.probabilities[label] for label in LABELS] for v in verdicts], dtype=np.float32)
 
 
-def _interval(metric: metrics.LabelMetric, gold: IntArray, found: IntArray) -> Interval:
-    return metrics.bootstrap_labels(metric, metrics.confusion(gold, found, len(LABELS)))
+def _interval(metric: metrics.LabelMetric, gold: IntArray, predicted: IntArray) -> Interval:
+    return metrics.bootstrap_labels(metric, metrics.confusion(gold, predicted, len(LABELS)))
 
 
 def _shown(interval: Interval, sign: str = "") -> str:

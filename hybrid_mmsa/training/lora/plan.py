@@ -136,12 +136,13 @@ def plan_tuning(
     """
     if not recipe.base:
         raise InputError("no model is named: --base takes a preset's name or a model's folder", field="--base")
-    parts = parts or part_posts(posts, calibration=True, wanted=LEAST_POSTS, seed=recipe.seed)
+    parts = parts or part_posts(posts, calibration=True, calibration_posts=LEAST_POSTS, seed=recipe.seed)
     _check_parts(posts, parts)
     here = place()
     base = _reasoner_of(recipe, here)
-    prompt_file = _prompt_file(base.prompt)
-    prompt = load_prompt(prompt_file)
+    prompt = load_prompt(base.prompt)  # whose error names the bundled ones
+    is_file = Path(base.prompt).suffix == ".toml"
+    prompt_file = Path(base.prompt) if is_file else bundled_path("prompts", f"{base.prompt}.toml")
     if any(example.picture for example in prompt.examples):
         raise InputError(f"{prompt_file} shows pictures, which an adapter's folder does not carry", field="prompt")
     known = {} if teacher is None else _teacher(teacher, posts)
@@ -159,9 +160,9 @@ def plan_tuning(
 def _check_parts(posts: LabelledFile, parts: Parts) -> None:
     """Every part has posts, and no near-duplicate of one stands in another."""
     rows = {name: getattr(parts, name) for name in ("train", "calibration", "test")}
-    if empty := [name for name, found in rows.items() if not len(found)]:
+    if empty := [name for name, part in rows.items() if not len(part)]:
         raise InputError(f"{len(posts.samples)} posts leave none for {' and '.join(empty)}", field="posts")
-    keys = {name: {posts.keys[i] for i in found} for name, found in rows.items()}
+    keys = {name: {posts.keys[i] for i in part} for name, part in rows.items()}
     for one, other in (("train", "calibration"), ("train", "test"), ("calibration", "test")):
         if shared := keys[one] & keys[other]:
             raise InputError(f"{len(shared)} near-duplicates stand in both {one} and {other}", field="posts")
@@ -187,13 +188,6 @@ def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
         "image_size": recipe.image_size or config.image_size,
     }
     return located(config.model_copy(update=changes))
-
-
-def _prompt_file(name_or_path: str | Path) -> Path:
-    if Path(name_or_path).suffix == ".toml":
-        return Path(name_or_path)
-    load_prompt(name_or_path)  # whose error names the bundled ones
-    return bundled_path("prompts", f"{name_or_path}.toml")
 
 
 def _teacher(path: Path, posts: LabelledFile) -> Mapping[str, Verdict]:

@@ -22,9 +22,9 @@ from ..common.loop import claim
 from ..heads.adapting import fit_fast_tier
 from .card import card, made_with
 from .examples import Examples
-from .measure import Figures, Readiness, ask_all, figures_of, fit_pooled, judge
+from .measure import Readiness, TuningFigures, ask_all, figures_of, fit_pooled, judge
 from .plan import TuningPlan
-from .run import LORA, Curve, Held, quietly, steps_done, train_lora
+from .trainer import LORA, HeldOut, LearningCurve, quietly, steps_done, train_lora
 
 __all__ = ["Outcome", "tune"]
 
@@ -37,14 +37,14 @@ already. Yields what to call after each."""
 class Outcome:
     """What came of it."""
 
-    curve: Curve
-    figures: Figures
+    curve: LearningCurve
+    figures: TuningFigures
     readiness: Readiness
 
     def lines(self) -> list[str]:
         """For people."""
-        told = "ready" if self.readiness.ready else f"not ready: {'; '.join(self.readiness.causes)}"
-        return [*self.figures.lines(), "", f"The adapter is {told}."]
+        state = "ready" if self.readiness.ready else f"not ready: {'; '.join(self.readiness.causes)}"
+        return [*self.figures.lines(), "", f"The adapter is {state}."]
 
 
 @contextmanager
@@ -93,14 +93,14 @@ def tune(plan: TuningPlan, *, counting: Counting = _uncounted, callbacks: Sequen
     return outcome
 
 
-def _train(plan: TuningPlan, counting: Counting, callbacks: Sequence[Any]) -> Curve:
+def _train(plan: TuningPlan, counting: Counting, callbacks: Sequence[Any]) -> LearningCurve:
     """The trained LoRA in the run's folder; the model is let go of afterwards."""
     with quietly(), counting("steps", plan.course.steps, steps_done(plan.run)) as advance:
         vlm = open_vlm(plan.base)
         _keep_unpacked(vlm.model)
         size = plan.base.image_size
         learning = Examples(vlm, plan.prompt, plan.part("train"), teacher=plan.teacher, image_size=size)
-        held = Held(plan.part("calibration"), Examples(vlm, plan.prompt, plan.part("calibration"), image_size=size))
+        held = HeldOut(plan.part("calibration"), Examples(vlm, plan.prompt, plan.part("calibration"), image_size=size))
         curve = train_lora(learning, held, plan.course, plan.recipe, plan.run, advance=advance, callbacks=callbacks)
     del vlm, learning, held
     gc.collect()

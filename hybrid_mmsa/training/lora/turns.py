@@ -70,7 +70,7 @@ def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) 
         for queue in waiting.values():
             # Posts of a rare kind do not wait for others of it forever.
             if len(queue) == recipe.micro_batch or (queue and drawn - queue[0][0] >= len(samples)):
-                batches.append(tuple(waited for _, waited in queue))
+                batches.append(tuple(turn for _, turn in queue))
                 queue.clear()
     return Course(steps, accumulate, tuple(batches[: steps * accumulate * gpus]))
 
@@ -79,12 +79,12 @@ def _turns(samples: Sequence[Sample], recipe: TuningRecipe) -> Iterator[Turn]:
     """Turns without end: a label by its share, then the next post of that label in a shuffled round."""
     chance = random.Random(recipe.seed)
     rows = {label: [i for i, sample in enumerate(samples) if sample.label == label] for label in LABELS}
-    rows = {label: found for label, found in rows.items() if found}
+    rows = {label: posts for label, posts in rows.items() if posts}
     shares = {
-        label: (1 - recipe.balance) * len(found) / len(samples) + recipe.balance / len(rows)
-        for label, found in rows.items()
+        label: (1 - recipe.balance) * len(posts) / len(samples) + recipe.balance / len(rows)
+        for label, posts in rows.items()
     }
-    rounds = {label: _rounds(found, chance) for label, found in rows.items()}
+    rounds = {label: _rounds(posts, chance) for label, posts in rows.items()}
     owed = dict.fromkeys(rows, 0.0)
     while True:
         # The label that is furthest behind its share, so that every step is nearly balanced.

@@ -54,7 +54,7 @@ class AnswersConfig:
     """Share of what is asked (words, patches) that is left blank, so that no single word is learnt by heart."""
     practice: float = 0.0
     """Share of the lessons with a rationale that are learnt from once more with their labels drawn by chance, for the
-    rationale alone (`nano_practice`)."""
+    rationale alone (`practice`)."""
 
 
 class Course:

@@ -73,12 +73,12 @@ def nano_rows(
     """Rows to learn from and rows to choose by; the same for the same seed.
 
     A post of MVSA-Single comes three times: whole, as its words alone and as its picture alone. Texts whose words have
-    a label, or whose sarcasm is known, come once more beside another post's picture (`nano_joined`).
+    a label, or whose sarcasm is known, come once more beside another post's picture (`joined`).
 
     Args:
-        data: Folder holding the corpora (see `nano_corpora`).
+        data: Folder holding the corpora (see `corpora`).
         seed: Chooses wordings.
-        seen: What is surely seen in a picture, by its path, see `nano_seen`; of the others nothing is told.
+        seen: What is surely seen in a picture, by its path, see `seen`; of the others nothing is told.
 
     Raises:
         InputError: There are no posts to train on.

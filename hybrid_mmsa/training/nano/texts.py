@@ -30,7 +30,7 @@ def nano_texts(rows: Sequence[NanoRow], data: Path) -> list[str]:
     """Texts of training posts, captions of training photos, and composed rationales, each once and in a fixed order.
 
     Args:
-        rows: What is learnt from, see `nano_rows`.
+        rows: What is learnt from, see `rows`.
         data: Folder holding the photos' captions.
     """
     rationales = dict.fromkeys(json.loads(row.target.answer)["rationale"] for row in rows)

@@ -56,7 +56,7 @@ class NanoConfig:
             practice=1.0,
         )
     )
-    """Learnt from lessons that teach a rationale or sarcasm, and from practice (`nano_practice`)."""
+    """Learnt from lessons that teach a rationale or sarcasm, and from practice (`practice`)."""
     seed: int = 0
     """Of the weights that start from chance."""
 
@@ -65,7 +65,7 @@ def train_nano(data: Path, start: Path, runs: Path, out: Path, config: NanoConfi
     """Run every stage that is not there yet under `runs`, and write the reasoner's folder.
 
     Args:
-        data: Folder holding the corpora (see `nano_corpora`).
+        data: Folder holding the corpora (see `corpora`).
         start: ImageNet's folded MobileNetV2, see `image_tower.read_start`.
         runs: Folder for the stages; killed runs go on where they stopped.
         out: Gets the model: a folder that `open_reasoner` opens.

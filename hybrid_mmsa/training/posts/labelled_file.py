@@ -95,9 +95,9 @@ def read_labelled_file(path: Path, *, least: int, advance: Callable[[], None] = 
         advance()
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        told = "; ".join(wrong[:SHOWN])
+        shown = "; ".join(wrong[:SHOWN])
         raise InputError(
-            f"{len(wrong)} of {len(wrong) + len(samples)} rows cannot be used: {told}{more}", field="posts"
+            f"{len(wrong)} of {len(wrong) + len(samples)} rows cannot be used: {shown}{more}", field="posts"
         )
     texts = {line: sample.text for line, sample in samples.items() if sample.text}
     twins = groups(samples, [*text_pairs(texts), *picture_pairs(pictures)])
@@ -113,8 +113,8 @@ def _check_stars(path: Path, counts: Counter[str]) -> None:
     """Refuse a file whose labels are all 1, 2 or 3: rather numbers of labels than stars, and read wrongly then."""
     if counts["positive"]:
         return
-    given = [stars(row.get("label")) for _, row in read_raw_rows(path) if not isinstance(row, RowError)]
-    if all(number is not None for number in given):
+    numbers = [stars(row.get("label")) for _, row in read_raw_rows(path) if not isinstance(row, RowError)]
+    if all(number is not None for number in numbers):
         raise InputError(
             "all are numbers from 1 to 3; stars go up to 5, and numbers of labels are not read: write negative, "
             "neutral and positive",
@@ -123,26 +123,26 @@ def _check_stars(path: Path, counts: Counter[str]) -> None:
 
 
 def _check_counts(counts: Counter[str], least: int) -> None:
-    told = ", ".join(f"{counts[label]} {label}" for label in LABELS)
+    listed = ", ".join(f"{counts[label]} {label}" for label in LABELS)
     if len(counts) < 2:
-        raise InputError(f"found {told}; posts of two labels at the least are wanted", field="label")
+        raise InputError(f"found {listed}; posts of two labels at the least are wanted", field="label")
     if rare := [label for label, n in counts.items() if n < least]:
         hint = "" if least <= 8 else "; --few-shot learns from 8 posts of a label"
         raise InputError(
-            f"found {told}; a label needs {least} posts, and {', '.join(rare)} has fewer{hint}", field="label"
+            f"found {listed}; a label needs {least} posts, and {', '.join(rare)} has fewer{hint}", field="label"
         )
 
 
-def part_posts(posts: LabelledFile, *, calibration: bool, wanted: int = 0, seed: int = 0) -> Parts:
+def part_posts(posts: LabelledFile, *, calibration: bool, calibration_posts: int = 0, seed: int = 0) -> Parts:
     """Two tenths to test on, two tenths to calibrate on if asked for, the rest to train on; labels evenly spread.
 
     Args:
         posts: The posts.
         calibration: Whether a part is held out for the router; few posts are worth more in training.
-        wanted: Posts the calibration part should have; a third tenth of the posts is given for it, not more.
+        calibration_posts: Posts the calibration part should have; a third tenth of the posts is given for it, not more.
         seed: Draws the parts.
     """
-    tenths = 3 if wanted > len(posts.samples) * 2 // TENTHS else 2
+    tenths = 3 if calibration_posts > len(posts.samples) * 2 // TENTHS else 2
     ids = [str(i) for i in range(len(posts.samples))]
     labels = {i: str(sample.label) for i, sample in zip(ids, posts.samples, strict=True)}
     by_key: dict[str, list[str]] = {}

@@ -132,8 +132,8 @@ def _own_post(line: int, row: Sample | RowError, taught: Container[str]) -> Reco
     if isinstance(row, RowError):
         raise InputError(f"{OWN_POSTS}, line {line}: {row.error}", field=row.field)
     if row.label is None and row.id not in taught:
-        wanted = "a label or a verdict" if taught else "a label"
-        raise InputError(f"{OWN_POSTS}, line {line}: a post to train on needs {wanted}", field="label")
+        need = "a label or a verdict" if taught else "a label"
+        raise InputError(f"{OWN_POSTS}, line {line}: a post to train on needs {need}", field="label")
     tenth = fold_of(f"own/{text_key(row.text or str(line))}", 10)
     split: Split = "test" if tenth == 0 else "dev" if tenth == 1 else "train"
     text_label, image_label = row.text_label or row.label, row.image_label or row.label

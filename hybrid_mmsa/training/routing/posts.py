@@ -1,26 +1,44 @@
-"""Which posts the router of a trained model is fitted on, and how their fast answers are had. Knows no towers."""
+"""Fits the router, or the pooling with a reasoner, to posts: those of a training, or one's own labelled ones.
+
+Knows how the fast tier answers posts; knows no towers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from ...adapters import Adapter
-from ...data import Record
+from ...data import Record, read_posts
 from ...encoders import Encoder
 from ...errors import InputError
-from ...inputs import read_sample
+from ...inputs import read_row, read_sample
 from ...routing import Novelty, Router, threshold_at_precision
-from ...types import LABELS, Features, IntArray, Sample, TaskArrays
+from ...types import LABELS, Features, IntArray, RowError, Sample, TaskArrays, Verdict
 from ..posts.rows import TextRow, fold_of, text_key
-from .router import Judged, RouterConfig, fit_router
+from .router import LEAST_POSTS, Judged, RouterConfig, fit_router
+from .verdicts import fit_verdicts
 
-__all__ = ["encode_posts", "gold_labels", "half", "judged", "train_router"]
+__all__ = [
+    "encode_posts",
+    "encode_rows",
+    "gold_labels",
+    "half",
+    "judged",
+    "pool_on_posts",
+    "read_labelled",
+    "refit_on_posts",
+    "train_router",
+]
 
 BATCH = 64
 SARCASM = ("mmsd2", "tweeteval_irony")
+LEAST_ERRORS = 10
+"""Different wrong posts, and right ones, that each half needs: with fewer, a fold could hold them all."""
 
 
 def half(key: str) -> bool:
@@ -106,3 +124,106 @@ def _sarcasm_threshold(draft: Adapter, encoder: Encoder, rows: Sequence[TextRow]
     mocking = draft.posteriors(features)["sarcasm"][:, 1]
     is_sarcastic = np.array([row.labels["sarcasm"] for row in rows], dtype=bool)
     return threshold_at_precision(mocking, is_sarcastic, config.sarcasm_precision)
+
+
+def read_labelled(path: Path) -> list[Record]:
+    """The posts of a file that have a label; those without an id are named by their line.
+
+    Raises:
+        InputError: A row cannot be used, or none has a label.
+    """
+    posts = []
+    for line, row in read_posts(path):
+        if not isinstance(row, Sample):
+            raise InputError(f"{path.name}, line {line}: {row.error}", field=row.field)
+        if row.label is not None:
+            posts.append(Record(replace(row, id=row.id or str(line))))
+    if not posts:
+        raise InputError(f"no row of {path.name} has a label", field="label")
+    return posts
+
+
+def encode_rows(encoder: Encoder, path: Path) -> tuple[Features, list[RowError]]:
+    """Features of the posts of a file, a few pictures in memory at a time, and the rows that cannot be used.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    rows, parts, failed = iter(read_posts(path)), [], []
+    while chunk := [read_row(line, row) for line, row in islice(rows, BATCH)]:
+        failed += [row for row in chunk if isinstance(row, RowError)]
+        parts.append(encoder.encode([row for row in chunk if isinstance(row, Sample)]))
+    return Features.concatenate(parts or [encoder.encode([])]), failed
+
+
+def refit_on_posts(
+    adapter: Adapter, encoder: Encoder, posts: Sequence[Record], config: RouterConfig | None = None
+) -> Adapter:
+    """The same model with a router fitted to these posts: one half of them for P(error), the other for thresholds.
+
+    The threshold of sarcasm and the summary of the training features stay as they were, the latter if it is of this
+    encoder. A pooling goes: where asking helps was measured by the P(error) that is replaced.
+
+    Args:
+        adapter: The model.
+        encoder: Its encoder.
+        posts: Labelled posts the model was not trained on.
+        config: The recipe.
+
+    Raises:
+        InputError: There are too few of them.
+    """
+    config = config or RouterConfig()
+    rows = judged(adapter, encoder, posts)
+    calibrates = np.array([half(key) for key in rows.keys])
+    parts = [rows.take(np.flatnonzero(chosen)) for chosen in (~calibrates, calibrates)]
+    for part in parts:
+        kinds = [{key for key, wrong in zip(part.keys, part.wrong, strict=True) if wrong == kind} for kind in (0, 1)]
+        if len(part) < LEAST_POSTS or min(map(len, kinds)) < LEAST_ERRORS:
+            raise InputError(
+                f"a router needs {2 * LEAST_POSTS} labelled posts or more, half of them to fit and half to judge; each "
+                f"half needs {LEAST_POSTS}, with {LEAST_ERRORS} different ones that the model has right and as many "
+                f"that it has wrong; found {len(posts)} posts, and a half of {len(part)} with {int(part.wrong.sum())} "
+                "wrong"
+            )
+    learn, judge = parts
+    facts = {
+        "data": f"P(error): {len(learn)} own posts, cross-fitted; thresholds, sets and sample: {len(judge)} others",
+        "encoder_hash": encoder.hash,
+        "budget": config.budget,
+    }
+    router = fit_router(
+        learn,
+        None,
+        judge,
+        sarcasm=adapter.router.thresholds.sarcasm,
+        novelty=adapter.router.novelty if adapter.router_fits() else None,
+        facts=facts,
+        config=config,
+    )
+    return replace(adapter, router=router, pooling=None)
+
+
+def pool_on_posts(
+    adapter: Adapter, encoder: Encoder, posts: Sequence[Record], verdicts: Mapping[str, Verdict]
+) -> Adapter:
+    """The same model with a pooling fitted to a reasoner's verdicts on labelled posts; posts without one are left out.
+
+    Args:
+        adapter: The model.
+        encoder: Its encoder.
+        posts: Labelled posts that neither the model nor the reasoner was trained on.
+        verdicts: Verdict by post id.
+
+    Raises:
+        InputError: Too few posts have a verdict, or the verdicts are not of one model.
+    """
+    known = [post for post in posts if post.sample.id in verdicts]
+    if not known:
+        raise InputError("none of the posts has a verdict: the ids do not meet", field="--verdicts")
+    rows = judged(adapter, encoder, known)
+    p_error = adapter.router.scores(rows.probabilities, rows.features)["low_confidence"]
+    facts = {"encoder_hash": encoder.hash, "router": "P(error) of the model's own router"}
+    return replace(
+        adapter, pooling=fit_verdicts(rows, p_error, [verdicts[post.sample.id or ""] for post in known], facts)
+    )

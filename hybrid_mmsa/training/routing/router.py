@@ -178,11 +178,11 @@ def _fit_error_model(
         return picked
 
     def cross_fitted(chosen: Sequence[str]) -> Floats:
-        values, found = columns(chosen), np.zeros(len(learn))
+        values, probabilities = columns(chosen), np.zeros(len(learn))
         for k in np.unique(folds):
             model = ErrorModel(chosen, config.strength).fit(values[folds != k], learn.wrong[folds != k])
-            found[folds == k] = model.predict_proba(values[folds == k])
-        return found
+            probabilities[folds == k] = model.predict_proba(values[folds == k])
+        return probabilities
 
     confidence, everything = cross_fitted(CONFIDENCE), cross_fitted(names)
     doubt = columns(CONFIDENCE)[:, 0]
@@ -198,9 +198,9 @@ def _fit_error_model(
         change = _aurc(full.predict_proba(held), choose.wrong) - _aurc(held[:, names.index("doubt")], choose.wrong)
         better, apart = better and change < 0, f", by {change:+.4f} on {len(choose)} held-out ones; both must fall"
     plain = ErrorModel(CONFIDENCE, config.strength).fit(columns(CONFIDENCE), learn.wrong)
-    told = "all signals" if better else "plain confidence"
+    choice = "all signals" if better else "plain confidence"
     table = {
-        "p_error": f"{told}: signals change AURC by {rows[0]['difference']['value']:+.4f} on the {len(learn)} posts "
+        "p_error": f"{choice}: signals change AURC by {rows[0]['difference']['value']:+.4f} on the {len(learn)} posts "
         "that fit them, cross-fitted "
         f"(95 % interval {rows[0]['difference']['low']:+.4f} to {rows[0]['difference']['high']:+.4f}){apart}",
         "aurc_of_confidence": round(_aurc(doubt, learn.wrong), 5),
@@ -243,10 +243,10 @@ def _reached(wrong: NDArray[np.bool_], deferred: NDArray[np.bool_], config: Rout
     """What the thresholds reach on the posts they were fitted on, each with a 95 % bootstrap interval."""
     kept = ~deferred
 
-    def share(found: NDArray[np.bool_]) -> dict[str, float] | None:
-        if not len(found):
+    def share(flags: NDArray[np.bool_]) -> dict[str, float] | None:
+        if not len(flags):
             return None
-        interval = metrics.bootstrap(lambda x: float(x.mean()), found, resamples=config.resamples)
+        interval = metrics.bootstrap(lambda x: float(x.mean()), flags, resamples=config.resamples)
         return {name: round(value, 4) for name, value in asdict(interval).items()}
 
     return {

@@ -70,17 +70,17 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         named = "; ".join(f"{r}, adapter {a}, prompt {p}" for r, a, p in sorted(makers, key=str))
         raise InputError(f"the verdicts are of more than one model, adapter or prompt: {named}", field="--verdicts")
     fast = judged.probabilities["sentiment"].astype(np.float64)
-    said = np.array([[v.probabilities[label] for label in LABELS] for v in verdicts])
+    slow = np.array([[v.probabilities[label] for label in LABELS] for v in verdicts])
     pooled, alone = np.zeros_like(fast), np.zeros_like(fast)
     folds = np.array([fold_of(f"pooling/{key}", FOLDS) for key in judged.keys])
     for k in np.unique(folds):
         rest = folds != k
-        weights = fit_pooling(fast[rest], said[rest], judged.gold[rest])
-        pooled[~rest] = pool(fast[~rest], said[~rest], weights)
-        deaf = fit_pooling(fast[rest], said[rest], judged.gold[rest], deaf=True)
-        alone[~rest] = pool(fast[~rest], said[~rest], deaf)
+        weights = fit_pooling(fast[rest], slow[rest], judged.gold[rest])
+        pooled[~rest] = pool(fast[~rest], slow[~rest], weights)
+        deaf = fit_pooling(fast[rest], slow[rest], judged.gold[rest], deaf=True)
+        alone[~rest] = pool(fast[~rest], slow[~rest], deaf)
     gain = gain_from(p_error, _log_loss(alone, judged.gold) - _log_loss(pooled, judged.gold), folds)
-    weights = fit_pooling(fast, said, judged.gold)
+    weights = fit_pooling(fast, slow, judged.gold)
     reasoner, adapter, prompt = next(iter(makers))
     return Pooling(
         reasoner,
@@ -91,8 +91,8 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         bias=(float(weights[2]), float(weights[3]), float(weights[4])),
         gain_from=gain.p_error,
         fitted_on=dict(facts)
-        | _reached(judged.gold, fast, said, pooled)
-        | _asked(judged.gold, p_error, gain, fast, pooled),
+        | _accuracy_facts(judged.gold, fast, slow, pooled)
+        | _asking_facts(judged.gold, p_error, gain, fast, pooled),
     )
 
 
@@ -112,11 +112,11 @@ def gain_from(p_error: Floats, gained: Floats, folds: NDArray[Any]) -> Gain:
     lines = np.zeros(len(gained))
     for k in np.unique(folds):
         lines[folds == k] = _line(p_error[folds != k], gained[folds != k])
-    asked = gained[p_error >= lines]
-    n = len(asked)
+    gains = gained[p_error >= lines]
+    n = len(gains)
     if n < 2:
         return Gain(math.inf, n / len(gained), 0.0, 1.0)
-    mean, error = float(asked.mean()), float(asked.std(ddof=1)) / math.sqrt(n)
+    mean, error = float(gains.mean()), float(gains.std(ddof=1)) / math.sqrt(n)
     p_value = 1 - NormalDist().cdf(mean / error) if error > 0 else float(mean <= 0)
     helps = n >= LEAST_ASKED and mean > LEAST_GAIN and p_value <= GAIN_LEVEL
     return Gain(_line(p_error, gained) if helps else math.inf, n / len(gained), mean, p_value)
@@ -140,18 +140,18 @@ def _log_loss(probabilities: Floats, gold: NDArray[Any]) -> Floats:
     return loss
 
 
-def _reached(gold: NDArray[Any], fast: Floats, said: Floats, pooled: Floats) -> dict[str, Any]:
+def _accuracy_facts(gold: NDArray[Any], fast: Floats, slow: Floats, pooled: Floats) -> dict[str, Any]:
     accuracy = {
         name: asdict(metrics.wilson(int((p.argmax(1) == gold).sum()), len(gold)))
-        for name, p in (("fast", fast), ("verdict", said), ("pooled", pooled))
+        for name, p in (("fast", fast), ("verdict", slow), ("pooled", pooled))
     }
     difference = metrics.paired_difference(metrics.accuracy, gold, pooled.argmax(1), fast.argmax(1), len(LABELS))
     return {"date": today(), "posts": len(gold), "accuracy": accuracy, "pooled_minus_fast": asdict(difference)}
 
 
-def _asked(gold: NDArray[Any], p_error: Floats, gain: Gain, fast: Floats, pooled: Floats) -> dict[str, Any]:
-    asked = p_error >= gain.p_error
-    right = [(p.argmax(1) == gold)[asked] for p in (pooled, fast)]
-    per_hundred = 100 * float(right[0].mean() - right[1].mean()) if asked.any() else 0.0
-    tested = {name: value for name, value in asdict(gain).items() if name != "p_error"}  # that stands as `gain_from`
-    return {"asking": tested, "gained_per_100_asked": per_hundred}
+def _asking_facts(gold: NDArray[Any], p_error: Floats, gain: Gain, fast: Floats, pooled: Floats) -> dict[str, Any]:
+    chosen = p_error >= gain.p_error
+    right = [(p.argmax(1) == gold)[chosen] for p in (pooled, fast)]
+    per_hundred = 100 * float(right[0].mean() - right[1].mean()) if chosen.any() else 0.0
+    test = {name: value for name, value in asdict(gain).items() if name != "p_error"}  # that stands as `gain_from`
+    return {"asking": test, "gained_per_100_asked": per_hundred}

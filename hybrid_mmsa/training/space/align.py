@@ -123,11 +123,11 @@ def fit_space(arrays: dict[str, FloatArray], words: Features, pictures: Features
     stored = {name: a.astype(np.float16).astype(np.float32) for name, a in arrays.items()}
     unknown = {"chance": 1.0, "words_to_picture": 0.0, "picture_to_words": 0.0}
     sides = Space(stored, {"found": unknown})
-    told = summary(sides.sides(words)[0], sides.sides(pictures)[1])
+    recall = summary(sides.sides(words)[0], sides.sides(pictures)[1])
     first = f"r@{FIRST[-1]}"
-    found = {"chance": told["chance"][first]}
-    found |= {way: told[way][first][0] for way in ("words_to_picture", "picture_to_words")}
-    return Space(stored, facts | {"found": found, "recall": told})
+    shares = {"chance": recall["chance"][first]}
+    shares |= {way: recall[way][first][0] for way in ("words_to_picture", "picture_to_words")}
+    return Space(stored, facts | {"found": shares, "recall": recall})
 
 
 def count_photos(data: Path, config: AlignConfig) -> int:
@@ -139,9 +139,9 @@ def _photos(data: Path, config: AlignConfig) -> list[Photo]:
     photos = [p for p in load_photos(data / PHOTOS) if config.names or not p.named]
     if config.posts:
         posts = [r.sample for r in post_records(data) if r.split == "train"]
-        found = [(s.id, s.image, s.text) for s in posts if s.text and s.image is not None]
+        pairs = [(s.id, s.image, s.text) for s in posts if s.text and s.image is not None]
         # Their words are no description: like a class name, they are nothing to judge by.
-        photos += [Photo(f"posts/{i}", Path(str(image)), (text,), named=True) for i, image, text in found]
+        photos += [Photo(f"posts/{i}", Path(str(image)), (text,), named=True) for i, image, text in pairs]
     return photos
 
 
@@ -197,11 +197,11 @@ def _choose(
         learned = pairs.take(_rows(apart(photos, part, twins), row_of))
         scores[draw] = [_score(arrays, judged) for arrays in fit_maps(learned, candidates, config.seed)]
     means = scores.mean(0)
-    told = [
+    table = [
         {"shrinkage": c.shrinkage, "width": c.width, "epochs": c.epochs, "score": round(float(mean), 4)}
         for c, mean in zip(candidates, means, strict=True)
     ]
-    return candidates[int(means.argmax())], told
+    return candidates[int(means.argmax())], table
 
 
 def _rows(photos: Sequence[Photo], row_of: dict[str, int]) -> IntArray:
@@ -211,14 +211,9 @@ def _rows(photos: Sequence[Photo], row_of: dict[str, int]) -> IntArray:
 def _score(arrays: dict[str, FloatArray], judged: Pairs) -> float:
     """Mean recall over `FIRST` and both ways, each picture with its first sentence."""
     first = np.unique(judged.owner, return_index=True)[1]
-    sides = [
-        _unit(x @ arrays[f"{side}.weight"].T + arrays[f"{side}.bias"])
-        for side, x in (("text", judged.words[first]), ("image", judged.pictures[:, 0]))
-    ]
+    sides = []
+    for side, x in (("text", judged.words[first]), ("image", judged.pictures[:, 0])):
+        vectors = x @ arrays[f"{side}.weight"].T + arrays[f"{side}.bias"]
+        sides.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     places = [ranks(sides[0], sides[1]), ranks(sides[1], sides[0])]
     return float(np.mean([(place < k).mean() for place in places for k in FIRST]))
-
-
-def _unit(rows: FloatArray) -> FloatArray:
-    result: FloatArray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return result

@@ -69,8 +69,8 @@ class Pairs:
         """The pairs of some pictures, by their row, in the order given."""
         place = np.full(len(self.groups), -1)
         place[pictures] = np.arange(len(pictures))
-        told = np.flatnonzero(place[self.owner] >= 0)
-        return Pairs(self.pictures[pictures], self.words[told], place[self.owner[told]], self.groups[pictures])
+        kept = np.flatnonzero(place[self.owner] >= 0)
+        return Pairs(self.pictures[pictures], self.words[kept], place[self.owner[kept]], self.groups[pictures])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +102,7 @@ def fit_maps(pairs: Pairs, configs: Sequence[ContrastConfig], seed: int = 0) -> 
         configs: The recipes.
         seed: Order of the pairs, choice of views and sentences, dropout.
     """
-    found: dict[int, dict[str, FloatArray]] = {}
+    by_config: dict[int, dict[str, FloatArray]] = {}
     for shrinkage in dict.fromkeys(config.shrinkage for config in configs):
         whitenings = [_Whitening.of(side, shrinkage) for side in (_flat(pairs.pictures), pairs.words)]
         views, width = pairs.pictures.shape[1], whitenings[0].basis.shape[1]
@@ -116,8 +116,8 @@ def fit_maps(pairs: Pairs, configs: Sequence[ContrastConfig], seed: int = 0) -> 
                     side[:, : config.width] * shared[: config.width] ** 0.5 for side in (left, right.T)
                 ]
                 maps = _contrasted(whitened, solved, config, seed) if config.epochs else solved
-                found[number] = _arrays(whitenings, maps)
-    return [found[number] for number in range(len(configs))]
+                by_config[number] = _arrays(whitenings, maps)
+    return [by_config[number] for number in range(len(configs))]
 
 
 def _flat(pictures: FloatArray) -> FloatArray:
@@ -142,9 +142,9 @@ def _contrasted(pairs: Pairs, start: Sequence[NDArray[Any]], config: ContrastCon
     """Both maps, trained from `start` on whitened features."""
     chance = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    seen = (pairs.pictures[:, 0], pairs.words)
+    features = (pairs.pictures[:, 0], pairs.words)
     # Vectors of mean square length 1, so that one learning rate suits every start.
-    scaled = [side / np.sqrt(((x @ side) ** 2).sum(1).mean()) for side, x in zip(start, seen, strict=True)]
+    scaled = [side / np.sqrt(((x @ side) ** 2).sum(1).mean()) for side, x in zip(start, features, strict=True)]
     maps = [nn.Parameter(torch.from_numpy(side.astype(np.float32))) for side in scaled]
     sharpness = nn.Parameter(torch.tensor(-np.log(config.temperature), dtype=torch.float32))
     groups = [{"params": maps, "weight_decay": config.weight_decay}, {"params": [sharpness], "weight_decay": 0.0}]
@@ -191,10 +191,10 @@ def _batches(pairs: Pairs, config: ContrastConfig, chance: np.random.Generator) 
     order = np.argsort(pairs.owner, kind="stable")
     counts = np.bincount(pairs.owner, minlength=n)
     first = np.cumsum(counts) - counts
-    found = []
+    batches = []
     for _ in range(config.epochs):
         shuffled = chance.permutation(n)
         for begin in range(0, n - size + 1, size):
             rows = shuffled[begin : begin + size]
-            found.append((rows, order[first[rows] + chance.integers(counts[rows])]))
-    return found
+            batches.append((rows, order[first[rows] + chance.integers(counts[rows])]))
+    return batches

@@ -53,10 +53,10 @@ def find_twins(photos: Sequence[Photo]) -> Twins:
 def apart(photos: Sequence[Photo], judged: Sequence[Photo], twins: Twins) -> list[Photo]:
     """The photos that are none of the judged ones and no twin of one, without captions that read like one of theirs."""
     pictures = {twins.pictures[p.id] for p in judged}
-    said = {twins.captions[caption] for p in judged for caption in p.captions}
+    spoken = {twins.captions[caption] for p in judged for caption in p.captions}
     kept = []
     for photo in photos:
-        captions = tuple(caption for caption in photo.captions if twins.captions[caption] not in said)
+        captions = tuple(caption for caption in photo.captions if twins.captions[caption] not in spoken)
         if captions and twins.pictures[photo.id] not in pictures:
             kept.append(replace(photo, captions=captions))
     return kept

@@ -30,8 +30,8 @@ def ranks(queries: FloatArray, answers: FloatArray) -> NDArray[np.int64]:
     """
     near = queries @ answers.T
     own = np.diag(near)[:, None]
-    found: NDArray[np.int64] = (near >= own).sum(1) - 1
-    return found
+    places: NDArray[np.int64] = (near >= own).sum(1) - 1
+    return places
 
 
 def recall(places: NDArray[np.int64], first: int) -> Interval:
@@ -47,8 +47,8 @@ def summary(words: FloatArray, pictures: FloatArray) -> dict[str, Mapping[str, A
         pictures: float32 `[n, d]` of length 1; row i belongs to row i of `words`.
     """
     ways = {"words_to_picture": ranks(words, pictures), "picture_to_words": ranks(pictures, words)}
-    told: dict[str, Mapping[str, Any]] = {}
+    table: dict[str, Mapping[str, Any]] = {}
     for way, places in ways.items():
         shares = {first: recall(places, first) for first in FIRST}
-        told[way] = {f"r@{k}": [round(x, 4) for x in (s.value, s.low, s.high)] for k, s in shares.items()}
-    return told | {"chance": {f"r@{first}": min(1.0, first / len(words)) for first in FIRST}}
+        table[way] = {f"r@{k}": [round(x, 4) for x in (s.value, s.low, s.high)] for k, s in shares.items()}
+    return table | {"chance": {f"r@{first}": min(1.0, first / len(words)) for first in FIRST}}

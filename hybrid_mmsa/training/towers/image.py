@@ -26,8 +26,7 @@ from ..common.multitask import multitask_loss
 from ..common.out_of_fold import OutOfFold
 from ..posts.pictures import PictureRow, read_pictures
 from ..posts.rows import CORPUS_FOLDERS, fold_of, post_records, text_key
-from .image_tower import ImageTower, read_start
-from .image_views import ImageViews, read_views
+from .image_tower import ImageTower, ImageViews, read_start, read_views
 
 __all__ = ["ImageConfig", "picture_logits", "picture_rows", "serving_pixels", "train_image", "train_top"]
 
@@ -69,14 +68,14 @@ def train_image(data: Path, start: Path, runs: Path, config: ImageConfig | None 
     tower = ImageTower(weights, config.frozen)
     views = read_views(tower, rows, runs / "views", views=config.views, side=config.side)
     beside = np.arange(len(posts), len(rows))
-    told = OutOfFold([p.sample.id or "" for p in posts], folds)
+    out_of_fold = OutOfFold([p.sample.id or "" for p in posts], folds)
     for k in [*range(config.folds), -1]:
-        seen = np.concatenate([np.flatnonzero(folds != k), beside])
-        tower = train_top(weights, views, seen, config, runs / (f"fold-{k}" if k >= 0 else "final"), seed=k + 1)
+        learnt = np.concatenate([np.flatnonzero(folds != k), beside])
+        tower = train_top(weights, views, learnt, config, runs / (f"fold-{k}" if k >= 0 else "final"), seed=k + 1)
         if k >= 0:
             held = np.flatnonzero(folds == k)
-            told.put(held, picture_logits(tower, serving_pixels([posts[i] for i in held], config.side)))
-    told.save(runs)
+            out_of_fold.put(held, picture_logits(tower, serving_pixels([posts[i] for i in held], config.side)))
+    out_of_fold.save(runs)
 
 
 def train_top(
@@ -120,13 +119,13 @@ def train_top(
 def picture_logits(tower: ImageTower, pixels: NDArray[np.uint8]) -> dict[str, FloatArray]:
     """Logits float32 `[n, classes]` per head for uint8 pixels `[n, side, side, 3]`."""
     tower.eval()
-    found: dict[str, list[FloatArray]] = {}
+    logits: dict[str, list[FloatArray]] = {}
     with torch.inference_mode():
         for start in range(0, len(pixels), 64):
             part = torch.from_numpy(pixels[start : start + 64]).permute(0, 3, 1, 2)
             for name, values in tower(part).items():
-                found.setdefault(name, []).append(values.numpy())
-    return {name: np.concatenate(values) for name, values in found.items()}
+                logits.setdefault(name, []).append(values.numpy())
+    return {name: np.concatenate(values) for name, values in logits.items()}
 
 
 def serving_pixels(posts: Sequence[Record], side: int) -> NDArray[np.uint8]:
@@ -145,17 +144,17 @@ def picture_rows(posts: Sequence[Record], data: Path, side: int) -> list[Picture
         data: Folder holding the corpora.
         side: What the pictures are squashed to, in pixels.
     """
-    wanted = []
+    labelled = []
     for sample in (p.sample for p in posts):
         if sample.label and sample.image_label:
             labels = {"sentiment": LABELS.index(sample.image_label), "joint": LABELS.index(sample.label)}
-            wanted.append((sample.id or "", sample.image, labels))
+            labelled.append((sample.id or "", sample.image, labels))
     folder = data / CORPUS_FOLDERS["twitter1269"]
     for record in load_corpus("twitter1269", folder) if folder.is_dir() else ():
         sample = record.sample
         if record.split == "train" and sample.label and sample.image is not None:
-            wanted.append((f"twitter1269:{sample.id}", sample.image, {"sentiment": LABELS.index(sample.label)}))
-    return read_pictures(wanted, side)[0]
+            labelled.append((f"twitter1269:{sample.id}", sample.image, {"sentiment": LABELS.index(sample.label)}))
+    return read_pictures(labelled, side)[0]
 
 
 def _batches(rows: IntArray, size: int, epoch: int) -> list[IntArray]:

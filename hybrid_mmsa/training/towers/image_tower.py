@@ -1,31 +1,43 @@
 """The image tower in torch: MobileNetV2 1.0 with folded batch norms, and one linear head per task.
 
-Knows nothing of corpora. MobileNetV2: Sandler et al. 2018, arXiv 1801.04381; start weights are TensorFlow's ImageNet
-model (Apache-2.0), so padding is TensorFlow's 'SAME' (the odd pixel goes right and below).
+Its leading layers are frozen, so what they make of each picture, in several random views, is computed once
+(`ImageViews`). Knows nothing of corpora. MobileNetV2: Sandler et al. 2018, arXiv 1801.04381; start weights are
+TensorFlow's ImageNet model (Apache-2.0), so padding is TensorFlow's 'SAME' (the odd pixel goes right and below).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
+from rich.console import Console
+from rich.progress import track
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from ...errors import InputError
 from ...fusion.head import IMAGE_HEADS
+from ..common.loop import claim
+from ..posts.pictures import PictureRow, augment
 
 __all__ = [
     "BLOCKS",
     "ConvSpec",
     "ImageTower",
+    "ImageViews",
     "conv_specs",
     "load_tower",
     "read_start",
+    "read_views",
     "same_padding",
 ]
 
@@ -35,6 +47,7 @@ WIDTH = 1280
 PARTS = {"weight": "weights", "bias": "biases"}
 CENTRE, SCALE = 127.0, 127.5
 """Pixels are read as (value - CENTRE) / SCALE."""
+BATCH = 32
 
 
 class ConvSpec:
@@ -174,3 +187,48 @@ class ImageTower(nn.Module):
         """Read weights written by `save`, in place; they must all be there."""
         self.load_state_dict({k: v.float() for k, v in load_file(path).items()})
         return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageViews:
+    """Pictures, and for each the trunk's maps of its views, float16 `[views, n, channels, rows, columns]`."""
+
+    rows: Sequence[PictureRow]
+    maps: Sequence[NDArray[np.float16]]
+
+    def view(self, number: int, rows: NDArray[np.int64]) -> Tensor:
+        """One view of some pictures, float32 `[rows, channels, rows, columns]`."""
+        maps = torch.from_numpy(self.maps[number % len(self.maps)][rows]).float()
+        return maps.contiguous(memory_format=torch.channels_last)
+
+
+def read_views(tower: ImageTower, rows: Sequence[PictureRow], folder: Path, *, views: int, side: int) -> ImageViews:
+    """Maps of randomly changed pictures; each view is a file in `folder`, and is kept when it is there.
+
+    Args:
+        tower: Its trunk is used.
+        rows: The pictures.
+        folder: Where the views go.
+        views: How many of each picture.
+        side: What they are cropped to, in pixels.
+    """
+    claim(folder, {"frozen": tower.frozen, "pictures": [row.id for row in rows], "side": side})
+    maps = []
+    for number in range(views):
+        path = folder / f"{number}.safetensors"
+        if not path.exists():
+            save_arrays({"maps": _maps(tower, rows, side, number)}, path.with_suffix(".partial"))
+            path.with_suffix(".partial").replace(path)
+        maps.append(load_arrays(path)["maps"])
+    return ImageViews(rows, maps)
+
+
+def _maps(tower: ImageTower, rows: Sequence[PictureRow], side: int, number: int) -> NDArray[np.float16]:
+    parts = []
+    starts = range(0, len(rows), BATCH)
+    with torch.inference_mode():
+        for start in track(starts, f"view {number}", console=Console(stderr=True), transient=True):
+            pixels = np.stack([row.pixels for row in rows[start : start + BATCH]])
+            seed = 1_000_003 * number + start
+            parts.append(tower.trunk(augment(torch.from_numpy(pixels), side, seed)).half().contiguous().numpy())
+    return np.concatenate(parts)

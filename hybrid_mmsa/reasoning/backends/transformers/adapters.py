@@ -96,8 +96,8 @@ class Adapters:
                     self._peft = library.PeftModel(self._model, config, adapter_name=name)
             else:
                 self._peft.add_adapter(name, config)
-            wanted = library.get_peft_model_state_dict(self._peft, adapter_name=name, save_embedding_layers=False)
-            _refuse_other_keys(folder, set(wanted), set(weights))
+            state = library.get_peft_model_state_dict(self._peft, adapter_name=name, save_embedding_layers=False)
+            _refuse_other_keys(folder, set(state), set(weights))
             library.set_peft_model_state_dict(self._peft, weights, adapter_name=name)
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, ArtefactError | torch.OutOfMemoryError):
@@ -165,21 +165,21 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
         raise ArtefactError(f"the LoRA in {folder} cannot be read: {cause}") from error
     if config.bias != "none":
         raise ArtefactError(f"the LoRA in {folder} changes biases of the model itself (bias = {config.bias!r})")
-    begun = config.init_lora_weights
-    if isinstance(begun, str) and begun not in _BESIDE_THE_MODEL:
-        raise ArtefactError(f"the LoRA in {folder} began by changing the model itself (init_lora_weights = {begun!r})")
+    start = config.init_lora_weights
+    if isinstance(start, str) and start not in _BESIDE_THE_MODEL:
+        raise ArtefactError(f"the LoRA in {folder} began by changing the model itself (init_lora_weights = {start!r})")
     config.inference_mode = True
     # Every weight comes from the file; a random beginning would leave a trace where an adapter is refused half way.
     config.init_lora_weights = True
     return config, weights
 
 
-def _refuse_other_keys(folder: Path, wanted: set[str], found: set[str]) -> None:
-    missing, unexpected = sorted(wanted - found), sorted(found - wanted)
+def _refuse_other_keys(folder: Path, expected: set[str], actual: set[str]) -> None:
+    missing, unexpected = sorted(expected - actual), sorted(actual - expected)
     if missing or unexpected:
-        told = [
+        differences = [
             f"{len(keys)} {what}, such as {keys[0]}"
             for what, keys in (("keys are missing", missing), ("keys are unexpected", unexpected))
             if keys
         ]
-        raise ArtefactError(f"the LoRA in {folder} does not fit this model: {'; '.join(told)}")
+        raise ArtefactError(f"the LoRA in {folder} does not fit this model: {'; '.join(differences)}")

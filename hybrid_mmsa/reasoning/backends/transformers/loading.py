@@ -111,13 +111,13 @@ def memory_is_bounded() -> Iterator[None]:
     except ReasonerError:
         raise
     except (MemoryError, RuntimeError) as error:
-        said = str(error).strip().split("\n")[0]
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said:
+        cause = str(error).strip().split("\n")[0]
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in cause:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            raise ReasonerError(f"out of memory: {said or 'the machine has no more'}") from error
-        if "CUDA error" in said:
-            raise ReasonerError(f"the accelerator failed: {said}") from error
+            raise ReasonerError(f"out of memory: {cause or 'the machine has no more'}") from error
+        if "CUDA error" in cause:
+            raise ReasonerError(f"the accelerator failed: {cause}") from error
         raise
 
 
@@ -140,15 +140,11 @@ def _weights(config: ReasonerConfig, settings: Any) -> Any:
     if loaded["missing_keys"] or loaded["mismatched_keys"]:
         named = ", ".join(sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))[:3])
         raise ArtefactError(f"{config.model} lacks weights that its class needs, such as {named}")
-    _let_go(model)
-    return model
-
-
-def _let_go(model: Any) -> None:
-    """Copy the buffers, which may be views into the weights' file: a counter alone would keep all of it in memory."""
+    # Buffers may be views into the weights' file: a counter alone would keep all of it in memory.
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.clone())
+    return model
 
 
 def _shape(settings: Any) -> Any:
@@ -162,7 +158,8 @@ def _quantisation(config: ReasonerConfig, settings: Any, dtype: Any) -> Any:
     import bitsandbytes  # noqa: F401  # its absence is an error here, not in the middle of loading
 
     shape = _shape(settings)
-    kept = outside(_linear_names(shape), _language_name(shape))
+    linear = [name for name, module in shape.named_modules() if isinstance(module, torch.nn.Linear)]
+    kept = outside(linear, _language_name(shape))
     _LOG.info("%s in %s; kept as they are: %s", config.model, config.quantise, ", ".join(kept))
     compute = getattr(torch, dtype) if dtype != "auto" else settings.dtype or torch.bfloat16
     return _library.BitsAndBytesConfig(
@@ -173,10 +170,6 @@ def _quantisation(config: ReasonerConfig, settings: Any, dtype: Any) -> Any:
         bnb_4bit_compute_dtype=compute,
         llm_int8_skip_modules=kept,
     )
-
-
-def _linear_names(model: Any) -> list[str]:
-    return [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
 
 
 def outside(names: Iterable[str], language: str) -> list[str]:

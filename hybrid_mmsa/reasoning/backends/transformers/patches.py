@@ -56,8 +56,8 @@ class MobileNetPatches(_Model):  # type: ignore[misc]
             `last_hidden_state` `[n, patches, 1280]`, row by row from the top left; it is the only one of the
             `hidden_states`.
         """
-        seen = super().forward(pixel_values, return_dict=True).last_hidden_state
-        patches = seen.flatten(2).transpose(1, 2)
+        features = super().forward(pixel_values, return_dict=True).last_hidden_state
+        patches = features.flatten(2).transpose(1, 2)
         return BaseModelOutputWithPooling(last_hidden_state=patches, hidden_states=(patches,))
 
 

@@ -154,8 +154,8 @@ class TransformersReasoner:
         for each in (prompt, prompt.partner):
             if each is not None and each.hash not in self._labels:
                 chat = each.messages(_PROBE)
-                told = self._vlm.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-                if chat[0]["content"][0]["text"] not in told:
+                text = self._vlm.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+                if chat[0]["content"][0]["text"] not in text:
                     raise ArtefactError(f"the chat template of {self._config.model} leaves out the system message")
                 self._labels[each.hash] = label_tokens(self._encode, each.labels)
 

@@ -50,8 +50,8 @@ class Grammar:
 
     def begins(self, letter: bytes) -> BoolArray:
         """Which tokens begin with a byte, white space aside, bool `[vocabulary]`."""
-        found: BoolArray = self._begins == letter
-        return found
+        mask: BoolArray = self._begins == letter
+        return mask
 
     def line(self, prompt: Prompt, label: Label, labels: LabelTokens, room: int) -> Line:
         """An answer that has begun with `label` and may write `room` tokens before it must close."""
@@ -203,7 +203,7 @@ class LabelFirst(LogitsProcessor):
 def closing_tokens(prompt: Prompt) -> int:
     """Tokens that suffice to close any answer: at least a byte each, of the longest answer that says nothing."""
     longest = max(LABELS, key=lambda label: len(prompt.labels[label].encode()))
-    said = write_answer(prompt, label=longest, text_says=longest, picture_says=longest)
+    shortest = write_answer(prompt, label=longest, text_says=longest, picture_says=longest)
     most_cues = 3 * len('"", ') * 2
     unfinished_character, end = 4, 1
-    return len(said.encode()) + most_cues + unfinished_character + end
+    return len(shortest.encode()) + most_cues + unfinished_character + end
