@@ -16,8 +16,7 @@ from hybrid_mmsa.routing import (
     prediction_set,
     threshold_for_budget,
 )
-from hybrid_mmsa.training.routing.router import Judged, RouterConfig, fit_router
-from hybrid_mmsa.training.routing.router import _within as within
+from hybrid_mmsa.training.routing.router import Judged, RouterConfig, fit_router, within_budget
 from hybrid_mmsa.types import LABELS, Features
 
 CONFIG = RouterConfig(resamples=100)
@@ -112,7 +111,7 @@ def test_thresholds_moved_for_a_budget_are_not_rounded_beyond_it():
             "conflict": random.beta(1, 4, n),
         }
         own = Thresholds(threshold_for_budget(scores["low_confidence"], 0.2), 0.5, 0.5)
-        assert (defer_scores(scores, within(own, scores, 0.2)) > 0).mean() <= 0.2
+        assert (defer_scores(scores, within_budget(own, scores, 0.2)) > 0).mean() <= 0.2
 
 
 def test_where_all_other_answers_are_right_novelty_is_judged_and_breaks_nothing():

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["keep", "program", "show", "tell", "today"]
+__all__ = ["circumstances", "keep", "program", "show", "tell", "today"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -27,14 +30,25 @@ def today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def program(told: str | None, name: str) -> argparse.ArgumentParser:
+def circumstances(packages: Sequence[str], threads: int) -> dict[str, Any]:
+    """What a record of a timed run begins with: date, machine and its load, versions, threads."""
+    return {
+        "date": today(),
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
+        "versions": {name: metadata.version(name) for name in ("hybrid-mmsa", *packages)},
+        "python": platform.python_version(),
+        "threads": threads,
+    }
+
+
+def program(description: str | None, name: str) -> argparse.ArgumentParser:
     """A parser with the options `--json` and `--save`; the program adds its own.
 
     Args:
-        told: The program's docstring; its first line is shown.
+        description: The program's docstring; its first line is shown.
         name: What records are named after.
     """
-    parser = argparse.ArgumentParser(description=(told or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print the record instead of the table")
     parser.add_argument("--save", action="store_true", help=f"keep the record as eval/bench/results/{name}-DATE.json")
     return parser

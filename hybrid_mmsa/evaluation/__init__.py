@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .answers import Answering
+from .markdown import render_results
 from .posts import evaluate_posts
 from .protocol import Protocol, load_protocol
 from .report import render_report
-from .result import Result, load_result, save_result
-from .results import load_results, render_results
+from .result import Result, load_result, load_results, save_result
 from .run import run_protocol
 from .tables import summary
 

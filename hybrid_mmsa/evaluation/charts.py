@@ -75,7 +75,8 @@ def class_chart(systems: Mapping[str, Sequence[ClassScores]]) -> str:
             marks.append(
                 f'<rect class="{slug(name)}" x="{LEFT}" y="{top}" width="{width:.1f}" height="{bar}">{tip}</rect>'
             )
-            marks += _whisker(f1, top + bar / 2)
+            low, high, middle = _x(f1.low), _x(f1.high), top + bar / 2
+            marks.append(f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>')
             marks.append(_text(LEFT - 4, top + 10, f"{100 * f1.value:.0f}", anchor="end"))
     return _drawing("F1 per class", 44 + len(labels) * step, [*_key(systems, y=16), *marks])
 
@@ -125,11 +126,6 @@ def _key(names: Iterable[str], y: float) -> list[str]:
         marks.append(f'<line class="{slug(name)} key" x1="{x:.0f}" x2="{x + 16:.0f}" y1="{y - 4}" y2="{y - 4}"/>')
         marks.append(_text(x + 20, y, name, anchor="start"))
     return marks
-
-
-def _whisker(figure: Figure, y: float) -> list[str]:
-    left, right = _x(figure.low), _x(figure.high)
-    return [f'<line class="whisker" x1="{left:.1f}" x2="{right:.1f}" y1="{y}" y2="{y}"/>']
 
 
 def _x(share: float) -> float:

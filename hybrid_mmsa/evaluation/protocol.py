@@ -57,13 +57,10 @@ class Protocol(BaseModel):
 
     def records(self, root: Path, report: LoadReport) -> list[Record]:
         """The corpus's posts that this protocol uses, their split not yet set."""
-        return [record for record in load_corpus(self.corpus, root, report) if self._uses(record)]
-
-    def _uses(self, record: Record) -> bool:
-        sample = record.sample
-        if gold_index(sample, self.task) is None:
-            return False
-        return self.cleaning != "agreeing" or sample.text_label == sample.image_label
+        labelled = [r for r in load_corpus(self.corpus, root, report) if gold_index(r.sample, self.task) is not None]
+        if self.cleaning != "agreeing":
+            return labelled
+        return [record for record in labelled if record.sample.text_label == record.sample.image_label]
 
 
 def load_protocol(name: str | Path) -> Protocol:

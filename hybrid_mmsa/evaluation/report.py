@@ -27,7 +27,8 @@ def render_report(results: Sequence[Result], words: Mapping[str, str] | None = N
         words: Texts by post id, for the list of mistakes; without it only ids stand there.
     """
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
-    links = "".join(f'<li><a href="#r{k}">{_title(r)}</a></li>' for k, r in enumerate(results))
+    titles = [escape(r.title) + (" (text only)" if r.text_only else "") for r in results]
+    links = "".join(f'<li><a href="#r{k}">{title}</a></li>' for k, title in enumerate(titles))
     body = "".join(_section(result, words or {}, f"r{k}") for k, result in enumerate(results))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -37,10 +38,6 @@ def render_report(results: Sequence[Result], words: Mapping[str, str] | None = N
         "unless a table says otherwise. Floors were fitted and scored in the same run, on the same posts.</p>"
         f"<nav><ul>{links}</ul></nav>{body}</body></html>\n"
     )
-
-
-def _title(result: Result) -> str:
-    return escape(result.title) + (" (text only)" if result.text_only else "")
 
 
 def _section(result: Result, words: Mapping[str, str], anchor: str) -> str:
@@ -183,14 +180,10 @@ def _synergy(comparisons: Sequence[Comparison]) -> str:
     rows = []
     for c in comparisons:
         differences = [percent(c.accuracy), percent(c.macro_f1), f"{c.first_only} : {c.second_only}"]
-        rows.append([c.second, c.subset, f"{c.n:,}", *differences, f"{c.p_value:.2g}", _reading(c)])
+        reading = "fused is better" if c.first_only > c.second_only else f"{c.second} is better"
+        reading = reading if c.p_value < SIGNIFICANT else "no difference shown"
+        rows.append([c.second, c.subset, f"{c.n:,}", *differences, f"{c.p_value:.2g}", reading])
     return f"<h3>Modal synergy</h3>{_table(head, rows)}"
-
-
-def _reading(c: Comparison) -> str:
-    if c.p_value >= SIGNIFICANT:
-        return "no difference shown"
-    return "fused is better" if c.first_only > c.second_only else f"{c.second} is better"
 
 
 def _mistakes(result: Result, words: Mapping[str, str]) -> str:

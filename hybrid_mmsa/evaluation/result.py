@@ -23,6 +23,7 @@ __all__ = [
     "Subset",
     "SystemScores",
     "load_result",
+    "load_results",
     "save_result",
 ]
 
@@ -194,3 +195,9 @@ def load_result(path: Path) -> Result:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise InputError(f"{path.name} is no result file: {place}: {first['msg']}", field="results") from error
+
+
+def load_results(folder: Path) -> list[Result]:
+    """The results in a folder, by protocol and then by date."""
+    results = [load_result(path) for path in sorted(folder.glob("*.json"))]
+    return sorted(results, key=lambda result: (result.protocol, result.date, result.seed or 0))

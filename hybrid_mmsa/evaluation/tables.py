@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .result import Figure, Result, SystemScores
+from .result import Figure, Result
 
 __all__ = ["METRIC_TITLES", "percent", "summary", "text_table"]
 
@@ -82,12 +82,11 @@ def _head(result: Result) -> list[str]:
 
 def _systems(result: Result) -> list[str]:
     names = label_metrics(result)[:4]
-    rows = [[_name(s), f"{s.n:,}", *(percent(s.figures.get(name)) for name in names)] for s in result.systems]
+    rows = []
+    for scores in result.systems:
+        system = scores.name if scores.kind == "model" else f"floor: {scores.name}"
+        rows.append([system, f"{scores.n:,}", *(percent(scores.figures.get(name)) for name in names)])
     return text_table(["system", "n", *(METRIC_TITLES[name] for name in names)], rows)
-
-
-def _name(scores: SystemScores) -> str:
-    return scores.name if scores.kind == "model" else f"floor: {scores.name}"
 
 
 def _classes(result: Result) -> list[str]:

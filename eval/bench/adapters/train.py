@@ -11,14 +11,12 @@ is trained first.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +24,8 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from eval.bench.keeping import program, tell, today
-from hybrid_mmsa import Analyzer, __version__, metrics
+from eval.bench.keeping import circumstances, program, tell
+from hybrid_mmsa import Analyzer, metrics
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.types import LABELS, Mode, Sample
 
@@ -68,11 +66,7 @@ def record(model: Path, folder: Path, unseen: int) -> dict[str, Any]:
     files = {n: domain.write_posts(folder / str(n), domain.other_posts(n, seed=n)) for n in (64, 200)}
     base = Analyzer.from_pretrained(reasoner=model)
     return {
-        "date": today(),
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
-        "versions": {"hybrid-mmsa": __version__, **{name: metadata.version(name) for name in PACKAGES}},
-        "python": platform.python_version(),
-        "threads": 1,
+        **circumstances(PACKAGES, threads=1),
         "settings": SETTINGS,
         "unseen": unseen,
         "base": share(said(base, apart), apart),

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from eval.bench.keeping import program, tell, today
+from eval.bench.keeping import circumstances, program, tell
 from eval.bench.speed.memory import peak_memory_mb
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -239,13 +238,7 @@ def ratios(ours: Figures, theirs: Figures) -> dict[str, float]:
 def record(found: dict[Side, Figures], options: argparse.Namespace) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
     return {
-        "date": today(),
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
-        "versions": {
-            name: metadata.version(name) for name in ("hybrid-mmsa", "onnxruntime", "torch", "open-clip-torch")
-        },
-        "python": platform.python_version(),
-        "threads": 1,
+        **circumstances(["onnxruntime", "torch", "open-clip-torch"], threads=1),
         "rounds": options.rounds,
         "repeats": options.repeats,
         "batch": BATCH,

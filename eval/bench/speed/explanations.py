@@ -10,18 +10,15 @@ It knows nothing of whether explanations are true; `faithfulness.py` does.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 from rich.table import Table
 
-from eval.bench.keeping import program, tell, today
-from hybrid_mmsa import Analyzer, Sample, __version__
+from eval.bench.keeping import circumstances, program, tell
+from hybrid_mmsa import Analyzer, Sample
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.types import ExplainLevel
@@ -56,11 +53,7 @@ def record(found: dict[str, list[float]], posts: list[Sample], options: argparse
     """The run as numbers, with what is needed to read them."""
     p50, p95 = ({level: float(np.percentile(ms, q)) for level, ms in found.items()} for q in (50, 95))
     return {
-        "date": today(),
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
-        "versions": {"hybrid-mmsa": __version__, "onnxruntime": metadata.version("onnxruntime")},
-        "python": platform.python_version(),
-        "threads": options.threads,
+        **circumstances(["onnxruntime"], threads=options.threads),
         "rounds": options.rounds,
         "posts": len(posts),
         "mean_words": float(np.mean([len((post.text or "").split()) for post in posts])),

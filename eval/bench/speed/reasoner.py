@@ -10,14 +10,12 @@ machine slows all of them alike. Without `--model` the LLaVA is trained first, w
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from eval.bench.keeping import program, tell, today
-from hybrid_mmsa import __version__
+from eval.bench.keeping import circumstances, program, tell
 from hybrid_mmsa.errors import ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt
 from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
@@ -58,11 +55,7 @@ def record(model: Path, options: argparse.Namespace) -> dict[str, Any]:
     posts = [post for post in import_module("tiny_vlm").held_out(2 * options.posts) if post.word and post.thing]
     samples = [post.sample for post in posts[: options.posts]]
     return {
-        "date": today(),
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
-        "versions": {"hybrid-mmsa": __version__, **{name: metadata.version(name) for name in PACKAGES}},
-        "python": platform.python_version(),
-        "threads": 1,
+        **circumstances(PACKAGES, threads=1),
         "posts": len(samples),
         "rounds": options.rounds,
         "batches": {str(size): speeds(model, samples, size, options.rounds) for size in BATCHES},

@@ -33,7 +33,7 @@ from ...types import LABELS, Features, IntArray, Reason, TaskArrays
 from ..common.provenance import today
 from ..posts.rows import fold_of
 
-__all__ = ["LEAST_POSTS", "Judged", "RouterConfig", "fit_router"]
+__all__ = ["LEAST_POSTS", "Judged", "RouterConfig", "fit_router", "within_budget"]
 
 LEAST_POSTS = 50
 """Fewer posts than this calibrate nothing."""
@@ -124,7 +124,7 @@ def fit_router(
         conflict=threshold_for_budget(scores["conflict"], config.conflict_share),
         novel=_novelty_pays(draft, learn if choose is None else choose, config),
     )
-    thresholds = _within(own, scores, config.budget)
+    thresholds = within_budget(own, scores, config.budget)
     order: dict[Reason, Floats] = {
         "low_confidence": held_out,
         "sarcasm": learn.probabilities["sarcasm"][:, 1].astype(np.float64),
@@ -152,7 +152,7 @@ def fit_router(
     return router
 
 
-def _within(own: Thresholds, scores: dict[Reason, Floats], budget: float) -> Thresholds:
+def within_budget(own: Thresholds, scores: dict[Reason, Floats], budget: float) -> Thresholds:
     """Thresholds moved together, in log-odds, so that the budget covers the posts deferred for any reason."""
     level = threshold_for_budget(defer_scores(scores, own), budget)
     # A little more, or the post on the line would lie above it once thresholds are rounded, and overspend.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from pathlib import Path
 from statistics import mean, stdev
 
-from .result import Result, SystemScores, load_result
+from .result import Result
 from .tables import METRIC_TITLES, label_metrics, percent
 
-__all__ = ["load_results", "render_results"]
+__all__ = ["render_results"]
 
 HEAD = """# Results
 
@@ -19,12 +18,6 @@ that they agree. Figures are percentages with 95 % bootstrap intervals. Floors a
 the same posts. "Text only" marks figures made without pictures. Published figures stand with their setting and source;
 those with * are quoted second-hand.
 """
-
-
-def load_results(folder: Path) -> list[Result]:
-    """The results in a folder, by protocol and then by date."""
-    results = [load_result(path) for path in sorted(Path(folder).glob("*.json"))]
-    return sorted(results, key=lambda result: (result.protocol, result.date, result.seed or 0))
 
 
 def render_results(results: Iterable[Result]) -> str:
@@ -50,7 +43,7 @@ def _over_seeds(results: Sequence[Result]) -> list[str]:
         return []
     figures = []
     for name in label_metrics(results[0])[:3]:
-        values = [100 * found.figures[name].value for found in scores]
+        values = [100 * each.figures[name].value for each in scores]
         figures.append(f"{METRIC_TITLES[name]} {mean(values):.1f} ± {stdev(values):.1f}")
     return [f"Over {len(scores)} training seeds (mean ± standard deviation): {', '.join(figures)}.", ""]
 
@@ -65,7 +58,10 @@ def _table(result: Result) -> list[str]:
         _row(["system", "n", *(METRIC_TITLES[name] for name in names), "ECE"]),
         _row(["---", *["---:"] * (len(names) + 2)]),
     ]
-    lines += [_system(scores, names) for scores in result.systems]
+    for scores in result.systems:
+        system = scores.name if scores.kind == "model" else f"*floor:* {scores.name}"
+        cells = [percent(scores.figures.get(metric)) for metric in names]
+        lines.append(_row([system, f"{scores.n:,}", *cells, percent(scores.figures.get("ece"))]))
     for part in result.subsets:
         for system, figures in part.figures.items():
             if system == "fused":
@@ -78,12 +74,6 @@ def _table(result: Result) -> list[str]:
     if result.deferral_rate is not None:
         lines += ["", f"Deferral rate {percent(result.deferral_rate)}."]
     return lines
-
-
-def _system(scores: SystemScores, names: Sequence[str]) -> str:
-    name = scores.name if scores.kind == "model" else f"*floor:* {scores.name}"
-    cells = [percent(scores.figures.get(metric)) for metric in names]
-    return _row([name, f"{scores.n:,}", *cells, percent(scores.figures.get("ece"))])
 
 
 def _published(result: Result) -> list[str]:
