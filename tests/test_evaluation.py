@@ -10,7 +10,7 @@ from PIL import Image
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.data import SplitManifest
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.evaluation import Protocol, evaluate_posts, load_result, run_protocol
+from hybrid_mmsa.evaluation import Protocol, evaluate_posts, load_protocol, load_result, run_protocol
 from hybrid_mmsa.evaluation.answers import Answer, collect
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.types import Analysis, Provenance, RouteDecision, RowError, Sample, prediction
@@ -199,6 +199,39 @@ def test_a_protocol_measures_model_and_floors_on_the_same_posts(protocol, corpus
     assert any("opposed labels" in note for note in result.notes)
     assert "1 of the posts measured have a near-duplicate in train by text" in result.notes
     assert result.model.model == "counting"
+
+
+def test_a_bundled_corpus_needs_no_folder_and_its_floors_are_fitted_out_of_fold():
+    result = run_protocol(load_protocol("everyday"), None, lambda fold: CountingAnalyzer())
+    assert (result.n_train, result.failed) == (None, 0)
+    assert {s.name for s in result.systems if s.kind == "floor"} == {"majority class", "TF-IDF + LR", "VADER"}
+    assert {"negation", "emoji_only", "two_targets"} <= {part.name for part in result.subsets}
+    assert any("out of fold" in note for note in result.notes)
+
+
+def test_floors_can_be_fitted_on_the_dev_part(tmp_path, corpus):
+    parts = {"dev": tuple(str(i) for i in range(15)), "test": ("18", "19", "20")}
+    manifest = SplitManifest("no_train", "mvsa_single", "drawn", parts, {})
+    assert run_protocol(written(tmp_path, manifest, floors="dev"), corpus, None).n_train == 15
+    with pytest.raises(InputError, match="holds no posts of the split no_train"):
+        run_protocol(written(tmp_path, manifest), corpus, None)
+
+
+def test_labels_that_are_allowed_count_as_right(tmp_path):
+    rows = [
+        {"id": "1", "text": "a day", "label": "not_negative", "allowed": ["neutral", "positive"], "test": "not bad"},
+        {"id": "2", "text": "a great day", "label": "not_negative", "allowed": ["neutral", "positive"]},
+        {"id": "3", "text": "a bad day", "label": "not_negative", "allowed": ["neutral", "positive"]},
+        {"id": "4", "text": "awful", "label": "negative", "test": "words"},
+    ]
+    (tmp_path / "checklist_mft.jsonl").write_text("\n".join(json.dumps(row | {"split": "test"}) for row in rows))
+    learned = [{"id": str(i), "text": f"good day {i % 2}", "label": "positive", "split": "train"} for i in range(4)]
+    learned += [{"id": "9", "text": "bad day", "label": "negative", "split": "train"}]
+    (tmp_path / "sst5_sentences.jsonl").write_text("\n".join(map(json.dumps, learned)))
+    result = run_protocol(load_protocol("checklist"), tmp_path, lambda fold: CountingAnalyzer())
+    assert (result.n, result.n_train) == (4, 5)
+    assert result.system("fused").figures["accuracy"].value == 0.75
+    assert {part.name: part.n for part in result.subsets} == {"not bad": 1, "words": 1}
 
 
 def test_a_run_that_broke_off_goes_on(protocol, corpus, tmp_path):

@@ -23,7 +23,14 @@ from hybrid_mmsa.evaluation import (
 )
 from hybrid_mmsa.evaluation.answers import Answer, Answers
 from hybrid_mmsa.evaluation.charts import forest_chart
-from hybrid_mmsa.evaluation.floors import floor_probabilities, needs_eval_extra, tfidf, vader, words
+from hybrid_mmsa.evaluation.floors import (
+    floor_probabilities,
+    needs_eval_extra,
+    out_of_fold_probabilities,
+    tfidf,
+    vader,
+    words,
+)
 from hybrid_mmsa.evaluation.measure import measure
 from hybrid_mmsa.evaluation.posts import measured_fields
 from hybrid_mmsa.evaluation.predictions import Predictions
@@ -105,12 +112,57 @@ def test_the_clean_part_leaves_out_posts_with_a_twin_in_train():
     assert (measured.subsets[0].name, measured.subsets[0].n) == ("without near-duplicates of train", 58)
 
 
+def test_groups_are_scored_by_themselves():
+    groups = {f"p{i}": "even" for i in range(0, 60, 2)} | {"elsewhere": "unseen"}
+    measured = measure(drawn_answers(), "sentiment", groups=groups)
+    by_name = {part.name: part for part in measured.subsets}
+    assert by_name["even"].n == 30
+    assert "unseen" not in by_name
+
+
+def test_any_label_that_is_allowed_counts_as_right():
+    """Of three posts that must only not be negative, one is called positive, one neutral and one negative."""
+    rows = [(0.1, 0.2, 0.7), (0.1, 0.7, 0.2), (0.7, 0.2, 0.1), (0.1, 0.2, 0.7)]
+    answers = [
+        Answer(id=str(i), gold=1, has_text=True, has_image=False, probabilities={"fused": row, "text alone": rows[2]})
+        for i, row in enumerate(rows)
+    ]
+    allowed = {str(i): ("neutral", "positive") for i in range(3)}
+    measured = measure(answers, "sentiment", groups={"1": "one"}, allowed=allowed)
+    fused = measured.systems[0]
+    assert fused.figures["accuracy"].value == 0.5
+    assert fused.confusion == ((0, 0, 0), (1, 1, 1), (0, 0, 1))
+    assert [mistake.id for mistake in measured.mistakes] == ["2", "3"]
+    everywhere = measured.synergy[0]
+    assert (everywhere.first_only, everywhere.second_only) == (2, 0)
+    parts = {part.name: part.figures["fused"]["accuracy"].value for part in measured.subsets}
+    assert parts["one"] == 1.0
+
+
 def test_measuring_nothing_is_refused():
     with pytest.raises(InputError, match="no labelled post"):
         measure([], "sentiment")
     silent = [answer.model_copy(update={"probabilities": {}, "gold": 1}) for answer in drawn_answers(3)]
     with pytest.raises(InputError, match="gives no sarcasm"):
         measure(silent, "sarcasm")
+
+
+def test_floors_without_a_train_part_never_saw_the_words_they_judge():
+    """Each text stands there five times, its label in no other text: whoever had seen it would know."""
+    texts = [f"{word} stone" for word in ("red", "blue", "grey", "pale", "dark", "cold", "warm", "flat", "high", "wet")]
+    samples = [Sample(text=text) for text in texts for _ in range(5)]
+    gold = [place % 2 for place in range(len(texts)) for _ in range(5)]
+    found = out_of_fold_probabilities(samples, gold, 3)
+    assert {name: p.shape for name, p in found.items()} == dict.fromkeys(
+        ("majority class", "TF-IDF + LR", "VADER"), (50, 3)
+    )
+    assert all(np.allclose(p.sum(1), 1) for p in found.values())
+    assert np.allclose(found["TF-IDF + LR"][:, 2], 0)
+    folded = found["TF-IDF + LR"].reshape(10, 5, 3)
+    assert np.allclose(folded, folded[:, :1])
+    assert (found["TF-IDF + LR"].argmax(1) == gold).mean() <= 0.5
+    with pytest.raises(InputError, match="posts of different words"):
+        out_of_fold_probabilities(samples[:5], gold[:5], 3)
 
 
 def test_floors_learn_from_train_and_know_three_labels():
@@ -177,7 +229,7 @@ def test_protocols_refuse_what_they_do_not_know(tmp_path):
         path.write_text(source.replace(old, new, 1))
         with pytest.raises(InputError, match=words_):
             load_protocol(path)
-    with pytest.raises(InputError, match="there are memotion, mmsd2"):
+    with pytest.raises(InputError, match="there are airline, arts"):
         load_protocol("mvsa")
     with pytest.raises(InputError, match="no protocol file"):
         load_protocol(tmp_path / "gone.toml")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import InputError
 from ..inputs import read_row
-from ..types import LABELS, Analysis, BoolArray, IntArray, Provenance, RowError, Sample, TaskArrays
+from ..types import LABELS, Analysis, BoolArray, IntArray, Label, Provenance, RowError, Sample, TaskArrays
 
 __all__ = [
     "Answer",
@@ -68,7 +69,11 @@ class Answer(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """Answers as arrays over `n` posts: `probabilities` per system float `[n, classes]`, NaN rows where it has none."""
+    """Answers as arrays over `n` posts.
+
+    `probabilities` per system are float `[n, classes]`, NaN rows where it has none; `allowed`, bool of that shape, says
+    which labels count as right: the gold one, and others where a post names several.
+    """
 
     ids: list[str]
     labels: tuple[str, ...]
@@ -76,10 +81,19 @@ class Answers:
     sides: NDArray[np.int64]
     probabilities: dict[str, NDArray[np.float64]]
     deferred: BoolArray
+    allowed: BoolArray
 
     @staticmethod
-    def of(answers: Sequence[Answer], task: EvaluatedTask) -> Answers:
-        """Stack answers; `sides` is int `[n, 2]`, the gold labels of text and picture alone, -1 where unknown."""
+    def of(
+        answers: Sequence[Answer], task: EvaluatedTask, allowed: Mapping[str, Sequence[Label]] = MappingProxyType({})
+    ) -> Answers:
+        """Stack answers; `sides` is int `[n, 2]`, the gold labels of text and picture alone, -1 where unknown.
+
+        Args:
+            answers: One per post.
+            task: Whose labels they are.
+            allowed: The labels that count as right, by id, for the posts that name several.
+        """
         if not answers:
             raise InputError("no labelled post could be answered, so there is nothing to measure")
         labels = task_labels(task)
@@ -87,14 +101,29 @@ class Answers:
         names = dict.fromkeys(name for answer in answers for name in answer.probabilities)
         rows = {name: [answer.probabilities.get(name, missing) for answer in answers] for name in names}
         unknown = [[-1 if g is None else g for g in (a.text_gold, a.image_gold)] for a in answers]
+        gold = np.array([answer.gold for answer in answers], dtype=np.int64)
+        right = np.arange(len(labels)) == gold[:, None]
+        for row, answer in enumerate(answers):
+            right[row] |= [label in allowed.get(answer.id, ()) for label in labels]
         return Answers(
             ids=[answer.id for answer in answers],
             labels=labels,
-            gold=np.array([answer.gold for answer in answers], dtype=np.int64),
+            gold=gold,
             sides=np.array(unknown, dtype=np.int64),
             probabilities={name: np.array(values, dtype=np.float64) for name, values in rows.items()},
             deferred=np.array([answer.deferred for answer in answers], dtype=bool),
+            allowed=right,
         )
+
+    def predicted(self, system: str) -> IntArray:
+        """The label a system gave each post, int `[n]`; one that is allowed counts as the gold one."""
+        given = np.nan_to_num(self.probabilities[system]).argmax(1)
+        return np.where(self.allowed[np.arange(len(given)), given], self.gold, given)
+
+    def gold_for(self, system: str) -> IntArray:
+        """The label each post holds a system to, int `[n]`: the one it gave, where that is allowed."""
+        given = np.nan_to_num(self.probabilities[system]).argmax(1)
+        return np.where(self.allowed[np.arange(len(given)), given], given, self.gold)
 
 
 def who_answers(analyzer: Answering) -> Provenance:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..types import Label
 from .answers import FAST, FUSED, Answer, Answers, EvaluatedTask
 from .floors import FLOORS
 from .result import Comparison, Figure, Latency, Mistake, Subset, SystemScores
@@ -44,6 +46,8 @@ def measure(
     task: EvaluatedTask,
     floors: dict[str, NDArray[np.float64]] | None = None,
     leaked: frozenset[str] = frozenset(),
+    groups: Mapping[str, str] = MappingProxyType({}),
+    allowed: Mapping[str, Sequence[Label]] = MappingProxyType({}),
     seconds: float | None = None,
 ) -> Measured:
     """Score the model's systems and the floors on the same posts.
@@ -53,12 +57,14 @@ def measure(
         task: Whose labels are scored.
         floors: Probabilities of each floor, rows as in `answers`.
         leaked: Posts with a near-duplicate in train; the others make up the clean part.
+        groups: What a corpus counts its posts under, by id; each group is scored by itself.
+        allowed: The labels that count as right, by id, for the posts that name several.
         seconds: Wall-clock time of answering them all, reading included; `None` where that was not timed.
 
     Raises:
         InputError: There is no answer, or neither a model nor a floor judges this task.
     """
-    stacked = Answers.of(answers, task)
+    stacked = Answers.of(answers, task, allowed)
     who = Counter(answer.answered_by for answer in answers)
     asked = FUSED in stacked.probabilities
     model = {name: p for name, p in stacked.probabilities.items() if name != FAST or set(who) - {"fast"}}
@@ -80,7 +86,7 @@ def measure(
         deferral_rate=deferral(stacked) if asked else None,
         latency=_latency(answers, seconds) if asked else None,
         systems=systems,
-        subsets=_subsets(stacked, leaked),
+        subsets=_subsets(stacked, leaked, groups),
         synergy=tuple(compare(stacked)) if asked and task == "sentiment" else (),
         mistakes=tuple(mistakes(stacked)) if asked else (),
     )
@@ -91,11 +97,13 @@ def today() -> str:
     return date.today().isoformat()
 
 
-def _subsets(answers: Answers, leaked: frozenset[str]) -> tuple[Subset, ...]:
+def _subsets(answers: Answers, leaked: frozenset[str], groups: Mapping[str, str]) -> tuple[Subset, ...]:
     clean = np.array([id_ not in leaked for id_ in answers.ids])
     parts = sides(answers)
     if not clean.all():
         parts = {"without near-duplicates of train": clean} | parts
+    group = np.array([groups.get(id_, "") for id_ in answers.ids])
+    parts |= {name: group == name for name in dict.fromkeys(groups.values())}
     names = list(answers.probabilities)
     found = (subset(name, answers, rows, names) for name, rows in parts.items())
     return tuple(part for part in found if part is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,8 @@ class Protocol(BaseModel):
         split, split_sha256: A bundled manifest and the hash its ids must have.
         part: The part that is measured (with folds, each in turn is the test part).
         metric: The figure the field compares by.
+        floors: The part that floors are fitted on; `out_of_fold`: the corpus has no other part, so they are fitted on
+            the posts measured, each judged by floors that did not see its words.
         seeds: Training seeds of the models to measure, where a model is given as a pattern with `{seed}`.
         notes: What a reader must know before comparing.
     """
@@ -45,6 +48,7 @@ class Protocol(BaseModel):
     split_sha256: str
     part: Literal["dev", "test"] = "test"
     metric: str = "accuracy"
+    floors: Literal["train", "dev", "out_of_fold"] = "train"
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     notes: tuple[str, ...] = ()
 
@@ -55,12 +59,22 @@ class Protocol(BaseModel):
             raise ArtefactError(f"protocol {self.name} was written for another split than {self.split} is now")
         return manifest
 
-    def records(self, root: Path, report: LoadReport) -> list[Record]:
-        """The corpus's posts that this protocol uses, their split not yet set."""
-        labelled = [r for r in load_corpus(self.corpus, root, report) if gold_index(r.sample, self.task) is not None]
+    def records(self, root: Path | None, report: LoadReport) -> list[Record]:
+        """The corpus's posts that this protocol uses, their split not yet set; a bundled corpus needs no folder.
+
+        Of several labels that are allowed, the first stands in the gold label's place.
+        """
+        records = (_with_gold(record) for record in load_corpus(self.corpus, root, report))
+        labelled = [record for record in records if gold_index(record.sample, self.task) is not None]
         if self.cleaning != "agreeing":
             return labelled
         return [record for record in labelled if record.sample.text_label == record.sample.image_label]
+
+
+def _with_gold(record: Record) -> Record:
+    if not record.allowed:
+        return record
+    return replace(record, sample=replace(record.sample, label=record.allowed[0]))
 
 
 def load_protocol(name: str | Path) -> Protocol:

@@ -1,6 +1,6 @@
 """A protocol, a corpus on disk and an analyzer → a result. It knows no metric and draws nothing.
 
-Floors are fitted on the protocol's train part and scored on the same posts as the model, in the same run.
+Floors are fitted on the part the protocol names and scored on the same posts as the model, in the same run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..data import LoadReport, Record, SplitManifest
 from ..errors import InputError
 from ..types import Provenance, RowError, Sample
 from .answers import Answer, Answering, collect, gold_index, task_labels, unanswered, who_answers
-from .floors import floor_probabilities, needs_eval_extra
+from .floors import floor_probabilities, needs_eval_extra, out_of_fold_probabilities
 from .measure import ERRORS_SHOWN, measure, today
 from .posts import error_line, measured_fields
 from .predictions import Predictions
@@ -27,6 +27,7 @@ from .result import Result
 
 __all__ = ["Models", "run_protocol"]
 
+OUT_OF_FOLD = "out_of_fold"
 Models = Callable[[int | None], Answering]
 """Gives the analyzer for a fold; for `None` where there are no folds."""
 
@@ -38,14 +39,14 @@ class _Gathered:
     answers: list[Answer] = field(default_factory=list)
     failures: list[RowError] = field(default_factory=list)
     floors: list[dict[str, NDArray[np.float64]]] = field(default_factory=list)
-    train: list[int] = field(default_factory=list)
+    fitted: list[int] = field(default_factory=list)
     model: Provenance | None = None
     seconds: float | None = 0.0
 
 
 def run_protocol(
     protocol: Protocol,
-    root: Path,
+    root: Path | None,
     models: Models | None,
     predictions: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -54,7 +55,7 @@ def run_protocol(
 
     Args:
         protocol: What is measured.
-        root: The corpus's folder in its official layout.
+        root: The corpus's folder in its official layout; a bundled corpus needs none.
         models: Gives the analyzer; with none only the floors are measured.
         predictions: File the answers go to; if it is there from a run that broke off, that run goes on.
         progress: Called with the posts done so far and their number.
@@ -79,16 +80,17 @@ def run_protocol(
     with ExitStack() as stack:
         kept: Predictions | None = None
         for fold, part in zip(folds, parts, strict=True):
-            train = [record for record in part if record.split == "train"]
+            fit = [record.sample for record in part if record.split == protocol.floors]
             held_out = [record.sample for record in part if record.split == protocol.part]
-            if not train or not held_out:
-                raise InputError(f"{root} holds no posts of the split {manifest.name}: not all of {protocol.corpus}?")
+            if not held_out or not (fit or protocol.floors == OUT_OF_FOLD):
+                where = root or protocol.corpus
+                raise InputError(f"{where} holds no posts of the split {manifest.name}: not all of {protocol.corpus}?")
             if models is not None:
                 analyzer = models(fold)
                 kept = kept or stack.enter_context(_open(predictions, protocol, manifest, analyzer, gathered))
                 _ask(analyzer, held_out, protocol, kept, gathered, done)
-            _gather(train, held_out, protocol, kept, gathered)
-    return _result(protocol, manifest, report, gathered)
+            _gather(fit, held_out, protocol, kept, gathered)
+    return _result(protocol, manifest, report, gathered, records)
 
 
 def _open(
@@ -124,26 +126,45 @@ def _ask(
 
 
 def _gather(
-    train: Sequence[Record], held_out: Sequence[Sample], protocol: Protocol, kept: Predictions | None, into: _Gathered
+    fit: Sequence[Sample], held_out: Sequence[Sample], protocol: Protocol, kept: Predictions | None, into: _Gathered
 ) -> None:
     """Add one fold's answers, and the floors' on the same posts."""
     answered = [sample for sample in held_out if kept is None or sample.id in kept.done]
     if not answered:
         raise InputError(f"no post could be answered; the first failed at {error_line(into.failures[0])}")
-    into.train.append(len(train))
+    into.fitted.append(len(fit))
     into.answers += [unanswered(s, protocol.task) if kept is None else kept.done[str(s.id)] for s in answered]
-    samples = [record.sample for record in train]
-    gold = [index for index in (gold_index(sample, protocol.task) for sample in samples) if index is not None]
-    into.floors.append(floor_probabilities(samples, gold, answered, len(task_labels(protocol.task))))
+    classes = len(task_labels(protocol.task))
+    if protocol.floors == OUT_OF_FOLD:
+        into.floors.append(out_of_fold_probabilities(answered, _gold(answered, protocol), classes))
+    else:
+        into.floors.append(floor_probabilities(fit, _gold(fit, protocol), answered, classes))
 
 
-def _result(protocol: Protocol, manifest: SplitManifest, report: LoadReport, gathered: _Gathered) -> Result:
+def _gold(samples: Sequence[Sample], protocol: Protocol) -> list[int]:
+    """Gold labels of posts that all have one, as the protocol's records do."""
+    return [index for index in (gold_index(sample, protocol.task) for sample in samples) if index is not None]
+
+
+def _result(
+    protocol: Protocol, manifest: SplitManifest, report: LoadReport, gathered: _Gathered, records: Sequence[Record]
+) -> Result:
     floors = {name: np.concatenate([part[name] for part in gathered.floors]) for name in gathered.floors[0]}
-    measured = measure(gathered.answers, protocol.task, floors, manifest.leaked, gathered.seconds)
+    measured = measure(
+        gathered.answers,
+        protocol.task,
+        floors,
+        manifest.leaked,
+        groups={str(record.sample.id): record.group for record in records if record.group},
+        allowed={str(record.sample.id): record.allowed for record in records if record.allowed},
+        seconds=gathered.seconds,
+    )
     measured_ids = {answer.id for answer in gathered.answers}
     notes = [*protocol.notes, f"split: {manifest.source}"]
     for kind, ids in manifest.near_duplicates.items():
         notes.append(f"{len(measured_ids & set(ids)):,} of the posts measured have a near-duplicate in train by {kind}")
+    if protocol.floors == OUT_OF_FOLD:
+        notes.append("floors are fitted out of fold on the posts measured: there is no other part")
     notes += report.lines()
     return Result(
         protocol=protocol.name,
@@ -156,7 +177,7 @@ def _result(protocol: Protocol, manifest: SplitManifest, report: LoadReport, gat
         split=manifest.name,
         split_sha256=manifest.sha256,
         part=f"{manifest.folds} folds" if manifest.folds else protocol.part,
-        n_train=round(sum(gathered.train) / len(gathered.train)),
+        n_train=None if protocol.floors == OUT_OF_FOLD else round(sum(gathered.fitted) / len(gathered.fitted)),
         failed=len(gathered.failures),
         errors=tuple(error_line(error) for error in gathered.failures[:ERRORS_SHOWN]),
         notes=tuple(notes),

@@ -90,8 +90,7 @@ def subset(name: str, answers: Answers, rows: BoolArray, systems: list[str]) -> 
     for system in systems:
         known = rows & np.isfinite(answers.probabilities[system]).all(1)
         if known.any():
-            predicted = answers.probabilities[system][known].argmax(1)
-            counts = metrics.confusion(answers.gold[known], predicted, len(answers.labels))
+            counts = metrics.confusion(answers.gold[known], answers.predicted(system)[known], len(answers.labels))
             figures[system] = label_figures(counts, answers.labels)
     return Subset(name=name, n=int(rows.sum()), figures=figures) if figures else None
 
@@ -119,8 +118,7 @@ def compare(answers: Answers) -> list[Comparison]:
 
 def _comparison(answers: Answers, other: str, where: str, rows: BoolArray) -> Comparison:
     gold, classes = answers.gold[rows], len(answers.labels)
-    first = answers.probabilities[FUSED][rows].argmax(1)
-    second = answers.probabilities[other][rows].argmax(1)
+    first, second = answers.predicted(FUSED)[rows], answers.predicted(other)[rows]
     test = metrics.mcnemar(gold, first, second)
     return Comparison(
         first=FUSED,
@@ -138,7 +136,7 @@ def _comparison(answers: Answers, other: str, where: str, rows: BoolArray) -> Co
 def mistakes(answers: Answers, most: int = 20) -> list[Mistake]:
     """The wrong answers the fused system was surest of, by id."""
     probabilities = answers.probabilities[FUSED]
-    confidence, predicted = np.nan_to_num(probabilities).max(1), np.nan_to_num(probabilities).argmax(1)
+    confidence, predicted = np.nan_to_num(probabilities).max(1), answers.predicted(FUSED)
     wrong = np.flatnonzero((predicted != answers.gold) & np.isfinite(probabilities).all(1))
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     return [
@@ -159,7 +157,7 @@ def deferral(answers: Answers) -> Figure:
 
 def _answered(answers: Answers, name: str) -> tuple[Array, Array]:
     rows = np.isfinite(answers.probabilities[name]).all(1)
-    return answers.gold[rows], answers.probabilities[name][rows]
+    return answers.gold_for(name)[rows], answers.probabilities[name][rows]
 
 
 def _class_scores(counts: NDArray[np.int64], k: int, label: str) -> ClassScores:

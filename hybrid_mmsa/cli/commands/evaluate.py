@@ -42,7 +42,9 @@ Pattern = Annotated[
 @eval_app.command("run")
 def run(
     protocol: Annotated[str, typer.Argument(help="A protocol file (.toml), or the name of a bundled one.")],
-    data: Annotated[Path, typer.Option(help="The corpus's folder, in its official layout.")],
+    data: Annotated[
+        Path | None, typer.Option(help="The corpus's folder, in its official layout; a bundled corpus needs none.")
+    ] = None,
     model: Pattern = "default",
     adapter: AdapterName = None,
     reasoner: ReasonerChoice = None,
