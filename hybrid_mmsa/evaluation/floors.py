@@ -90,7 +90,7 @@ def out_of_fold_probabilities(samples: Sequence[Sample], gold: Sequence[int], cl
     folds = np.array([fold_of[text] for text in texts])
     found: dict[str, Floats] = {}
     for fold in range(min(FOLDS, len(ordered))):
-        inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        inside, outside = np.flatnonzero(folds == fold).tolist(), np.flatnonzero(folds != fold).tolist()
         part = floor_probabilities(
             [samples[i] for i in outside], [gold[i] for i in outside], [samples[i] for i in inside], classes
         )
