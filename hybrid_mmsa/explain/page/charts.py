@@ -1,23 +1,20 @@
-"""Shares of labels over time and by group as inline SVG. It knows numbers and names; colours are the style sheet's.
-
-Every chart is 360 units wide, so that its letters stay readable on a phone, and carries its name for screen readers.
-"""
+"""Charts of label shares over time and by group. It knows numbers and names, and no page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
 from itertools import groupby
 
 from ...metrics import Interval
+from ...svg import WIDTH, Frame, circle, drawing, line, polygon, polyline, text
 from ...types import Label
 from .tally import Part
 
 __all__ = ["group_chart", "time_chart"]
 
-WIDTH, LEFT, RIGHT = 360, 46, 12
-PLOT = WIDTH - LEFT - RIGHT
+LEFT, RIGHT = 46, 12
 HEIGHT, TOP, BOTTOM = 170, 10, 24
+TIME = Frame(left=LEFT, top=TOP, width=WIDTH - LEFT - RIGHT, height=HEIGHT - TOP - BOTTOM)
 ROW = 36
 NAME = 30
 """Letters of a group's name that fit."""
@@ -27,74 +24,52 @@ ISOLATE, END = "\u2068", "\u2069"
 
 def time_chart(label: Label, k: int, parts: Sequence[Part]) -> str:
     """Share of label `k` per period with its 95 % interval as a band; a period without posts leaves a gap."""
-    tall = HEIGHT - TOP - BOTTOM
-
-    def x(i: int) -> float:
-        return LEFT + PLOT * (i + 0.5) / len(parts)
-
-    def y(share: float) -> float:
-        return TOP + tall * (1 - share)
-
-    marks = [_line(LEFT, WIDTH - RIGHT, y(t / 4), y(t / 4), "grid") for t in range(5)]
-    marks += [_text(LEFT - 5, y(t / 4) + 4, f"{25 * t} %", "end") for t in range(0, 5, 2)]
-    shares = [(i, part.share(k)) for i, part in enumerate(parts)]
+    places = [(i + 0.5) / len(parts) for i in range(len(parts))]
+    marks = [TIME.line((0, t / 4), (1, t / 4), "grid") for t in range(5)]
+    marks += [text(LEFT - 5, TIME.y(t / 4) + 4, f"{25 * t} %", anchor="end") for t in range(0, 5, 2)]
+    shares = [(place, part.share(k)) for place, part in zip(places, parts, strict=True)]
     for known, run in groupby(shares, key=lambda pair: pair[1] is not None):
         if known:
-            marks += _run([(x(i), s) for i, s in run if s is not None], y)
-    for i, share in shares:
+            marks += _run([(place, share) for place, share in run if share is not None])
+    for (place, share), part in zip(shares, parts, strict=True):
         if share is not None:
-            tip = f"<title>{escape(parts[i].name)}: {_told(share)} of {parts[i].n:,}</title>"
-            marks.append(f'<circle class="dot" cx="{x(i):.1f}" cy="{y(share.value):.1f}" r="2.6">{tip}</circle>')
-    marks.append(_text(LEFT, HEIGHT - 6, parts[0].name, "start"))
+            marks.append(circle(TIME.x(place), TIME.y(share.value), 2.6, "dot", _tip(part, share)))
+    marks.append(text(LEFT, HEIGHT - 6, parts[0].name, anchor="start"))
     if len(parts) > 1:
-        marks.append(_text(WIDTH - RIGHT, HEIGHT - 6, parts[-1].name, "end"))
-    return _drawing(f"Share of {label} posts over time", label, HEIGHT, marks)
+        marks.append(text(WIDTH - RIGHT, HEIGHT - 6, parts[-1].name, anchor="end"))
+    return drawing(f"Share of {label} posts over time", HEIGHT, marks, kind=label)
 
 
 def group_chart(label: Label, k: int, parts: Sequence[Part]) -> str:
     """Share of label `k` in each group with its 95 % interval as a whisker."""
     height = ROW * len(parts) + BOTTOM
-
-    def x(share: float) -> float:
-        return LEFT + PLOT * share
-
-    marks = [_line(x(t / 4), x(t / 4), 4, height - BOTTOM + 4, "grid") for t in range(5)]
-    marks += [_text(x(t / 4), height - 6, f"{25 * t} %", "middle" if t < 4 else "end") for t in range(5)]
+    marks = [line(TIME.x(t / 4), 4, TIME.x(t / 4), height - BOTTOM + 4, "grid") for t in range(5)]
+    ends = ("middle",) * 4 + ("end",)
+    marks += [text(TIME.x(t / 4), height - 6, f"{25 * t} %", anchor=anchor) for t, anchor in enumerate(ends)]
     for row, part in enumerate(parts):
         share, y = part.share(k), ROW * row + 26
         short = part.name if len(part.name) <= NAME else part.name[: NAME - 1] + "…"
-        marks.append(_text(LEFT, y - 11, f"{ISOLATE}{short}{END} ({part.n:,})", "start"))
+        marks.append(text(LEFT, y - 11, f"{ISOLATE}{short}{END} ({part.n:,})", anchor="start"))
         if share is not None:
-            tip = f"<title>{escape(part.name)}: {_told(share)} of {part.n:,}</title>"
-            marks.append(_line(x(share.low), x(share.high), y, y, "whisker"))
-            marks.append(f'<circle class="dot" cx="{x(share.value):.1f}" cy="{y}" r="4">{tip}</circle>')
-            marks.append(_text(LEFT - 5, y + 4, f"{100 * share.value:.0f} %", "end"))
-    return _drawing(f"Share of {label} posts by group", label, height, marks)
+            marks.append(line(TIME.x(share.low), y, TIME.x(share.high), y, "whisker"))
+            marks.append(circle(TIME.x(share.value), y, 4, "dot", _tip(part, share)))
+            marks.append(text(LEFT - 5, y + 4, f"{100 * share.value:.0f} %", anchor="end"))
+    return drawing(f"Share of {label} posts by group", height, marks, kind=label)
 
 
-def _run(points: Sequence[tuple[float, Interval]], y: Callable[[float], float]) -> list[str]:
+def _run(points: Sequence[tuple[float, Interval]]) -> list[str]:
     """The band and line of periods that follow on each other; a lone one gets a whisker."""
     if len(points) == 1:
-        ((x, share),) = points
-        return [_line(x, x, y(share.low), y(share.high), "whisker")]
-    edge = [(x, s.low) for x, s in points] + [(x, s.high) for x, s in reversed(points)]
-    band = " ".join(f"{x:.1f},{y(share):.1f}" for x, share in edge)
-    line = " ".join(f"{x:.1f},{y(s.value):.1f}" for x, s in points)
-    return [f'<polygon class="band" points="{band}"/>', f'<polyline class="line" points="{line}"/>']
+        ((place, share),) = points
+        return [TIME.line((place, share.low), (place, share.high), "whisker")]
+    edge = [(place, share.low) for place, share in points] + [(place, share.high) for place, share in reversed(points)]
+    middle = [(place, share.value) for place, share in points]
+    return [
+        polygon([(TIME.x(place), TIME.y(share)) for place, share in edge], "band"),
+        polyline([(TIME.x(place), TIME.y(share)) for place, share in middle], "line"),
+    ]
 
 
-def _told(share: Interval) -> str:
-    return f"{100 * share.value:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
-
-
-def _line(x1: float, x2: float, y1: float, y2: float, kind: str) -> str:
-    return f'<line class="{kind}" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
-
-
-def _drawing(title: str, label: Label, height: float, marks: Iterable[str]) -> str:
-    box = f"0 0 {WIDTH} {height:.0f}"
-    return f'<svg class="{label}" viewBox="{box}" role="img" aria-label="{escape(title)}">{"".join(marks)}</svg>'
+def _tip(part: Part, share: Interval) -> str:
+    percent = f"{100 * share.value:.0f} % [{100 * share.low:.0f}, {100 * share.high:.0f}]"
+    return f"{part.name}: {percent} of {part.n:,}"
