@@ -237,7 +237,7 @@ def test_labels_that_are_allowed_count_as_right(tmp_path):
 def test_a_run_that_broke_off_goes_on(protocol, corpus, tmp_path):
     path = tmp_path / "partial.jsonl"
     first = run_protocol(protocol, corpus, lambda fold: CountingAnalyzer(), path)
-    path.write_text("\n".join(path.read_text().splitlines()[:3]))
+    path.write_text("\n".join(path.read_text().splitlines()[:3]) + "\n")
     analyzer = CountingAnalyzer()
     again = run_protocol(protocol, corpus, lambda fold: analyzer, path)
     assert analyzer.served == 2

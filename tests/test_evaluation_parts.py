@@ -383,3 +383,12 @@ def test_predictions_go_on_where_they_stopped(tmp_path):
     with pytest.raises(InputError, match="predictions of another run"):
         Predictions(path, {"protocol": "y"})
     assert path.read_text() == whole
+
+
+@pytest.mark.parametrize("content", ["my notes", "my notes\nand more\n", '{"protocol": "x"}\n{"id": 7}\n'])
+def test_a_file_that_is_not_of_predictions_is_left_alone(tmp_path, content):
+    path = tmp_path / "p.jsonl"
+    path.write_text(content)
+    with pytest.raises(InputError, match="not a file of predictions"):
+        Predictions(path, {"protocol": "x"})
+    assert path.read_text() == content

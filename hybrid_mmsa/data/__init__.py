@@ -1,6 +1,7 @@
 """Corpora and people's own posts, read into samples; splits and leak checks. It knows no models."""
 
 from .corpus import CORPORA, Corpus, find_corpus, load_corpus
+from .line_file import LineFile
 from .photos import PHOTOS, Photo, load_photos
 from .posts import read_posts
 from .records import LoadReport, Record, Split, joint_label
@@ -10,6 +11,7 @@ __all__ = [
     "CORPORA",
     "PHOTOS",
     "Corpus",
+    "LineFile",
     "LoadReport",
     "Photo",
     "Record",

@@ -6,13 +6,11 @@ The first line says what was measured and with which model; the others are answe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pydantic import ValidationError
-
+from ..data import LineFile
 from ..errors import InputError
 from .answers import Answer
 
@@ -30,47 +28,40 @@ class Predictions:
         done: The answers so far, by id.
 
     Raises:
-        InputError: The file belongs to another run.
+        InputError: The file belongs to another run, or is not one of answers.
     """
 
     def __init__(self, path: Path | None, header: dict[str, Any]) -> None:
-        self.path = path
-        self.header = header
-        self.done: dict[str, Answer] = {}
-        self._file = None
-        if path is not None:
-            if path.is_file() and path.stat().st_size:
-                self.done = {answer.id: answer for answer in self._resume(path)}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lines = [json.dumps(header, sort_keys=True), *(a.model_dump_json() for a in self.done.values())]
-            # Written anew, so that a last line that was cut off is gone.
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-            self._file = path.open("a", encoding="utf-8")
+        self._file = None if path is None else LineFile(path)
+        self._header = json.dumps(header, sort_keys=True)
+        self._begun = path is not None and path.is_file() and path.stat().st_size > 0
+        earlier = self._earlier(self._file) if self._file is not None and self._begun else []
+        self.done: dict[str, Answer] = {answer.id: answer for answer in earlier}
 
-    def _resume(self, path: Path) -> Iterator[Answer]:
-        lines = path.read_text(encoding="utf-8").splitlines()
+    def _earlier(self, file: LineFile) -> list[Answer]:
+        """The answers of the run that is gone on from."""
         try:
-            same = json.loads(lines[0]) == json.loads(json.dumps(self.header))
-        except ValueError:
-            same = False
-        if not same:
-            raise InputError(f"{path.name} holds the predictions of another run; move it or name another file")
-        for line in lines[1:]:
-            try:
-                yield Answer.model_validate_json(line)
-            except ValidationError:
-                return  # cut off while it was written: this answer and what follows are made again
+            header, *answers = file.lines()
+            if json.loads(header) == json.loads(self._header):
+                return [Answer.model_validate_json(line) for line in answers]
+        except ValueError as error:  # no whole line, or one that is not what this class wrote
+            raise InputError(f"{file.path.name} is not a file of predictions; move it or name another file") from error
+        raise InputError(f"{file.path.name} holds the predictions of another run; move it or name another file")
 
     def add(self, answer: Answer) -> None:
         """Keep one answer, on disk at once."""
         self.done[answer.id] = answer
         if self._file is not None:
-            self._file.write(answer.model_dump_json() + "\n")
-            self._file.flush()
+            self._file.append(answer.model_dump_json())
 
     def __enter__(self) -> Predictions:
+        if self._file is not None:
+            self._file.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file.__enter__()
+            if not self._begun:
+                self._file.append(self._header)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._file is not None:
-            self._file.close()
+            self._file.__exit__(kind, error, at)

@@ -9,14 +9,15 @@ which rows are done.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ...data import LineFile
 from ...errors import InputError
 from ...types import Analysis, Provenance, RowError, Sample
 
@@ -90,46 +91,41 @@ class Journal:
 
     def __init__(self, out: Path, errors: Path, *, resume: bool) -> None:
         self.out, self.errors = out, errors
-        self._partials = (_partial(out), _partial(errors))
+        self._answers, self._failures = (LineFile(path.with_name(f"{path.name}.partial")) for path in (out, errors))
         self.failures: list[RowError] = []
         self._written = 0
-        interrupted = [path for path in self._partials if path.exists()]
+        interrupted = [file.path for file in (self._answers, self._failures) if file.path.exists()]
         if interrupted and not resume:
             raise InputError(
                 f"{interrupted[0]} is left of an interrupted run: go on with --resume, or delete it", field="-o"
             )
         self._fresh = not interrupted
         self._resume = resume
+        self._open = ExitStack()
         # A run may be killed between giving one file its name and giving the other.
-        left = [path if path.exists() else path.with_suffix("") for path in self._partials]
+        finished = ((self._answers, out), (self._failures, errors))
+        left = [file if file.path.exists() else LineFile(path) for file, path in finished]
         self.done = _read_done(*left) if resume else Done()
 
     def __enter__(self) -> Journal:
-        for finished, partial in zip((self.out, self.errors), self._partials, strict=True):
-            if self._resume and finished.exists() and not partial.exists():
-                shutil.copyfile(finished, partial)
-        opened = []
-        for path in self._partials:
-            file = path.open("ab")
-            file.truncate(sum(len(line) for line in _whole_lines(path)))
-            opened.append(file)
-        self._answers, self._failures = opened
+        for finished, file in ((self.out, self._answers), (self.errors, self._failures)):
+            if self._resume and finished.exists() and not file.path.exists():
+                shutil.copyfile(finished, file.path)
+            self._open.enter_context(file)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._answers.close()
-        self._failures.close()
+        self._open.close()
         if error is not None and self._fresh and not self._written:  # nothing that a next run should mind
-            for path in self._partials:
-                path.unlink(missing_ok=True)
+            for file in (self._answers, self._failures):
+                file.path.unlink(missing_ok=True)
 
     def write(self, row: Analysis | RowError) -> None:
         """Keep one answer or failure."""
         file = self._failures if isinstance(row, RowError) else self._answers
-        file.write(row.model_dump_json().encode() + b"\n")
-        file.flush()
+        file.append(row.model_dump_json())
         self._written += 1
         if isinstance(row, RowError):
             self.failures.append(row)
@@ -137,14 +133,13 @@ class Journal:
     def finish(self) -> None:
         """Give the files their names."""
         for file in (self._answers, self._failures):
-            os.fsync(file.fileno())
             file.close()  # an open file cannot be renamed everywhere
         if self.done.failed or self.failures:
-            self._partials[1].replace(self.errors)
+            self._failures.path.replace(self.errors)
         else:
             self.errors.unlink(missing_ok=True)
-            self._partials[1].unlink()
-        self._partials[0].replace(self.out)
+            self._failures.path.unlink()
+        self._answers.path.replace(self.out)
 
 
 def beside(out: Path) -> Path:
@@ -152,15 +147,11 @@ def beside(out: Path) -> Path:
     return out.with_name(f"{out.stem}.errors.jsonl")
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.partial")
-
-
-def _read_done(answers: Path, failures: Path) -> Done:
+def _read_done(answers: LineFile, failures: LineFile) -> Done:
     try:
-        failed = frozenset(RowError.model_validate_json(line).line for line in _whole_lines(failures))
+        failed = frozenset(RowError.model_validate_json(line).line for line in failures.lines())
         count, last = 0, b""
-        for line in _whole_lines(answers):
+        for line in answers.lines():
             count, last = count + 1, line
         if not count:
             return Done(failed=failed)
@@ -168,11 +159,4 @@ def _read_done(answers: Path, failures: Path) -> Done:
         provenance = Provenance.model_validate(answer["provenance"])
         return Done(count, failed, answer["id"], provenance)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{answers} is not what an earlier run has left: {error!r}", field="--resume") from error
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file but for one that was cut off when its run was killed."""
-    if path.exists():
-        with path.open("rb") as file:
-            yield from (line for line in file if line.endswith(b"\n"))
+        raise InputError(f"{answers.path} is not what an earlier run has left: {error!r}", field="--resume") from error
