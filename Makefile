@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test bench format house map picture lock clean
+.PHONY: help demo demo-full test types wheel tests bench format house map picture lock clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -28,9 +28,20 @@ demo-full: $(FULL)  ## the same with torch and the bundled reasoner, which is as
 test: $(TESTS)  ## set up everything and run every check
 	@$(STEP) "format" $(BIN)/ruff format --check .
 	@$(STEP) "lint" $(BIN)/ruff check .
+	@$(MAKE) --jobs=3 types wheel tests
+
+types: $(TESTS)
 	@$(STEP) "types" $(BIN)/mypy
+
+wheel: $(TESTS)
 	@$(STEP) "wheel, used outside the checkout" .ci/wheel $(BIN)/python
-	@$(STEP) "tests" $(BIN)/python -m pytest
+
+# Every file's tests run in one process, the files in `WORKERS` of them; `tests/conftest.py` says in which order.
+# Compiled modules are kept, whatever the shell says: the tests start many short processes.
+WORKERS ?= 2
+tests: $(TESTS)
+	@PYTHONDONTWRITEBYTECODE= $(STEP) "tests" $(BIN)/python -m pytest \
+		--numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=15
 
 bench: $(TESTS)  ## speed and size beside a ViT-B/32 CLIP in torch
 	@$(BIN)/python eval/bench/speed/bench.py

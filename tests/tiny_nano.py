@@ -29,6 +29,11 @@ class TinyNano:
     runs: Path
     folder: Path
 
+    @classmethod
+    def in_folder(cls, folder):
+        """Where `trained` puts each part."""
+        return cls(folder / "data", folder / "start.safetensors", folder / "runs", folder / "nano")
+
 
 def config():
     """The recipe of `SETTINGS`."""
@@ -54,12 +59,13 @@ def start(path):
 
 
 def trained(folder):
-    """Train one in `folder`."""
+    """Train one in `folder`, see `TinyNano.in_folder`."""
     from hybrid_mmsa.training.nano.train import train_nano
 
-    made = TinyNano(corpora(folder / "data"), start(folder / "start.safetensors"), folder / "runs", folder / "nano")
+    made = TinyNano.in_folder(folder)
+    corpora(made.data)
+    start(made.start)
     train_nano(made.data, made.start, made.runs, made.folder, config())
-    return made
 
 
 def lessons_from(processor, posts):

@@ -6,7 +6,9 @@ It is trained on the product's own prompt and learns the product's own answer, s
 import random
 from dataclasses import replace
 from itertools import takewhile
+from pathlib import Path
 
+import drawn_posts
 import torch
 from drawn_posts import KINDS, SIDE, draw_posts
 from tokenizers import Tokenizer
@@ -16,6 +18,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 from torch import nn
 from torch.nn import functional
+from trained_once import sources
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
@@ -179,8 +182,19 @@ def untrained_vlm(folder, prompt=None):
     return save(folder, make_model(tokenizer), make_processor(tokenizer))
 
 
+def made_from():
+    """What decides how `trained_vlm` comes out, for `trained_once`: this recipe, the posts, and the product's words."""
+    prompt = load_prompt("sentiment")
+    words = []
+    for post in draw_posts(100, TRAIN_SEED, OBEDIENCE):
+        words += [part["text"] for message in conversation(post, prompt) for part in _parts(message)]
+        words.append(answer(post, prompt))
+    own = sources(Path(__file__).resolve(), Path(drawn_posts.__file__).resolve())
+    return [*own, *(text.encode() for text in words)]
+
+
 def trained_vlm(folder, prompt=None):
-    """Train on drawn posts, and write the folder. Takes about a minute on one core; the same weights at every call."""
+    """Train on drawn posts, and write the folder. The same weights at every call."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -75,7 +75,7 @@ def write_gguf(folder: Path, model: Path, mmproj: Path, dtype: GgufType = "float
     config = LlavaConfig.from_pretrained(folder)
     _check(config, folder)
     weights = LlavaForConditionalGeneration.from_pretrained(folder, dtype="auto").state_dict()
-    processor = AutoProcessor.from_pretrained(folder)  # type: ignore[no-untyped-call]
+    processor = AutoProcessor.from_pretrained(folder)
     _write_text(config, weights, processor, model, dtype)
     _write_vision(config, weights, processor, mmproj, dtype)
 
