@@ -266,7 +266,7 @@ def _words(emoji: str) -> str:
     if emoji in FEELINGS:
         return FEELINGS[emoji]
     if emoji in EMOJI_DATA:
-        name = EMOJI_DATA[emoji]["en"].strip(":").replace("_", " ").replace("’", "'")
+        name: str = EMOJI_DATA[emoji]["en"].strip(":").replace("_", " ").replace("’", "'")
         return name.removeprefix("keycap ")
     if len(emoji) > 1:
         return " ".join(_words(part) for part in emoji if part != "\u200d")

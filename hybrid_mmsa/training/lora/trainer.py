@@ -347,7 +347,7 @@ def _step_in(checkpoint: Path) -> int:
         return 0
 
 
-class _Journal(TrainerCallback):
+class _Journal(TrainerCallback):  # type: ignore[misc]  # an Any to mypy, which does not read transformers
     """A line of JSON per step and per look; lines after the checkpoint a run goes on from are dropped.
 
     Args:

@@ -129,7 +129,7 @@ class Line:
         return mask
 
 
-class LabelFirst(LogitsProcessor):
+class LabelFirst(LogitsProcessor):  # type: ignore[misc]  # an Any to mypy, which does not read transformers
     """What happens between the model's logits and the next token of every row of a batch.
 
     Args:
