@@ -85,6 +85,21 @@ def test_a_missing_extra_is_named(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", 3 * line)
 
 
+WITHOUT_SCIPY = """
+import sys
+sys.modules["scipy.optimize"] = sys.modules["torch"] = None
+from hybrid_mmsa.cli import run
+(here,) = sys.argv[1:]
+sys.exit(run(["train", "fusion", "--data", here, "--encoder", "compact", "-o", here + "/out"]))
+"""
+
+
+def test_heads_on_a_frozen_encoder_need_the_small_extra_alone(tmp_path):
+    done = subprocess.run([sys.executable, "-c", WITHOUT_SCIPY, str(tmp_path)], capture_output=True, text=True)
+    line = "error: training needs the extra 'tune': pip install 'hybrid-mmsa[tune]'\n"
+    assert (done.returncode, done.stderr) == (2, line)
+
+
 def test_a_frozen_encoder_becomes_a_model_and_strategies_are_compared(tiny_model, tmp_path, monkeypatch, capsys):
     from hybrid_mmsa import Analyzer
 

@@ -24,7 +24,7 @@ DISTRIBUTIONS = importlib.metadata.packages_distributions()
 
 # The modules that the door of each extra imports.
 DOORS = {
-    "tune": ["hybrid_mmsa.training.heads.adapting"],
+    "tune": ["hybrid_mmsa.training.heads.adapting", "hybrid_mmsa.training.heads.frozen_posts"],
     "clip": ["hybrid_mmsa.encoders.open_clip"],
     "hf": ["hybrid_mmsa.encoders.hf", "hybrid_mmsa.encoders.tower_lora"],
     "vlm": ["hybrid_mmsa.reasoning.backends.transformers", "hybrid_mmsa.reasoning.models.pull"],

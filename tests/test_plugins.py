@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from hybrid_mmsa import Analyzer, ArtefactError, InputError, MissingExtraError, PluginError, Sample
 from hybrid_mmsa.cli import run
@@ -100,6 +102,21 @@ def test_an_encoder_is_opened_by_its_name_and_adapters_open_it_again(example, tm
     tiny_adapter(open_encoder("letters", tmp_path), POSTS).save(tmp_path / "other")
     manifest = json.loads((tmp_path / "other" / "adapter.json").read_text())
     assert manifest["encoder"] == "letters"
+
+
+def test_an_adapter_is_trained_on_a_plugin_s_encoder(example, tmp_path, monkeypatch):
+    words, rng = {"negative": "zz z zzz", "neutral": "oo o ooo", "positive": "aa a aaa"}, np.random.default_rng(0)
+    rows = []
+    for number, (label, text) in enumerate([*words.items()] * 60):
+        noise = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+        rows.append({"text": f"{text} {number}", "image": f"{number}.png", "label": label})
+    (tmp_path / "posts.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    monkeypatch.chdir(tmp_path)
+    assert run(["adapter", "train", "posts.jsonl", "--fast", "--encoder", "letters:8", "-o", "mine"]) == 0
+    answers = Analyzer.from_pretrained(tmp_path / "mine").analyze_batch([Sample(text="z"), Sample(text="aaaa")])
+    assert [answer.sentiment.label for answer in answers] == ["negative", "positive"]
+    assert answers[0].provenance.encoder == "letters:8"
 
 
 def test_a_reasoner_is_opened_by_its_name(example, capsys):

@@ -33,7 +33,10 @@ __all__ = ["Corpora", "Settings", "check_folder", "train_app"]
 Config = TypeVar("Config")
 Joining: TypeAlias = Literal["early", "late", "attention", "gated", "all"]
 
-train_app = typer.Typer(help="Train the fast tier. A killed run goes on where it stopped. Needs the extra `train`.")
+train_app = typer.Typer(
+    help="Train the fast tier. A killed run goes on where it stopped. Needs the extra `train`; heads on a frozen"
+    " encoder need `tune` alone."
+)
 
 Corpora = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="The folder that holds the corpora.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where stages, checkpoints and records are kept.")]
@@ -162,8 +165,9 @@ def train_fusion(
     check_folder(data)
     runs = sources.runs()
     if runs is None:
-        with needs("train", "training"):
-            (_frozen if sources.lora is None else _tuned)(data, sources, out, strategy, settings or ())
+        extra, fit = ("tune", _frozen) if sources.lora is None else ("train", _tuned)
+        with needs(extra, "training"):
+            fit(data, sources, out, strategy, settings or ())
         return
     with needs("train", "training"):
         from ...training.heads import fusion
