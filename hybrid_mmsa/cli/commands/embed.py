@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,7 +59,8 @@ def embed(
     vectors = [analyzer.embed([])]
     failed = 0
     with progress("posts", lambda: sum(1 for _ in read_posts(posts))) as advance:
-        for rows in _chunks(posts):
+        numbered = ((line, read_row(line, row)) for line, row in read_posts(posts))
+        while rows := list(islice(numbered, CHUNK)):
             good = [(row.id or str(line), row) for line, row in rows if isinstance(row, Sample)]
             for _, row in rows:
                 advance()
@@ -73,12 +73,6 @@ def embed(
     say(f"{len(ids):,} vectors of {vectors[0].shape[1]} numbers in {out}")
     if failed:
         raise typer.Exit(1)
-
-
-def _chunks(posts: Path) -> Iterator[list[tuple[int, Sample | RowError]]]:
-    rows = ((line, read_row(line, row)) for line, row in read_posts(posts))
-    while chunk := list(islice(rows, CHUNK)):
-        yield chunk
 
 
 def _write(out: Path, ids: list[str], vectors: FloatArray) -> None:

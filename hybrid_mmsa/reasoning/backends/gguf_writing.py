@@ -66,7 +66,9 @@ def write_json(context: GgufContext, schema: Mapping[str, Any], start: Sequence[
         ReasonerError: llama.cpp failed, or the answer did not end.
     """
     text = b"".join(context.piece(token) for token in start)
-    truths = _truths(context)
+    # The tokens that tell `true` from `false`; none where one tokenizer's spellings share their beginning.
+    yes, no = (context.tokens(f"{SARCASTIC} {word}") for word in ("true", "false"))
+    truths = next(((a, b) for a, b in zip(yes, no, strict=False) if a != b), ())
     sarcasm = None
     token = start[-1]
     with _samplers(context, grammar_of(json.dumps(schema)), start) as (freely, closing):
@@ -80,12 +82,6 @@ def write_json(context: GgufContext, schema: Mapping[str, Any], start: Sequence[
                 sarcasm = float(1 / (1 + np.exp(false - true)))
             text += context.piece(token)
     raise ReasonerError(f"the answer did not end after {most + ENDING} tokens")
-
-
-def _truths(context: GgufContext) -> tuple[int, ...]:
-    """The tokens that tell `true` from `false`; none where one tokenizer's spellings share their beginning."""
-    yes, no = (context.tokens(f"{SARCASTIC} {word}") for word in ("true", "false"))
-    return next(((a, b) for a, b in zip(yes, no, strict=False) if a != b), ())
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -82,18 +82,15 @@ def check_files(folder: Path, pulled: Pulled) -> None:
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """SHA-256 (hex) by path inside a folder, hidden files and the manifest left out."""
-    paths = sorted(_model_files(folder))
-    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
-        return dict(zip((p.relative_to(folder).as_posix() for p in paths), pool.map(_sha256, paths), strict=True))
-
-
-def _model_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
+    paths = {}
+    for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.is_file() and inside.parts[0] != MANIFEST and not any(p.startswith(".") for p in inside.parts):
-            yield path
+        if path.is_file() and inside.parts[0] != MANIFEST and not any(part.startswith(".") for part in inside.parts):
+            paths[inside.as_posix()] = path
 
+    def sha256(path: Path) -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+        return dict(zip(paths, pool.map(sha256, paths.values()), strict=True))

@@ -124,7 +124,11 @@ class Prompt:
         )
         if sample.image is None:
             return [_text(f"{self.no_picture}\n{words}")]
-        return [{"type": "image", "image": _shrunk(sample.image, image_size)}, _text(words)]
+        image: Any = sample.image
+        if image_size is not None and max(image.size) > image_size:
+            image = image.copy()
+            image.thumbnail((image_size, image_size))
+        return [{"type": "image", "image": image}, _text(words)]
 
     def _filled(self, template: str, **quoted: str) -> str:
         """The template with its fields filled in one pass, so that a post that holds a field's name fills nothing."""
@@ -135,11 +139,3 @@ class Prompt:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
-
-
-def _shrunk(image: Any, longest: int | None) -> Any:
-    if longest is None or max(image.size) <= longest:
-        return image
-    smaller = image.copy()
-    smaller.thumbnail((longest, longest))
-    return smaller

@@ -50,10 +50,14 @@ class Estimate:
 
     def lines(self) -> list[str]:
         """For people."""
+        duration = f"about {max(1, round(self.seconds))} s"
+        if self.seconds >= 90:
+            minutes = self.seconds / 60
+            duration = f"about {minutes:.0f} min" if minutes < 90 else f"about {minutes / 60:.1f} h"
         return [
             f"{self.parameters / 1e6:,.1f} million weights, {self.trained / 1e6:,.2f} million trained; "
             f"{self.tokens:.0f} tokens a post, {self.longest} at most among those looked at",
-            f"estimated: {self.memory / GB:,.1f} GB of memory, {_duration(self.seconds)} of training, then measuring",
+            f"estimated: {self.memory / GB:,.1f} GB of memory, {duration} of training, then measuring",
         ]
 
 
@@ -111,9 +115,3 @@ def _speed(device: torch.device) -> float:
         float((one @ one)[0, 0])  # reading a number waits for the device
         best = min(best, time.perf_counter() - start)
     return 2 * side**3 / best
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"

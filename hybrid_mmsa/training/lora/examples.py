@@ -78,7 +78,7 @@ class Examples:
         self._labels: dict[str, LabelTokens] = {}
         for each in (prompt, prompt.partner):
             if each is not None:
-                self._labels[each.hash] = label_tokens(self._encode, each.labels)
+                self._labels[each.hash] = label_tokens(vlm.encode, each.labels)
 
     def target(self, turn: Turn) -> Target:
         """The answer wanted in a turn."""
@@ -147,10 +147,6 @@ class Examples:
             ids, taught = [*ids, tokenizer.eos_token_id], [*taught, True]
         kept = max((place for place, learnt in enumerate(taught) if learnt), default=len(begins) - 1) + 1
         return ids[:kept], taught[:kept]
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self.vlm.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
 
 
 def is_taught(target: Target, start: int, end: int) -> bool:

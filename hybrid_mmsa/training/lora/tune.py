@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -47,12 +47,12 @@ class Outcome:
         return [*self.figures.lines(), "", f"The adapter is {state}."]
 
 
-@contextmanager
-def _uncounted(_name: str, _total: int, _done: int) -> Iterator[Callable[[], None]]:
-    yield lambda: None
-
-
-def tune(plan: TuningPlan, *, counting: Counting = _uncounted, callbacks: Sequence[Any] = ()) -> Outcome | None:
+def tune(
+    plan: TuningPlan,
+    *,
+    counting: Counting = lambda *_: nullcontext(lambda: None),
+    callbacks: Sequence[Any] = (),
+) -> Outcome | None:
     """Train, measure and save an adapter; a killed run goes on where it stopped.
 
     Args:
@@ -97,7 +97,10 @@ def _train(plan: TuningPlan, counting: Counting, callbacks: Sequence[Any]) -> Le
     """The trained LoRA in the run's folder; the model is let go of afterwards."""
     with quietly(), counting("steps", plan.course.steps, steps_done(plan.run)) as advance:
         vlm = open_vlm(plan.base)
-        _keep_unpacked(vlm.model)
+        for module in vlm.model.modules():
+            # On some CPUs the first answer packs 4-bit layers, and nothing is learnt through packed ones.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
         size = plan.base.image_size
         learning = Examples(vlm, plan.prompt, plan.part("train"), teacher=plan.teacher, image_size=size)
         held = HeldOut(plan.part("calibration"), Examples(vlm, plan.prompt, plan.part("calibration"), image_size=size))
@@ -107,13 +110,6 @@ def _train(plan: TuningPlan, counting: Counting, callbacks: Sequence[Any]) -> Le
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return curve
-
-
-def _keep_unpacked(model: Any) -> None:
-    """Keep 4-bit layers as they are: on some CPUs the first answer packs them, and nothing is learnt through that."""
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
 
 
 def _fast_tier(plan: TuningPlan) -> tuple[Adapter, Encoder]:
@@ -128,19 +124,15 @@ def _fast_tier(plan: TuningPlan) -> tuple[Adapter, Encoder]:
 
 def _facts(plan: TuningPlan) -> dict[str, Any]:
     """What decides the run: going on with another's would mix two."""
+    weights = sorted((path.name, path.stat().st_size) for path in Path(plan.base.model).glob("*.safetensors"))
     return {
         "recipe": asdict(plan.recipe),
         "posts": plan.posts.sha256,
-        "base": plan.base.revision or _weights_print(Path(plan.base.model)),
+        "base": plan.base.revision or weights,
         "prompt": plan.prompt.hash,
         "teacher": len(plan.teacher),
         "processes": plan.place.size,
     }
-
-
-def _weights_print(folder: Path) -> list[tuple[str, int]]:
-    """Names and sizes of the weights' files."""
-    return sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
 
 
 def _name_base(plan: TuningPlan) -> None:

@@ -84,7 +84,12 @@ def _turns(samples: Sequence[Sample], recipe: TuningRecipe) -> Iterator[Turn]:
         label: (1 - recipe.balance) * len(posts) / len(samples) + recipe.balance / len(rows)
         for label, posts in rows.items()
     }
-    rounds = {label: _rounds(posts, chance) for label, posts in rows.items()}
+
+    def rounds_of(posts: Sequence[int]) -> Iterator[int]:
+        while True:
+            yield from chance.sample(posts, len(posts))
+
+    rounds = {label: rounds_of(posts) for label, posts in rows.items()}
     owed = dict.fromkeys(rows, 0.0)
     while True:
         # The label that is furthest behind its share, so that every step is nearly balanced.
@@ -93,8 +98,3 @@ def _turns(samples: Sequence[Sample], recipe: TuningRecipe) -> Iterator[Turn]:
         label = max(owed, key=lambda each: (owed[each], chance.random()))
         owed[label] -= 1
         yield Turn(next(rounds[label]), chance.random() < recipe.reasons, chance.getrandbits(31))
-
-
-def _rounds(rows: Sequence[int], chance: random.Random) -> Iterator[int]:
-    while True:
-        yield from chance.sample(rows, len(rows))

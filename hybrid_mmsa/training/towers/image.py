@@ -110,7 +110,11 @@ def train_top(
             logits = tower.logits(views.view(view, chosen))
         return multitask_loss(logits, [views.rows[i].labels for i in chosen], config.label_smoothing)
 
-    epochs = [[(epoch, part) for part in _batches(rows, config.batch_size, epoch)] for epoch in range(loop.epochs)]
+    epochs = []
+    for epoch in range(loop.epochs):
+        order = np.array(random.Random(f"order-{epoch}").sample(rows.tolist(), len(rows)))
+        starts = range(0, len(order), config.batch_size)
+        epochs.append([(epoch, order[start : start + config.batch_size]) for start in starts])
     train(tower, epochs, loss, loop, folder, record=facts)
     tower.save(folder / TOWER)
     return tower
@@ -155,8 +159,3 @@ def picture_rows(posts: Sequence[Record], data: Path, side: int) -> list[Picture
         if record.split == "train" and sample.label and sample.image is not None:
             labelled.append((f"twitter1269:{sample.id}", sample.image, {"sentiment": LABELS.index(sample.label)}))
     return read_pictures(labelled, side)[0]
-
-
-def _batches(rows: IntArray, size: int, epoch: int) -> list[IntArray]:
-    order = np.array(random.Random(f"order-{epoch}").sample(rows.tolist(), len(rows)))
-    return [order[i : i + size] for i in range(0, len(order), size)]

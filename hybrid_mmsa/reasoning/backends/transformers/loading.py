@@ -50,6 +50,11 @@ class Vlm:
         """The processor's tokenizer."""
         return self.processor.tokenizer
 
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a text, none added."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
     @property
     def vocabulary(self) -> int:
         """Width of the logits, which may be larger than the tokenizer's vocabulary."""

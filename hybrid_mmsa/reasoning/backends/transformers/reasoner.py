@@ -157,11 +157,7 @@ class TransformersReasoner:
                 text = self._vlm.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
                 if chat[0]["content"][0]["text"] not in text:
                     raise ArtefactError(f"the chat template of {self._config.model} leaves out the system message")
-                self._labels[each.hash] = label_tokens(self._encode, each.labels)
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._vlm.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+                self._labels[each.hash] = label_tokens(self._vlm.encode, each.labels)
 
     def _probe(self) -> torch.Tensor:
         """The next token's logits after a fixed post, for the adapters' gate."""
