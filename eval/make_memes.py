@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hybrid_mmsa import metrics
-from hybrid_mmsa.adapters import Adapter, resolve_adapter
+from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.data import Record, load_corpus, load_manifest
-from hybrid_mmsa.encoders import extract_features, open_encoder
+from hybrid_mmsa.encoders import extract_features
+from hybrid_mmsa.model import open_model
 from hybrid_mmsa.training.common.provenance import made_now
 from hybrid_mmsa.training.heads.adapting import Figures, compare
 from hybrid_mmsa.training.heads.frozen import FrozenConfig, fit_frozen
@@ -48,9 +49,8 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path(__file__).parents[1] / "adapters" / "memes")
     parser.add_argument("--features", type=Path, help="keep features here between runs")
     options = parser.parse_args()
-    console, bundled = Console(highlight=False), resolve_adapter("default")
-    default = Adapter.load(bundled)
-    encoder = open_encoder(default.encoder, bundled, threads=1)
+    console, model = Console(highlight=False), open_model()
+    default, encoder = model.adapter, model.encoder
     records = list(load_manifest(SPLIT).apply(load_corpus("memotion", options.data)))
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("posts", total=len(records))

@@ -28,19 +28,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from ._version import __version__
 from .bundled import bundled_path
 from .calibration import Calibration
 from .errors import ArtefactError
-from .fusion import SPACE_FILES, FusionHead, Space, usable_space
+from .foreign import translated
+from .fusion import SPACE_FILES, FusionHead, PresentSides, Space, answer_from_sides, usable_space
 from .pooling import Pooling
 from .routing import Router
 from .types import Features, FloatArray, LoraRef, Provenance, TaskArrays
 
-__all__ = ["ADAPTER_FORMAT", "Adapter", "describe_adapter", "resolve_adapter"]
+__all__ = ["ADAPTER_FORMAT", "Adapter", "bundled_adapters", "describe_adapter", "resolve_adapter"]
 
 ADAPTER_FORMAT = 1
 MANIFEST, CARD = "adapter.json", "card.md"
@@ -50,7 +50,7 @@ ROUTER_ARRAYS, POOLING = "router.safetensors", "pooling.json"
 LORA, PROMPT = "lora", "prompt.toml"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
     """Everything that is fitted on top of an encoder, and perhaps on top of a reasoner's model.
 
@@ -65,6 +65,8 @@ class Adapter:
         lora: The LoRA adapter that a reasoner answers with, where there is one.
         pooling: How the verdicts of one reasoner are pooled with fast answers, where that was fitted.
         space: One space of words and pictures, where that was fitted.
+        ready: Whether its LoRA adapter proved itself when it was made: it surely beat its base, and the cascade the
+            fast tier.
     """
 
     name: str
@@ -79,13 +81,18 @@ class Adapter:
     lora: LoraRef | None = None
     pooling: Pooling | None = None
     space: Space | None = None
+    ready: bool = True
 
     def posteriors(self, features: Features) -> TaskArrays:
-        """Calibrated probabilities per task, float32 `[n, classes]`, NaN where a side is missing."""
-        return self.calibration.probabilities(self.head.logits(features))
+        """Calibrated probabilities per task, float32 `[n, classes]`, NaN where a side or a head is missing."""
+        return answer_from_sides(self.calibration.probabilities(self.head.logits(features)), self.sides(features))
+
+    def sides(self, features: Features) -> PresentSides:
+        """Which sides of the posts the heads answer from, and for which posts they answer about a target."""
+        return PresentSides.of(features, answers_targets=self.head.answers_targets)
 
     def prior(self) -> FloatArray:
-        """Class probabilities `[3]` with neither side seen."""
+        """Class probabilities `[3]` with neither side read."""
         return self.calibration.prior(self.head.prior_logits())
 
     def embed(self, features: Features) -> FloatArray:
@@ -106,12 +113,12 @@ class Adapter:
             encoder_hash=self.encoder_hash,
         )
 
-    def check_encoder(self, name: str, found: str) -> None:
+    def check_encoder(self, name: str, hash_: str) -> None:
         """Raise `ArtefactError` unless the encoder is the one this adapter was fitted to."""
-        if found != self.encoder_hash:
+        if hash_ != self.encoder_hash:
             raise ArtefactError(
                 f"adapter {self.name!r} was fitted to encoder {self.encoder} {self.encoder_hash[:12]}…, "
-                f"this is {name} {found[:12]}…; fit it again with `hybrid-mmsa train fusion`"
+                f"this is {name} {hash_[:12]}…; fit it again with `hybrid-mmsa train fusion`"
             )
 
     def router_fits(self) -> bool:
@@ -148,7 +155,7 @@ class Adapter:
         describe_adapter(
             folder,
             name=self.name,
-            made_with=self.made_with,
+            made_with=self.made_with if self.ready else {**self.made_with, "ready": False},
             fitted_to={
                 "encoder": self.encoder,
                 "encoder_hash": self.encoder_hash,
@@ -168,7 +175,7 @@ class Adapter:
             ArtefactError: A part is missing, damaged, or of another format version.
         """
         manifest = _read_json(folder / MANIFEST)
-        try:
+        with translated(lambda cause: ArtefactError(f"{folder}: {cause}")):
             if manifest["format"] != ADAPTER_FORMAT:
                 raise ArtefactError(
                     f"{folder}: adapter format {manifest['format']}, this version reads {ADAPTER_FORMAT}"
@@ -180,25 +187,32 @@ class Adapter:
                 "made_with": manifest["made_with"],
                 "card": (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else "",
                 "lora": _lora(folder, manifest["name"]),
-                "pooling": _pooling(folder),
+                "pooling": Pooling.from_dict(_read_json(folder / POOLING)) if (folder / POOLING).is_file() else None,
+                "ready": bool(manifest["made_with"].get("ready", True)),
             }
             if HEAD not in manifest["files"]:
                 base = base or cls.load(resolve_adapter("default"))
-                return replace(base, **own, hash=_sha256_of(described + base.hash))
+                return replace(base, **own, hash=_sha256((described + base.hash).encode()))
             return cls(
                 encoder=manifest["encoder"],
                 encoder_hash=manifest["encoder_hash"],
                 head=FusionHead(load_file(folder / HEAD), manifest.get("strategy", "gated")),
                 calibration=Calibration(_read_json(folder / CALIBRATION)["temperatures"]),
-                router=_router(folder),
+                router=Router.from_dict(
+                    _read_json(folder / ROUTER),
+                    load_file(folder / ROUTER_ARRAYS) if (folder / ROUTER_ARRAYS).is_file() else {},
+                ),
                 space=Space.load(folder),
-                hash=_sha256_of(described),
+                hash=_sha256(described.encode()),
                 **own,
             )
-        except (AttributeError, KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
-            if isinstance(error, ArtefactError):
-                raise
-            raise ArtefactError(f"{folder}: {error!r}") from error
+
+
+def bundled_adapters() -> dict[str, Path]:
+    """The folders of the bundled adapters, by their names."""
+    return {
+        manifest.parent.name: manifest.parent for manifest in sorted(bundled_path("adapters").glob(f"*/{MANIFEST}"))
+    }
 
 
 def resolve_adapter(name_or_path: str | Path) -> Path:
@@ -209,7 +223,7 @@ def resolve_adapter(name_or_path: str | Path) -> Path:
     Raises:
         ArtefactError: There is no such folder.
     """
-    bundled = {p.parent.name: p.parent for p in sorted(bundled_path("adapters").glob(f"*/{MANIFEST}"))}
+    bundled = bundled_adapters()
     if isinstance(name_or_path, str) and name_or_path in bundled:
         return bundled[name_or_path]
     path = Path(name_or_path)
@@ -217,7 +231,7 @@ def resolve_adapter(name_or_path: str | Path) -> Path:
         return path
     if isinstance(name_or_path, str) and len(path.parts) == 1:
         raise ArtefactError(f"no adapter {name_or_path!r}; bundled are {', '.join(bundled) or 'none'}")
-    raise ArtefactError(f"{path} is no adapter folder: it has no {MANIFEST}")
+    raise ArtefactError(f"{path} is not an adapter folder: it has no {MANIFEST}")
 
 
 def describe_adapter(
@@ -236,7 +250,7 @@ def describe_adapter(
         "name": name,
         **(fitted_to or {}),
         "made_with": dict(made_with),
-        "files": {part: _sha256(folder / part) for part in _parts(folder)},
+        "files": {part: _sha256((folder / part).read_bytes()) for part in _parts(folder)},
     }
     _write_json(folder / MANIFEST, manifest)
 
@@ -250,20 +264,11 @@ def _parts(folder: Path) -> list[str]:
 def _check_parts(folder: Path, described: Mapping[str, str]) -> None:
     """Every part is there and the one described, none stands there undescribed, and they make an adapter."""
     for name in dict.fromkeys((*described, *_parts(folder))):
-        if not (folder / name).is_file() or _sha256(folder / name) != described.get(name):
+        if not (folder / name).is_file() or _sha256((folder / name).read_bytes()) != described.get(name):
             raise ArtefactError(f"{folder / name} is missing or not the file that {MANIFEST} describes")
     fast = sum(name in described for name in FITTED)
     if fast not in (0, len(FITTED)) or not (fast or _lora(folder, "")):
-        raise ArtefactError(f"{folder} is no adapter: it needs {', '.join(FITTED)}, or {LORA}/, or both")
-
-
-def _router(folder: Path) -> Router:
-    arrays = load_file(folder / ROUTER_ARRAYS) if (folder / ROUTER_ARRAYS).is_file() else {}
-    return Router.from_dict(_read_json(folder / ROUTER), arrays)
-
-
-def _pooling(folder: Path) -> Pooling | None:
-    return Pooling.from_dict(_read_json(folder / POOLING)) if (folder / POOLING).is_file() else None
+        raise ArtefactError(f"{folder} is not an adapter: it needs {', '.join(FITTED)}, or {LORA}/, or both")
 
 
 def _lora(folder: Path, name: str) -> LoraRef | None:
@@ -280,12 +285,8 @@ def _copy_lora(lora: LoraRef, folder: Path) -> None:
         shutil.copyfile(lora.prompt, folder / PROMPT)
 
 
-def _sha256_of(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -293,8 +294,6 @@ def _write_json(path: Path, values: Mapping[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
+    with translated(lambda cause: ArtefactError(f"cannot read {path}: {cause}")):
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"cannot read {path}: {error}") from error
     return values

@@ -1,36 +1,39 @@
-"""One post's rows of numbers → the typed `Analysis`. Knows nothing of encoders, files or doors."""
+"""What the stages found out about a batch of posts → one typed `Analysis` each. Knows nothing of files or doors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
+from .adapters import Adapter
 from .explain import Evidence, compose, modality_shares
-from .pooling import Pooling
-from .routing import FAST, Router, conflict
+from .fusion import PresentSides
+from .reasoning import Verdicts
+from .routing import FAST
 from .types import (
     LABELS,
     Analysis,
+    EmotionPrediction,
     ExplainLevel,
     Explanation,
     Features,
     FloatArray,
-    Label,
     Modality,
     Prediction,
-    Provenance,
     RouteDecision,
     Sample,
     Task,
     TaskArrays,
     Verdict,
+    VerdictUse,
     emotion_prediction,
     prediction,
 )
 
-__all__ = ["Answer", "compose_analysis"]
+__all__ = ["FastAnswers", "Stopwatch", "compose_analyses"]
 
 NOT_POOLED = (
     "a verdict is attached and does not count: no pooling of fast answers and verdicts is fitted; "
@@ -44,164 +47,244 @@ NOT_READY = (
     "the adapter that answered is not ready: when it was made, it did not surely beat its base, or its cascade the "
     "fast tier; its card says which"
 )
+NO_EVIDENCE = "words and regions are not explained: {}"
 TARGET_READS_TEXT = "sentiment towards a target is judged from the words alone"
 TARGET_NOT_KNOWN = "the target was not asked about: this model has no head for targets"
 TARGET_NEEDS_TEXT = "the target was not asked about: there are no words that could speak of it"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """All that was found out about a batch of posts; row `i` of each is post `i`."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FastAnswers:
+    """The fast tier's answers to a batch of posts; row `i` of each part is post `i`.
 
+    Attributes:
+        adapter: What answered.
+        samples: The posts, read.
+        features: What the encoder made of them.
+        sides: Which of their sides are there, and which answers are about a target.
+        posteriors: Calibrated probabilities per task.
+        conflict: Total variation distance of the two sides `[n]`, NaN where one is missing.
+        routes: Which answers are kept.
+    """
+
+    adapter: Adapter
     samples: Sequence[Sample]
     features: Features
+    sides: PresentSides
     posteriors: TaskArrays
+    conflict: FloatArray
     routes: Sequence[RouteDecision]
-    verdicts: Mapping[int, Verdict]
-    warnings: Mapping[int, tuple[str, ...]]
-    timings: Mapping[str, float]
-    prior: FloatArray
-    """Class probabilities `[3]` with neither side seen, the same for all."""
-    evidence: Sequence[Evidence] = ()
-    """What hiding words and regions showed; empty where it was not asked for."""
-    router: Router | None = None
-    """Gives prediction sets."""
-    pooling: Pooling | None = None
-    """Joins fast answers and the verdicts it was fitted to."""
-    ready: bool = True
-    """Whether the adapter that the verdicts come from proved itself when it was made."""
 
 
-def compose_analysis(
-    answer: Answer, i: int, provenance: Provenance, *, explain: ExplainLevel, reasoner: str | None
-) -> Analysis:
-    """The `Analysis` of post `i`.
+class Stopwatch:
+    """Milliseconds a post that each stage of a batch took.
 
     Args:
-        answer: What was found out about its batch.
-        i: The post's row.
-        provenance: Goes into the result.
-        explain: `none` leaves the explanation out.
-        reasoner: Id of the configured reasoner, if any.
+        posts: How many posts share the time.
     """
-    rows = {task: values[i] for task, values in answer.posteriors.items()}
-    fast = prediction(rows["sentiment"])
-    sample, route, verdict = answer.samples[i], answer.routes[i], answer.verdicts.get(i)
-    sides = _sides(rows)
-    heard = _heard(rows["sentiment"], route, verdict, answer.pooling)
-    answered_by = reasoner if heard is not None and reasoner is not None else FAST
-    target = None if np.isnan(rows["target_sentiment"][0]) else sample.target
-    warnings = (*sample.warnings, *_reading_warnings(sample, target, answer.features, i), *answer.warnings.get(i, ()))
-    if verdict is not None and heard is None:
-        warnings = (*warnings, NOT_POOLED if answer.pooling is None else OTHER_POOLED)
-    if verdict is not None and verdict.adapter is not None and not answer.ready:
-        warnings = (*warnings, NOT_READY)
-    distance = float(conflict({t: v[i : i + 1] for t, v in answer.posteriors.items()})[0])
-    return Analysis(
-        id=sample.id,
-        sentiment=heard or fast,
-        sarcasm=_sarcasm(rows),
-        emotion=None if np.isnan(rows["emotion"][0]) else emotion_prediction(rows["emotion"]),
-        text_sentiment=sides.get("text"),
-        image_sentiment=sides.get("image"),
-        conflict=distance if len(sides) == 2 else None,
-        route=route.model_copy(update={"answered_by": answered_by}),
-        verdict=verdict,
-        rationale=verdict.rationale if verdict is not None else None,
-        explanation=None if explain == "none" else _explanation(fast, sides, rows, answer, i, target, reasoner),
-        prediction_set=_prediction_set(rows, answer.router) if answered_by == FAST else None,
-        needs_review=route.decision == "defer" and answered_by == FAST,
-        timings=dict(answer.timings),
-        provenance=provenance,
-        warnings=warnings,
-    )
+
+    def __init__(self, posts: int) -> None:
+        self.laps: dict[str, float] = {}
+        self._share = 1000 / max(posts, 1)
+        self._last = perf_counter()
+
+    def lap(self, stage: str, *, recorded: bool = True) -> None:
+        """End a stage; one that did nothing need not be recorded."""
+        now = perf_counter()
+        if recorded:
+            self.laps[stage] = (now - self._last) * self._share
+        self._last = now
 
 
-def _sides(rows: Mapping[Task, FloatArray]) -> dict[Modality, Prediction]:
-    """What each side present says by itself."""
-    said: dict[Modality, FloatArray] = {"text": rows["text_sentiment"], "image": rows["image_sentiment"]}
-    return {side: prediction(p) for side, p in said.items() if not np.isnan(p[0])}
+def compose_analyses(
+    fast: FastAnswers,
+    verdicts: Verdicts,
+    evidence: Sequence[Evidence],
+    *,
+    explain: ExplainLevel,
+    timings: Mapping[str, float],
+) -> list[Analysis]:
+    """The `Analysis` of every post of a batch.
+
+    Args:
+        fast: The fast tier's answers.
+        verdicts: What the reasoner made of the deferred ones.
+        evidence: What hiding words and regions showed, per post; empty where it was not asked for.
+        explain: `none` leaves the explanation out.
+        timings: Milliseconds a post, by stage.
+    """
+    prior = fast.adapter.prior()
+    posts = [
+        _Post(fast, i, verdicts.by_row.get(i), verdicts.reasoner, evidence[i] if evidence else None, prior)
+        for i in range(len(fast.samples))
+    ]
+    return [post.analysis(explain, verdicts.warnings.get(i, ()), timings) for i, post in enumerate(posts)]
 
 
-def _sarcasm(rows: Mapping[Task, FloatArray]) -> float | None:
-    """P(sarcastic), where there are words and a head for it."""
-    p = float(rows["sarcasm"][1])
-    return None if np.isnan(p) else p
+@dataclass(frozen=True, slots=True, eq=False)
+class _Post:
+    """One row of the stages' values.
 
+    Attributes:
+        batch: The fast answers of its batch.
+        row: Its place there.
+        verdict: The reasoner's verdict on it.
+        reasoner: Id of the configured reasoner.
+        evidence: What hiding its words and regions showed.
+        prior: Class probabilities `[3]` with neither side read.
+    """
 
-def _explanation(
-    fast: Prediction,
-    sides: Mapping[Modality, Prediction],
-    rows: Mapping[Task, FloatArray],
-    answer: Answer,
-    i: int,
-    target: str | None,
-    reasoner: str | None,
-) -> Explanation:
-    k = LABELS.index(fast.label)
-    baseline = float(answer.prior[k])
-    evidence = answer.evidence[i] if answer.evidence else None
-    values: dict[frozenset[Modality], float] = {frozenset(): baseline, frozenset(sides): fast.probabilities[fast.label]}
-    if len(sides) == 2:
-        values[frozenset({"text"})] = float(rows["text_alone"][k])
-        # For a target the picture is not read: alone it tells no more than the prior.
-        values[frozenset({"image"})] = baseline if target else float(rows["image_alone"][k])
-    shares = modality_shares(values)
-    text = compose(
-        fast,
-        sides,
-        shares,
-        sarcasm=_sarcasm(rows),
-        route=answer.routes[i],
-        has_reasoner=reasoner is not None,
-        target=target,
-        evidence=evidence,
-    )
-    ranked = sorted(fast.probabilities, key=lambda label: fast.probabilities[label])
-    return Explanation(
-        text=text,
-        label=fast.label,
-        baseline=baseline,
-        shares=shares,
-        runner_up=next(label for label in reversed(ranked) if label != fast.label),
-        agree=len({p.label for p in sides.values()}) == 1 if len(sides) == 2 else None,
-        words=evidence.words if evidence else None,
-        sarcasm_words=evidence.sarcasm_words if evidence else None,
-        heat_map=evidence.heat_map if evidence else None,
-        regions=evidence.regions if evidence else None,
-        changes=evidence.changes if evidence else None,
-    )
+    batch: FastAnswers
+    row: int
+    verdict: Verdict | None
+    reasoner: str | None
+    evidence: Evidence | None
+    prior: FloatArray
 
+    def analysis(self, explain: ExplainLevel, warnings: Sequence[str], timings: Mapping[str, float]) -> Analysis:
+        """All that is known of it; `warnings` are the reasoner's."""
+        adapter, sample, route = self.batch.adapter, self.batch.samples[self.row], self.batch.routes[self.row]
+        fast, use = prediction(self.probabilities("sentiment")), self.verdict_use
+        answered_by = self.reasoner if use in ("pooled", "alone") and self.reasoner is not None else FAST
+        has_text, has_image = bool(self.batch.sides.text[self.row]), bool(self.batch.sides.image[self.row])
+        return Analysis(
+            id=sample.id,
+            sentiment=self.answer(fast, use),
+            fast=fast,
+            sarcasm=self.sarcasm,
+            emotion=self.emotion,
+            text_sentiment=self.side("text_sentiment") if has_text else None,
+            image_sentiment=self.side("image_sentiment") if has_image else None,
+            text_alone=self.side("text_alone") if has_text else None,
+            image_alone=self.side("image_alone") if has_image else None,
+            conflict=float(self.batch.conflict[self.row]) if has_text and has_image else None,
+            route=route.model_copy(update={"answered_by": answered_by, "verdict": use}),
+            verdict=self.verdict,
+            rationale=self.verdict.rationale if self.verdict is not None else None,
+            explanation=None if explain == "none" else self.explanation(fast),
+            # Prediction sets are calibrated for answers of the fast tier, and not for those about a target.
+            prediction_set=None
+            if self.about_target or answered_by != FAST
+            else adapter.router.prediction_set(self.probabilities("sentiment")),
+            needs_review=route.decision == "defer" and answered_by == FAST,
+            timings=timings,
+            provenance=adapter.provenance(),
+            warnings=(*sample.warnings, *self.reading_warnings(), *warnings, *self.verdict_warnings(use)),
+        )
 
-def _heard(
-    fast: FloatArray, route: RouteDecision, verdict: Verdict | None, pooling: Pooling | None
-) -> Prediction | None:
-    """The answer in which the verdict counts: pooled where that was fitted, its own where it was asked for."""
-    if verdict is None:
-        return None
-    if pooling is not None and pooling.fits(verdict):
-        return prediction(pooling.probabilities(fast, verdict))
-    return _from_verdict(verdict) if "requested" in route.reasons else None
+    def probabilities(self, task: Task) -> FloatArray:
+        """The fast tier's for one task, `[classes]`."""
+        row: FloatArray = self.batch.posteriors[task][self.row]
+        return row
 
+    def side(self, task: Task) -> Prediction:
+        """The fast tier's prediction for one task."""
+        return prediction(self.probabilities(task))
 
-def _prediction_set(rows: Mapping[Task, FloatArray], router: Router | None) -> tuple[Label, ...] | None:
-    """The labels the post may well have; `None` towards a target, of which the sets were not calibrated."""
-    if router is None or not np.isnan(rows["target_sentiment"][0]):
-        return None
-    return router.prediction_set(rows["sentiment"])
+    @property
+    def about_target(self) -> bool:
+        """Whether the answer is about the post's target."""
+        return bool(self.batch.sides.target[self.row])
 
+    @property
+    def sarcasm(self) -> float | None:
+        """P(sarcastic), where there are words and a head for it."""
+        p = float(self.probabilities("sarcasm")[1])
+        return None if np.isnan(p) else p
 
-def _from_verdict(verdict: Verdict) -> Prediction:
-    confidence = verdict.probabilities[verdict.label]
-    return Prediction(label=verdict.label, probabilities=verdict.probabilities, confidence=confidence)
+    @property
+    def emotion(self) -> EmotionPrediction | None:
+        """The emotion, where there are words and a head for it."""
+        p = self.probabilities("emotion")
+        return None if np.isnan(p[0]) else emotion_prediction(p)
 
+    @property
+    def verdict_use(self) -> VerdictUse | None:
+        """How the verdict counts: pooled where that was fitted, alone where it was asked for, else not at all."""
+        if self.verdict is None:
+            return None
+        pooling = self.batch.adapter.pooling
+        if pooling is not None and pooling.fits(self.verdict):
+            return "pooled"
+        return "alone" if "requested" in self.batch.routes[self.row].reasons else "ignored"
 
-def _reading_warnings(sample: Sample, target: str | None, features: Features, i: int) -> tuple[str, ...]:
-    warnings = []
-    if features.truncated[i]:
-        warnings.append(f"the text is long: only its first {features.n_tokens[i]} tokens were read")
-    if target and features.has_image[i]:
-        warnings.append(TARGET_READS_TEXT)
-    if sample.target and not target:
-        warnings.append(TARGET_NOT_KNOWN if features.has_text[i] else TARGET_NEEDS_TEXT)
-    return tuple(warnings)
+    def answer(self, fast: Prediction, use: VerdictUse | None) -> Prediction:
+        """The answer in which the verdict counts as it is to be used."""
+        pooling = self.batch.adapter.pooling
+        if self.verdict is None or use == "ignored":
+            return fast
+        if pooling is None or use == "alone":
+            return self.verdict.prediction
+        return prediction(pooling.probabilities(self.probabilities("sentiment"), self.verdict))
+
+    def explanation(self, fast: Prediction) -> Explanation:
+        """The evidence for the fast answer, and the text composed of it."""
+        sides: dict[Modality, Prediction] = {}
+        if self.batch.sides.text[self.row]:
+            sides["text"] = self.side("text_sentiment")
+        if self.batch.sides.image[self.row]:
+            sides["image"] = self.side("image_sentiment")
+        target = self.batch.samples[self.row].target if self.about_target else None
+        baseline = float(self.prior[LABELS.index(fast.label)])
+        shares = modality_shares(self.values_of_sides(fast, frozenset(sides), baseline))
+        evidence = None if self.evidence is None or self.evidence.failure is not None else self.evidence
+        text = compose(
+            fast,
+            sides,
+            shares,
+            sarcasm=self.sarcasm,
+            route=self.batch.routes[self.row],
+            has_reasoner=self.reasoner is not None,
+            target=target,
+            evidence=evidence,
+        )
+        ranked = sorted(fast.probabilities, key=lambda label: fast.probabilities[label])
+        return Explanation(
+            text=text,
+            label=fast.label,
+            baseline=baseline,
+            shares=shares,
+            runner_up=next(label for label in reversed(ranked) if label != fast.label),
+            agree=len({side.label for side in sides.values()}) == 1 if len(sides) == 2 else None,
+            words=evidence.words if evidence else None,
+            sarcasm_words=evidence.sarcasm_words if evidence else None,
+            heat_map=evidence.heat_map if evidence else None,
+            regions=evidence.regions if evidence else None,
+            changes=evidence.changes if evidence else None,
+        )
+
+    def values_of_sides(
+        self, fast: Prediction, sides: frozenset[Modality], baseline: float
+    ) -> dict[frozenset[Modality], float]:
+        """Probability of the fast label for every set of sides read."""
+        k = LABELS.index(fast.label)
+        values: dict[frozenset[Modality], float] = {frozenset(): baseline, sides: fast.probabilities[fast.label]}
+        if len(sides) == 2:
+            values[frozenset({"text"})] = float(self.probabilities("text_alone")[k])
+            # For a target the picture is not read: alone it tells no more than the prior.
+            picture = baseline if self.about_target else float(self.probabilities("image_alone")[k])
+            values[frozenset({"image"})] = picture
+        return values
+
+    def reading_warnings(self) -> list[str]:
+        """What of the post was not read, and why."""
+        features, sides, sample = self.batch.features, self.batch.sides, self.batch.samples[self.row]
+        warnings = []
+        if features.truncated[self.row]:
+            warnings.append(f"the text is long: only its first {features.n_tokens[self.row]} tokens were read")
+        if self.about_target and sides.image[self.row]:
+            warnings.append(TARGET_READS_TEXT)
+        if sample.target and not self.about_target:
+            warnings.append(TARGET_NOT_KNOWN if sides.text[self.row] else TARGET_NEEDS_TEXT)
+        if self.evidence is not None and self.evidence.failure is not None:
+            warnings.append(NO_EVIDENCE.format(self.evidence.failure))
+        return warnings
+
+    def verdict_warnings(self, use: VerdictUse | None) -> list[str]:
+        """Why a verdict does not count, or should not count for much."""
+        warnings = []
+        if use == "ignored":
+            warnings.append(NOT_POOLED if self.batch.adapter.pooling is None else OTHER_POOLED)
+        if self.verdict is not None and self.verdict.adapter is not None and not self.batch.adapter.ready:
+            warnings.append(NOT_READY)
+        return warnings

@@ -5,94 +5,51 @@ Knows nothing of file formats or servers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from pathlib import Path
-from time import perf_counter
-from typing import TypeAlias, get_args
+from typing import Any, get_args
 
-from .adapters import Adapter, resolve_adapter
-from .analysis import Answer, compose_analysis
-from .encoders import Encoder, open_encoder
-from .errors import ArtefactError, InputError
-from .explain import find_all
-from .inputs import check_choice, read_row, read_sample
-from .reasoning import Reasoner, ReasonerConfig, ask_about_deferred, open_reasoner
-from .routing import Policy
-from .types import Analysis, ExplainLevel, FloatArray, ImageSource, Mode, RowError, Sample, TaskArrays
+from .adapters import Adapter
+from .analysis import FastAnswers, Stopwatch, compose_analyses
+from .errors import EncoderError, InputError
+from .explain import Evidence, find_all
+from .inputs import Row, check_choice, numbered_rows, read_row, read_sample, sample_of
+from .model import ModelParts
+from .reasoning import Verdicts, ask_about_deferred
+from .routing import conflict
+from .types import Analysis, ExplainLevel, Features, FloatArray, ImageSource, Mode, RowError, Sample, TaskArrays
 
-__all__ = ["Analyzer", "Row", "analyze"]
+__all__ = ["Analyzer", "analyze"]
 
 STREAM_BATCH = 32
-Row: TypeAlias = "Sample | Mapping[str, object] | RowError"
 
 
-class Analyzer:
-    """Answers posts. Safe to share between threads; load it once.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """How the posts of one call are to be answered."""
 
-    Args:
-        encoder: Turns posts into features.
-        adapters: Fitted parts by name; the first answers unless a call names another.
-        reasoner: Answers deferred posts; without one the fast answer stands and says so.
-        policy: What may be deferred; `None` uses the thresholds the adapter was fitted with.
+    adapter: Adapter
+    mode: Mode
+    explain: ExplainLevel
 
-    Raises:
-        ArtefactError: An adapter was fitted to another encoder, or two have one name.
+    def __post_init__(self) -> None:
+        check_choice("mode", self.mode, get_args(Mode))
+        check_choice("explain", self.explain, get_args(ExplainLevel))
+
+    @property
+    def rationale(self) -> bool:
+        """Whether the reasoner writes as well: where it will be read."""
+        return self.explain == "full" or (self.mode == "deep" and self.explain != "none")
+
+
+class Analyzer(ModelParts):
+    """Answers posts. Safe to share between threads; load it once, with `from_pretrained` or from open parts.
+
+    A context manager, which closes what `from_pretrained` opened. It can be pickled where it can be opened again: in
+    another process it opens the same model from the same folder.
     """
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        adapters: Sequence[Adapter],
-        *,
-        reasoner: Reasoner | None = None,
-        policy: Policy | None = None,
-    ) -> None:
-        for adapter in adapters:
-            adapter.check_encoder(encoder.name, encoder.hash)
-            adapter.check_router()
-            adapter.router.level(policy)  # what cannot be promised is said now
-        self.encoder = encoder
-        self.adapters = {adapter.name: adapter for adapter in adapters}
-        if len(self.adapters) < len(adapters):
-            raise ArtefactError(f"adapters must have different names, found {', '.join(a.name for a in adapters)}")
-        self.default = adapters[0].name
-        self.reasoner = reasoner
-        self.policy = policy
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name_or_path: str | Path = "default",
-        *,
-        reasoner: str | Path | ReasonerConfig | Reasoner | None = None,
-        adapters: Sequence[str | Path] = (),
-        policy: Policy | None = None,
-        threads: int | None = None,
-    ) -> Analyzer:
-        """Load a model: a bundled adapter's name or a folder, and further adapters to choose from per call.
-
-        Args:
-            name_or_path: The adapter that answers by default.
-            reasoner: What answers deferred posts, see `open_reasoner`: a pulled preset's name, a model's folder, a
-                configuration or its `.toml` file, recorded verdicts (`.jsonl`), or a reasoner. None by default.
-            adapters: More adapters, fitted to the same encoder or holding a LoRA adapter alone.
-            policy: See `Analyzer`.
-            threads: Threads per operator; default 1. Run posts side by side rather than one post faster.
-
-        Raises:
-            ArtefactError: No such adapter, a damaged file, one fitted to another encoder, or a model not pulled.
-            InputError: No such reasoner.
-            MissingExtraError: The reasoner's packages are not installed.
-        """
-        folders = [resolve_adapter(name) for name in (name_or_path, *adapters)]
-        first = Adapter.load(folders[0])
-        loaded = [first, *(Adapter.load(folder, first) for folder in folders[1:])]
-        encoder = open_encoder(first.encoder, folders[0], threads=threads or 1)
-        loras = [adapter.lora for adapter in loaded if adapter.lora is not None]
-        opened = None if reasoner is None else open_reasoner(reasoner, loras)
-        return cls(encoder, loaded, reasoner=opened, policy=policy)
 
     def analyze(
         self,
@@ -110,35 +67,55 @@ class Analyzer:
             text: The post's words.
             image: The picture: path, bytes, file object, PIL image, numpy array or `data:` URI; never a URL.
             target: Ask for the sentiment towards this person or thing, named in the text.
-            adapter: Name of a loaded adapter to answer instead of the default.
+            adapter: Name of a loaded or bundled adapter to answer instead of the default.
             mode: `fast` never defers, `deep` always does, `auto` follows the policy.
             explain: `modality` says how much each side counts; `full` also which words and regions (about 100 ms
                 of one core, up to 400 of a long text); `none` explains nothing.
 
         Raises:
             InputError: Neither text nor picture, one that cannot be used, or an unknown option.
+            ArtefactError: The bundled adapter that was named does not fit the model.
+            EncoderError: The encoder failed.
+            ClosedError: The analyzer is closed.
         """
-        return self._answer([self._read(Sample(text=text, image=image, target=target))], adapter, mode, explain)[0]
+        call = self._call(adapter, mode, explain)
+        (answer,) = self._answer([read_sample(Sample(text=text, image=image, target=target))], call)
+        if isinstance(answer, EncoderError):
+            raise answer
+        return answer
 
     def analyze_batch(
         self,
-        samples: Sequence[Sample],
+        samples: Iterable[Row],
         *,
         adapter: str | None = None,
         mode: Mode = "auto",
         explain: ExplainLevel = "modality",
     ) -> list[Analysis]:
-        """Answers in the order of `samples`. All are read first: `InputError.index` names a bad one before any work."""
-        read = [self._read(sample, i) for i, sample in enumerate(samples)]
-        return [
-            a
-            for start in range(0, len(read), STREAM_BATCH)
-            for a in self._answer(read[start : start + STREAM_BATCH], adapter, mode, explain)
-        ]
+        """Answers in the order of `samples`. All are read first: `InputError.index` names a bad one before any work.
+
+        Args:
+            samples: Texts, samples, or mappings or named tuples in the row format.
+            adapter: As in `analyze`.
+            mode: As in `analyze`.
+            explain: As in `analyze`.
+
+        Raises:
+            InputError: As in `analyze`.
+            EncoderError: The encoder failed; its `index` names the post.
+        """
+        call, posts = self._call(adapter, mode, explain), self._read(samples)
+        answers: list[Analysis] = []
+        for start in range(0, len(posts), STREAM_BATCH):
+            for answer in self._answer(posts[start : start + STREAM_BATCH], call):
+                if isinstance(answer, EncoderError):
+                    raise answer.at(len(answers))
+                answers.append(answer)
+        return answers
 
     def stream(
         self,
-        rows: Iterable[Row | tuple[int, Row]],
+        rows: Iterable[Row | RowError | tuple[int, Row | RowError]],
         *,
         adapter: str | None = None,
         mode: Mode = "auto",
@@ -146,23 +123,23 @@ class Analyzer:
     ) -> Iterator[Analysis | RowError]:
         """Answers in the order of `rows`, a few at a time; a bad row becomes a `RowError` and the others go on.
 
+        An error of the iterator `rows` itself is passed on.
+
         Args:
-            rows: Samples, mappings in the row format, or `RowError`s of a reader, each alone or as `(line, row)`.
+            rows: Texts, samples, mappings or named tuples in the row format, or `RowError`s of a reader, each alone or
+                as `(line, row)`.
             adapter: As in `analyze`.
             mode: As in `analyze`.
             explain: As in `analyze`.
         """
-        numbered = (row if isinstance(row, tuple) else (i, row) for i, row in enumerate(rows, 1))
-        while chunk := [read_row(line, row) for line, row in islice(numbered, STREAM_BATCH)]:
-            answers = iter(self._answer([r for r in chunk if isinstance(r, Sample)], adapter, mode, explain))
-            yield from (row if isinstance(row, RowError) else next(answers) for row in chunk)
+        return self._stream(numbered_rows(rows), self._call(adapter, mode, explain))
 
-    def posteriors(self, samples: Sequence[Sample], *, adapter: str | None = None) -> TaskArrays:
+    def posteriors(self, samples: Iterable[Row], *, adapter: str | None = None) -> TaskArrays:
         """Calibrated probabilities per task, float32 `[n, classes]`; see `types.Task`. For measuring."""
-        chosen = self._adapter(adapter)
-        return chosen.posteriors(self.encoder.encode([self._read(sample, i) for i, sample in enumerate(samples)]))
+        call = self._call(adapter)
+        return call.adapter.posteriors(self._checked.encode(self._read(samples)))
 
-    def embed(self, samples: Sequence[Sample]) -> FloatArray:
+    def embed(self, samples: Iterable[Row]) -> FloatArray:
         """A vector per post in one space of words and pictures, float32 `[n, d]` of length 1: for search and likeness.
 
         The dot product of two vectors says how well they go together, whichever side each is of. A post of both sides
@@ -172,49 +149,72 @@ class Analyzer:
             InputError: A post cannot be read; `InputError.index` names it, before any work.
             ArtefactError: The model has no such space, or one that finds too little of what it should.
         """
-        read = [self._read(sample, i) for i, sample in enumerate(samples)]
-        return self.adapters[self.default].embed(self.encoder.encode([Sample(s.text, s.image) for s in read]))
+        call, posts = self._call(), self._read(samples)
+        return call.adapter.embed(self._checked.encode([Sample(s.text, s.image) for s in posts]))
 
-    def _answer(self, samples: Sequence[Sample], name: str | None, mode: Mode, explain: ExplainLevel) -> list[Analysis]:
-        check_choice("mode", mode, get_args(Mode))
-        check_choice("explain", explain, get_args(ExplainLevel))
-        adapter = self._adapter(name)
-        started = perf_counter()
-        features = self.encoder.encode(samples)
-        encoded = perf_counter()
+    def _call(self, adapter: str | None = None, mode: Mode = "auto", explain: ExplainLevel = "modality") -> _Call:
+        self._check_open()
+        return _Call(self._adapters.get(adapter), mode, explain)
+
+    def _read(self, samples: Iterable[Row]) -> list[Sample]:
+        posts = []
+        for index, row in enumerate(samples):
+            try:
+                posts.append(read_sample(sample_of(row)))
+            except InputError as error:
+                raise error.at(index) from error
+        return posts
+
+    def _stream(self, rows: Iterator[tuple[int, Any]], call: _Call) -> Iterator[Analysis | RowError]:
+        while chunk := [(line, read_row(line, row)) for line, row in islice(rows, STREAM_BATCH)]:
+            answers = iter(self._answer([row for _, row in chunk if isinstance(row, Sample)], call))
+            for line, row in chunk:
+                answer = row if isinstance(row, RowError) else next(answers)
+                yield RowError(line=line, id=row.id, error=str(answer)) if isinstance(answer, EncoderError) else answer
+
+    def _answer(self, samples: Sequence[Sample], call: _Call) -> list[Analysis | EncoderError]:
+        """Fast answers, verdicts on the deferred ones, evidence, and what is composed of all three.
+
+        A post that cannot be encoded has its error in its place.
+        """
+        watch = Stopwatch(len(samples))
+        encoded = self._checked.encode_each(samples)
+        watch.lap("encode")
+        if encoded.features is None:
+            return [*encoded.failures.values()]
+        fast = self._fast_answers([samples[i] for i in encoded.rows], encoded.features, call)
+        watch.lap("decide")
+        verdicts = self._ask_deferred(fast, call)
+        watch.lap("reason", recorded=bool(verdicts.by_row or verdicts.warnings))
+        evidence = self._find_evidence(fast, call)
+        watch.lap("explain", recorded=bool(evidence))
+        analyses = iter(compose_analyses(fast, verdicts, evidence, explain=call.explain, timings=watch.laps))
+        return [encoded.failures[i] if i in encoded.failures else next(analyses) for i in range(len(samples))]
+
+    def _fast_answers(self, posts: Sequence[Sample], features: Features, call: _Call) -> FastAnswers:
+        adapter = call.adapter
         posteriors = adapter.posteriors(features)
-        reasoner = self.reasoner.id if self.reasoner is not None else None
-        routes = adapter.router.decide(posteriors, features, mode, self.policy, keep_below=adapter.gain_from(reasoner))
-        decided = perf_counter()
-        written = explain == "full" or (mode == "deep" and explain != "none")
-        verdicts, warnings = ask_about_deferred(self.reasoner, samples, routes, adapter.lora, rationale=written)
-        reasoned = perf_counter()
-        share = 1000 / max(len(samples), 1)
-        timings = {"encode": (encoded - started) * share, "decide": (decided - encoded) * share}
-        if verdicts or warnings:
-            timings["reason"] = (reasoned - decided) * share
-        prior, evidence = adapter.prior(), []
-        if explain == "full":
-            evidence = find_all(self.encoder, adapter.posteriors, prior, samples, features)
-            timings["explain"] = (perf_counter() - reasoned) * share
-        said = (verdicts, warnings, timings, prior, evidence)
-        ready = bool(adapter.made_with.get("ready", True))
-        answer = Answer(samples, features, posteriors, routes, *said, adapter.router, adapter.pooling, ready)
-        provenance = adapter.provenance()
-        return [
-            compose_analysis(answer, i, provenance, explain=explain, reasoner=reasoner) for i in range(len(samples))
-        ]
+        gain_from = adapter.gain_from(self._reasoner.id if self._reasoner is not None else None)
+        return FastAnswers(
+            adapter=adapter,
+            samples=posts,
+            features=features,
+            sides=adapter.sides(features),
+            posteriors=posteriors,
+            conflict=conflict(posteriors),
+            routes=adapter.router.decide(posteriors, features, call.mode, self._policy, keep_below=gain_from),
+        )
 
-    def _adapter(self, name: str | None) -> Adapter:
-        if name is not None and name not in self.adapters:
-            raise InputError(f"no adapter {name!r} is loaded; loaded are {', '.join(self.adapters)}", field="adapter")
-        return self.adapters[name or self.default]
+    def _ask_deferred(self, fast: FastAnswers, call: _Call) -> Verdicts:
+        return ask_about_deferred(
+            self._reasoner, fast.samples, fast.routes, call.adapter.lora, rationale=call.rationale
+        )
 
-    def _read(self, sample: Sample, index: int | None = None) -> Sample:
-        try:
-            return read_sample(sample)
-        except InputError as error:
-            raise error if index is None else error.at(index) from None
+    def _find_evidence(self, fast: FastAnswers, call: _Call) -> Sequence[Evidence]:
+        if call.explain != "full":
+            return ()
+        judge, prior = call.adapter.posteriors, call.adapter.prior()
+        return find_all(self._checked.uncached, judge, prior, fast.samples, fast.features, fast.sides.target)
 
 
 @cache
@@ -227,8 +227,9 @@ def analyze(
     image: ImageSource | None = None,
     *,
     target: str | None = None,
+    adapter: str | None = None,
     mode: Mode = "auto",
     explain: ExplainLevel = "modality",
 ) -> Analysis:
     """`Analyzer.analyze` of one default analyzer, loaded at the first call and kept."""
-    return _default().analyze(text, image, target=target, mode=mode, explain=explain)
+    return _default().analyze(text, image, target=target, adapter=adapter, mode=mode, explain=explain)

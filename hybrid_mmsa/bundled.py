@@ -23,13 +23,13 @@ def bundled_path(*parts: str) -> Path:
     Raises:
         ArtefactError: Nothing of that name is bundled.
     """
-    wanted = "/".join(parts)
+    name = "/".join(parts)
     root = _root()
     path = root.joinpath(*parts).resolve()
     if not parts or not path.is_relative_to(root) or path == root:
-        raise ArtefactError(f"{wanted!r} is no bundled file or folder: its name leads out of the bundle")
+        raise ArtefactError(f"{name!r} is not a bundled file or folder: its name leads out of the bundle")
     if not path.exists():
-        raise ArtefactError(f"{wanted!r} is not bundled with this installation: it was looked for at {path}")
+        raise ArtefactError(f"{name!r} is not bundled with this installation: it was looked for at {path}")
     return path
 
 

@@ -61,10 +61,10 @@ class TemperatureScaling:
 def _check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
     if logits.ndim != 2 or labels.shape not in (logits.shape[:1], logits.shape) or len(labels) == 0:
         raise ValueError(
-            f"TemperatureScaling: found logits {logits.shape} and labels {labels.shape}; wanted [n, classes] and [n]"
+            f"TemperatureScaling: logits {logits.shape} and labels {labels.shape} do not fit [n, classes] and [n]"
         )
     if not np.isfinite(logits).all():
-        raise ValueError("TemperatureScaling: found logits that are no finite numbers; leave those posts out")
+        raise ValueError("TemperatureScaling: some logits are not finite numbers; leave those posts out")
     if labels.ndim == 2:
         if not (labels.min() >= 0 and labels.sum() > 0):
             raise ValueError("TemperatureScaling: weights of labels must not be negative, nor all be 0")
@@ -93,23 +93,11 @@ class Calibration:
         self.temperatures = dict(temperatures)
 
     def probabilities(self, logits: TaskArrays) -> TaskArrays:
-        """Calibrated probabilities per task, float32 `[n, classes]`, NaN where a side that the task needs is missing.
-
-        `sentiment` is always there: a post with one side gets what that side says. Where a target is given, the
-        words speak about the target, and they alone decide (the picture is not read for targets).
-        """
-        values: TaskArrays = {
+        """Calibrated probabilities per task, float32 `[n, classes]`; NaN rows stay NaN."""
+        return {
             task: softmax(rows / np.float32(self.temperatures[task])).astype(np.float32)
             for task, rows in logits.items()
         }
-        targeted = ~np.isnan(values["target_sentiment"])
-        about: tuple[Task, ...] = ("text_sentiment", "text_alone", "sentiment")
-        for task in about:
-            values[task] = np.where(targeted, values["target_sentiment"], values[task])
-        sides: tuple[Task, ...] = ("text_sentiment", "image_sentiment")
-        for side in sides:
-            values["sentiment"] = np.where(np.isnan(values["sentiment"]), values[side], values["sentiment"])
-        return values
 
     def prior(self, logits: FloatArray) -> FloatArray:
         """Calibrated class probabilities `[3]` of the fusion head's prior logits `[1, 3]`."""

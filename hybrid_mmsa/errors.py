@@ -6,19 +6,28 @@ HybridError
 ├── ArtefactError       a model or adapter folder is missing, damaged or does not fit (also a ValueError)
 ├── PluginError         a package that extends this one cannot be used (also a RuntimeError)
 ├── NotFittedError      something fitted was used before `fit` (also a ValueError)
+├── SchemaVersionError  a document was written by a later major version
+├── ClosedError         an analyzer was used after it was closed (also a RuntimeError)
+├── EncoderError        an encoder could not encode a post (also a RuntimeError)
 └── ReasonerError       a reasoner could not answer: time-out, memory, lost server (also a RuntimeError)
 """
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 __all__ = [
     "ArtefactError",
+    "ClosedError",
+    "EncoderError",
     "HybridError",
     "InputError",
     "MissingExtraError",
     "NotFittedError",
     "PluginError",
     "ReasonerError",
+    "SchemaVersionError",
 ]
 
 
@@ -58,6 +67,9 @@ class MissingExtraError(HybridError, ImportError):
         self.feature = feature
         self.extra = extra
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.feature, self.extra)
+
 
 class ArtefactError(HybridError, ValueError):
     """A model or adapter folder is missing, damaged, or was made for another encoder."""
@@ -75,9 +87,41 @@ class PluginError(HybridError, RuntimeError):
         super().__init__(message)
         self.package = package
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), package=self.package), self.args
+
 
 class NotFittedError(HybridError, ValueError):
     """`fit` must be called, or a fitted artefact loaded, before this use."""
+
+
+class SchemaVersionError(HybridError):
+    """A document was written by a later major version of the schema than this version reads."""
+
+
+class ClosedError(HybridError, RuntimeError):
+    """An analyzer was used after `close`."""
+
+
+class EncoderError(HybridError, RuntimeError):
+    """An encoder could not encode a post, or returned something other than its features.
+
+    Args:
+        message: What the encoder did.
+        index: Position of the post in the batch, where there is one.
+    """
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.index = index
+
+    def __str__(self) -> str:
+        return self.message if self.index is None else f"post {self.index}: {self.message}"
+
+    def at(self, index: int) -> EncoderError:
+        """The same error, naming the post of a batch it belongs to."""
+        return EncoderError(self.message, index=index)
 
 
 class ReasonerError(HybridError, RuntimeError):

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal, TypeAlias
 
-from .errors import HybridError, PluginError
+from .errors import PluginError
+from .foreign import translated
 
 __all__ = ["GROUPS", "Plugin", "PluginGroup", "find_plugin", "installed_plugins", "plugin_names"]
 
@@ -66,12 +67,8 @@ class Plugin:
         Args:
             failure: What could not be done, as the predicate of the error's sentence.
         """
-        try:
+        with translated(lambda cause: self.error(f"{failure} ({cause})")):
             yield
-        except HybridError:
-            raise
-        except Exception as error:  # other people's code raises anything
-            raise self.error(f"{failure} ({type(error).__name__}: {' '.join(str(error).split())})") from error
 
     def error(self, fault: str) -> PluginError:
         """The error for a fault of this plugin.

@@ -2,7 +2,7 @@
 
     pooled ∝ exp(a · log p_fast + b · log p_verdict + c)
 
-a, b ≥ 0 are one weight per voice and c a bias per class (log-linear pooling, Genest and Zidek 1986). With a = 1,
+a, b ≥ 0 are one weight per posterior and c a bias per class (log-linear pooling, Genest and Zidek 1986). With a = 1,
 b = 0 and c = 0 the pooled posterior is the fast one; the fit is held towards that point.
 """
 
@@ -55,9 +55,9 @@ class Pooling:
 
     def probabilities(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
         """The pooled posterior `[3]` of one post."""
-        said = np.array([[verdict.probabilities[label] for label in LABELS]])
+        verdicts = np.array([[verdict.probabilities[label] for label in LABELS]])
         weights = np.array([self.fast_weight, self.verdict_weight, *self.bias])
-        pooled: FloatArray = pool(np.asarray(fast, np.float64)[None], said, weights)[0].astype(np.float32)
+        pooled: FloatArray = pool(np.asarray(fast, np.float64)[None], verdicts, weights)[0].astype(np.float32)
         return pooled
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def pool(fast: Floats, verdicts: Floats, weights: Floats) -> Floats:
 
 
 def fit_pooling(
-    fast: Floats, verdicts: Floats, gold: NDArray[Any], strength: float = 5.0, *, deaf: bool = False
+    fast: Floats, verdicts: Floats, gold: NDArray[Any], strength: float = 5.0, *, ignore_verdicts: bool = False
 ) -> Floats:
     """Weights `[5]` (a, b, c) of the lowest log-loss, held towards the fast posterior.
 
@@ -106,11 +106,11 @@ def fit_pooling(
         verdicts: Posteriors `[n, 3]` of the reasoner.
         gold: Class indices `[n]`.
         strength: Half of it, times the squared distance of the weights from the fast posterior's, is added to the loss.
-        deaf: Do not hear the reasoner (b = 0): the fast posterior, calibrated to these posts.
+        ignore_verdicts: Give the reasoner no weight (b = 0): the fast posterior, calibrated to these posts.
     """
-    logs, free = _logs(fast, verdicts), np.array([True, not deaf, True, True, True])
+    logs, free = _logs(fast, verdicts), np.array([True, not ignore_verdicts, True, True, True])
     weights = _newton(logs, gold, strength, free)
-    while (weights[:2] < 0).any():  # a voice that would count backwards is not heard
+    while (weights[:2] < 0).any():  # a posterior that would count backwards gets no weight
         free[int(np.argmin(weights[:2]))] = False
         weights = _newton(logs, gold, strength, free)
     return weights
@@ -152,7 +152,7 @@ def _curvature(logs: tuple[Floats, Floats], p: Floats, strength: float) -> Float
 
 
 def _logs(fast: Floats, verdicts: Floats) -> tuple[Floats, Floats]:
-    """Log-probabilities; a probability of 0 counts as the smallest, so that no voice has a veto."""
+    """Log-probabilities; a probability of 0 counts as the smallest, so that neither posterior has a veto."""
     return np.log(np.clip(fast, _SMALLEST, 1)), np.log(np.clip(verdicts, _SMALLEST, 1))
 
 

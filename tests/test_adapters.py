@@ -158,7 +158,7 @@ def test_adapters_are_found_by_path(folder, monkeypatch):
     assert resolve_adapter(str(folder)) == folder
     monkeypatch.chdir(folder.parent)
     assert resolve_adapter("tiny").resolve() == folder.resolve()
-    with pytest.raises(ArtefactError, match="is no adapter folder"):
+    with pytest.raises(ArtefactError, match="is not an adapter folder"):
         resolve_adapter(folder / "deeper")
 
 

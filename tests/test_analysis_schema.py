@@ -3,7 +3,9 @@
 `python tests/test_analysis_schema.py` writes the file again.
 """
 
+import copy
 import json
+import pickle
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hybrid_mmsa.errors import SchemaVersionError
 from hybrid_mmsa.types import (
     EMOTIONS,
     LABELS,
@@ -21,6 +24,7 @@ from hybrid_mmsa.types import (
     Change,
     Cue,
     Explanation,
+    Prediction,
     Provenance,
     Region,
     RouteDecision,
@@ -63,6 +67,7 @@ ROUTES = st.builds(
     reasons=st.lists(st.sampled_from(["low_confidence", "sarcasm", "conflict", "novel", "requested"])).map(tuple),
     p_error=st.none() | SHARES,
     threshold=st.none() | SHARES,
+    verdict=st.sampled_from([None, "pooled", "alone", "ignored"]),
 )
 VERDICTS = st.builds(
     Verdict,
@@ -100,10 +105,13 @@ ANALYSES = st.builds(
     Analysis,
     id=st.none() | WORDS,
     sentiment=PREDICTIONS,
+    fast=PREDICTIONS,
     sarcasm=st.none() | SHARES,
     emotion=st.none() | EMOTION_PREDICTIONS,
     text_sentiment=st.none() | PREDICTIONS,
     image_sentiment=st.none() | PREDICTIONS,
+    text_alone=st.none() | PREDICTIONS,
+    image_alone=st.none() | PREDICTIONS,
     conflict=st.none() | SHARES,
     route=ROUTES,
     verdict=st.none() | VERDICTS,
@@ -127,9 +135,9 @@ def test_the_committed_schema_is_this_version_s():
 def test_schema_names_every_field_and_no_other():
     schema = json.loads(schema_text())
     assert list(schema["properties"]) == list(Analysis.model_fields)
-    assert {"sentiment", "route", "provenance"} <= set(schema["required"])
+    assert {"sentiment", "fast", "route", "provenance"} <= set(schema["required"])
     parts = [schema, *schema["$defs"].values()]
-    assert all(part["additionalProperties"] is False for part in parts if part["type"] == "object")
+    assert not any("additionalProperties" in part for part in parts), "a later minor version may add fields anywhere"
     assert schema["properties"]["schema_version"]["default"] == SCHEMA_VERSION
 
 
@@ -174,18 +182,89 @@ def test_equality_sees_all_else(answer):
     assert answer != answer.model_dump()
 
 
-@pytest.mark.parametrize("damage", [{"mood": "fine"}, {"sarcasm": 1.5}, {"prediction_set": ["mixed"]}, {"route": None}])
+@pytest.mark.parametrize(
+    "damage",
+    [{"sarcasm": 1.5}, {"prediction_set": ["mixed"]}, {"route": None}, {"schema_version": "new"}],
+    ids=["sarcasm", "prediction_set", "route", "schema_version"],
+)
 @given(answer=ANALYSES)
-def test_other_fields_and_values_are_refused(damage, answer):
+def test_values_that_the_schema_does_not_allow_are_refused(damage, answer):
     values = json.loads(answer.model_dump_json()) | damage
     with pytest.raises(ValidationError):
         Analysis.model_validate_json(json.dumps(values))
+
+
+def later(answer, version):
+    """The document of an answer as a later version of the schema might write it: a new field in every part."""
+    values = json.loads(answer.model_dump_json()) | {"schema_version": version, "mood": {"calm": 0.4}}
+    for part in ("sentiment", "fast", "route", "provenance"):
+        values[part]["certainty"] = [1, 2]
+    return json.dumps(values)
+
+
+MAJOR, MINOR = map(int, SCHEMA_VERSION.split("."))
+
+
+@given(answer=ANALYSES)
+def test_a_document_one_minor_version_ahead_is_read_without_its_new_fields(answer):
+    version = f"{MAJOR}.{MINOR + 1}"
+    read = Analysis.model_validate_json(later(answer, version))
+    assert read == answer.model_copy(update={"schema_version": version})
+    assert not hasattr(read, "mood")
+
+
+@pytest.mark.parametrize("read", [Analysis.model_validate_json, lambda text: Analysis.model_validate(json.loads(text))])
+@given(answer=ANALYSES)
+def test_a_document_one_major_version_ahead_is_refused_by_its_version(read, answer):
+    with pytest.raises(SchemaVersionError, match=rf"schema version {MAJOR + 1}\.0.*upgrade hybrid-mmsa"):
+        read(later(answer, f"{MAJOR + 1}.0"))
+
+
+@given(answer=ANALYSES)
+def test_an_earlier_document_without_the_fast_answer_is_read_where_the_fast_tier_answered(answer):
+    values = json.loads(answer.model_dump_json()) | {"schema_version": "1.0"}
+    for name in ("fast", "text_alone", "image_alone"):
+        del values[name]
+    values["route"] |= {"answered_by": "fast"}
+    assert Analysis.model_validate(values).fast == answer.sentiment
+    values["route"] |= {"answered_by": "a reasoner"}
+    with pytest.raises(ValidationError, match="too old to hold the fast answer"):
+        Analysis.model_validate(values)
 
 
 @given(answer=ANALYSES)
 def test_an_answer_does_not_change(answer):
     with pytest.raises(ValidationError, match="frozen"):
         answer.id = "another"
+    mappings = [answer.sentiment.probabilities, answer.timings]
+    mappings += [] if answer.verdict is None else [answer.verdict.probabilities, answer.verdict.timings]
+    mappings += [] if answer.explanation is None else [answer.explanation.shares]
+    for mapping in mappings:
+        before = dict(mapping)
+        with pytest.raises(TypeError, match="does not change"):
+            mapping["negative"] = 1
+        with pytest.raises(TypeError, match="does not change"):
+            mapping.update(negative=1)
+        with pytest.raises(TypeError, match="does not change"):
+            mapping.clear()
+        assert mapping == before
+
+
+@given(answer=ANALYSES)
+def test_an_answer_goes_through_pickle_and_copies(answer):
+    again = pickle.loads(pickle.dumps(answer))
+    assert again == answer
+    assert hash(again) == hash(answer)
+    assert copy.deepcopy(answer) == answer
+    with pytest.raises(TypeError, match="does not change"):
+        again.sentiment.probabilities["negative"] = 1
+
+
+@given(st.lists(PREDICTIONS, min_size=2, max_size=2))
+def test_predictions_can_be_members_of_a_set(pair):
+    again = [Prediction.model_validate_json(each.model_dump_json()) for each in pair]
+    assert {*pair, *again} == set(pair)
+    assert len({*pair, *again}) == len({tuple(p.probabilities.items()) for p in pair})
 
 
 @given(st.builds(RowError, line=st.integers(1, 10**9), id=st.none() | WORDS, field=st.none() | WORDS, error=WORDS))

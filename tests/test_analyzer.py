@@ -195,7 +195,7 @@ def test_neither_words_nor_picture_is_an_error(analyzer, text, image):
 
 def test_a_bad_post_of_a_batch_is_named_before_any_work(tiny_model, monkeypatch):
     fresh = Analyzer.from_pretrained(tiny_model)
-    monkeypatch.setattr(fresh, "encoder", None)
+    monkeypatch.setattr(fresh.encoder, "encode", None)
     posts = [Sample(text="fine"), Sample(text="good", image="http://example.org/a.jpg"), Sample(text=" ")]
     with pytest.raises(InputError, match="post 1") as caught:
         fresh.analyze_batch(posts)
@@ -220,7 +220,7 @@ def test_a_stream_answers_in_place_and_never_raises_for_a_row(analyzer, picture)
         RowError(line=40, id="read before", error="broken JSON"),
         (90, {"id": "odd", "label": "furious", "text": "x"}),
         (91, Sample(image=picture)),
-        "no row at all",
+        404,
         Sample(text=3),
         Sample(text="sun", id=5),
         Sample(text="", id="\ud800"),
@@ -382,7 +382,7 @@ def test_a_reasoner_that_fails_leaves_the_fast_answer_and_a_warning(tiny_model, 
 def test_a_model_that_is_not_there_is_an_artefact_error(tmp_path):
     with pytest.raises(ArtefactError, match="no adapter"):
         Analyzer.from_pretrained("nobody")
-    with pytest.raises(ArtefactError, match="is no adapter folder"):
+    with pytest.raises(ArtefactError, match="is not an adapter folder"):
         Analyzer.from_pretrained(tmp_path / "nowhere")
 
 

@@ -270,7 +270,11 @@ PROVENANCE = Provenance(package="0", model="m", model_hash="0", encoder="e", enc
 def answer(id_):
     third = prediction(np.full(3, 1 / 3, np.float32))
     return Analysis(
-        id=id_, sentiment=third, route=RouteDecision(decision="keep", answered_by="fast"), provenance=PROVENANCE
+        id=id_,
+        sentiment=third,
+        fast=third,
+        route=RouteDecision(decision="keep", answered_by="fast"),
+        provenance=PROVENANCE,
     )
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands.demo import PICTURES, SAMPLES
-from hybrid_mmsa.cli.terminal.show import DeferredPost, DeferredPosts
+from hybrid_mmsa.cli.terminal.show import DeferredPosts
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.pooling import Pooling
 from hybrid_mmsa.reasoning import RecordedReasoner
@@ -55,7 +55,7 @@ def test_every_step_of_deferred_posts_is_shown(verdicts, deferred, capsys, monke
         assert (" ".join(post.get("text", "no words").split()[:4]) in shown) == (post["id"] in deferred)
     for step in ("fast", "deferred: ", "wise", "neutral   60%", "words negative, sarcasm 25%", "very post.", "answer"):
         assert shown.count(step) >= len(deferred), step
-    assert shown.count("the verdict alone: no pooling is fitted") == len(deferred)
+    assert shown.count("the fast answer: no pooling is fitted") == len(deferred)
     assert f"--reasoner {verdicts} --mode deep" in shown.splitlines()[-1]
 
 
@@ -77,7 +77,7 @@ def test_pooled_answers_fit_any_terminal(analyzer, width):
     (first,) = analyzer.stream([sample])
     (then,) = asking.stream([sample], mode="deep")
     console = Console(width=width, file=io.StringIO(), markup=False, highlight=False)
-    console.print(DeferredPosts([DeferredPost(sample, first, then, pooled=True)], PICTURES))
+    console.print(DeferredPosts([(sample, then)], PICTURES))
     out = console.file.getvalue()
     assert max(cell_len(line) for line in out.splitlines()) <= width
     assert f"{then.sentiment.confidence:.0%}" in out

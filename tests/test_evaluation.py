@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hybrid_mmsa import Analyzer
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.data import SplitManifest
+from hybrid_mmsa.data import SplitManifest, read_posts
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.evaluation import Protocol, evaluate_posts, load_protocol, load_result, run_protocol
-from hybrid_mmsa.evaluation.answers import Answer, collect
-from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.evaluation.answers import PredictionRow, collect
+from hybrid_mmsa.inputs import read_row
 from hybrid_mmsa.types import Analysis, Provenance, RouteDecision, RowError, Sample, prediction
 
 GOOD = frozenset({"good", "great", "love"})
@@ -35,18 +36,16 @@ class CountingAnalyzer:
         )
         self.served = 0
 
-    def stream(self, rows):
-        for line, row in rows:
-            if row.text == "unanswerable":
+    def stream(self, rows, *, adapter=None):
+        for line, raw in rows:
+            row = read_row(line, raw)
+            if isinstance(row, RowError):
+                yield row
+            elif row.text == "unanswerable":
                 yield RowError(line=line, id=row.id, field="text", error="this one defeats the model")
-                continue
-            self.served += row.text != "Which model answers here?"
-            yield self.analysis(read_sample(row))
-
-    def posteriors(self, samples):
-        rows = [self.sides(read_sample(sample)) for sample in samples]
-        names = ("sentiment", "text_alone", "image_alone")
-        return {name: np.stack([row[k] for row in rows]) for k, name in enumerate(names)}
+            else:
+                self.served += row.text != "Which model answers here?"
+                yield self.analysis(row)
 
     def sides(self, sample):
         words = (sample.text or "").lower().split()
@@ -59,10 +58,14 @@ class CountingAnalyzer:
         return fused / fused.sum(), text, image
 
     def analysis(self, sample):
-        answer = prediction(self.sides(sample)[0])
+        fused, text, image = self.sides(sample)
+        answer = prediction(fused)
         return Analysis(
             id=sample.id,
             sentiment=answer,
+            fast=answer,
+            text_alone=None if sample.text is None else prediction(text),
+            image_alone=None if sample.image is None else prediction(image),
             sarcasm=None if sample.text is None else 0.9 if "sure" in sample.text else 0.1,
             route=RouteDecision(decision="defer" if answer.confidence < 0.6 else "keep", answered_by="fast"),
             timings={"encode": 2.0, "decide": 1.0},
@@ -113,6 +116,48 @@ def test_rows_that_fail_are_counted_and_named_and_the_others_kept(posts):
     assert result.notes == ("1 rows without a gold label were left out",)
 
 
+class CountingEncoder:
+    """Passes posts on to an encoder and counts them."""
+
+    def __init__(self, encoder):
+        self.name, self.hash, self.encoder, self.posts = encoder.name, encoder.hash, encoder, []
+
+    def encode(self, samples):
+        self.posts += [sample.id for sample in samples]
+        return self.encoder.encode(samples)
+
+
+def test_every_post_is_encoded_once(posts, tiny_model):
+    loaded = Analyzer.from_pretrained(tiny_model)
+    encoder = CountingEncoder(loaded.encoder)
+    result = evaluate_posts(posts, Analyzer(encoder, [*loaded.adapters.values()]))
+    measured = sorted(id_ for id_ in encoder.posts if id_ is not None)
+    assert measured == sorted("abcdefi")
+    assert result.n == len(measured)
+
+
+def test_a_side_alone_is_what_the_answer_would_be_without_the_other(posts, tiny_model):
+    analyzer = Analyzer.from_pretrained(tiny_model)
+    words, both = (next(collect(analyzer, [row])) for row in [read_posts_of(posts)["a"], read_posts_of(posts)["c"]])
+    assert words.probabilities["text alone"] == words.probabilities["fused"]
+    answer = analyzer.analyze_batch([read_posts_of(posts)["c"][1]])[0]
+    assert both.probabilities["text alone"] == pytest.approx([*answer.text_alone.probabilities.values()], abs=1e-5)
+    assert both.probabilities["image alone"] == pytest.approx([*answer.image_alone.probabilities.values()], abs=1e-5)
+
+
+def read_posts_of(path):
+    return {row.id: (line, row) for line, row in read_posts(path)}
+
+
+def test_no_synergy_is_claimed_where_no_post_has_both_sides(posts, tiny_model):
+    kept = [line for line in posts.read_text().splitlines() if "image" not in json.loads(line)]
+    posts.write_text("\n".join(kept))
+    result = evaluate_posts(posts, Analyzer.from_pretrained(tiny_model))
+    assert result.text_only
+    assert result.synergy == ()
+    assert result.system("text alone").figures["accuracy"] == result.system("fused").figures["accuracy"]
+
+
 def test_results_hold_ids_and_numbers_but_no_words(posts):
     text = evaluate_posts(posts, CountingAnalyzer()).model_dump_json()
     assert "bus" not in text
@@ -140,7 +185,7 @@ def test_answers_keep_their_order_across_batches():
     samples = [Sample(text="good" if i % 3 else " ", id=str(i), label="positive") for i in range(150)]
     answers = list(collect(CountingAnalyzer(), enumerate(samples, 1)))
     assert [a.id for a in answers] == [str(i) for i in range(150)]
-    assert Counter(type(a) for a in answers) == {Answer: 100, RowError: 50}
+    assert Counter(type(a) for a in answers) == {PredictionRow: 100, RowError: 50}
     assert [a.line for a in answers if isinstance(a, RowError)][:2] == [1, 4]
 
 

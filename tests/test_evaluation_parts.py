@@ -21,7 +21,7 @@ from hybrid_mmsa.evaluation import (
     save_result,
     summary,
 )
-from hybrid_mmsa.evaluation.answers import Answer, Answers
+from hybrid_mmsa.evaluation.answers import PredictionRow, PredictionTable
 from hybrid_mmsa.evaluation.charts import forest_chart
 from hybrid_mmsa.evaluation.floors import (
     floor_probabilities,
@@ -43,7 +43,7 @@ PROTOCOLS = sorted(path.stem for path in bundled_path("eval", "protocols").glob(
 
 
 def drawn_answers(n=60, seed=0, sure=4.0):
-    """Answers whose fused system is right more often than the picture, and whose every fifth post has no picture."""
+    """Predictions whose fused system is right more often than the picture; every fifth post has no picture."""
     random = np.random.default_rng(seed)
     answers = []
     for i in range(n):
@@ -55,7 +55,7 @@ def drawn_answers(n=60, seed=0, sure=4.0):
         if i % 5:
             systems["image alone"] = tuple(image)
         answers.append(
-            Answer(id=f"p{i}", gold=gold, has_text=True, has_image=bool(i % 5), probabilities=systems,
+            PredictionRow(id=f"p{i}", gold=gold, has_text=True, has_image=bool(i % 5), probabilities=systems,
                    deferred=i % 4 == 0, answered_by="fast", ms=float(i), **sides_known)
         )  # fmt: skip
     return answers
@@ -68,7 +68,7 @@ def drawn_result(**changes):
 
 
 def test_score_covers_the_posts_a_system_answered():
-    answers = Answers.of(drawn_answers(), "sentiment")
+    answers = PredictionTable.of(drawn_answers(), "sentiment")
     image = score("image alone", "model", answers)
     assert (image.n, sum(map(sum, image.confusion))) == (48, 48)
     fused = score("fused", "model", answers)
@@ -80,28 +80,29 @@ def test_score_covers_the_posts_a_system_answered():
 
 
 def test_a_system_without_probabilities_gets_label_metrics_only():
-    scores = score("fused", "floor", Answers.of(drawn_answers(), "sentiment"), probabilistic=False)
+    scores = score("fused", "floor", PredictionTable.of(drawn_answers(), "sentiment"), probabilistic=False)
     assert "accuracy" in scores.figures
     assert not {"ece", "brier", "nll", "aurc"} & set(scores.figures)
     assert scores.reliability is None
 
 
 def test_sides_part_the_posts_by_their_unimodal_labels():
-    parts = sides(Answers.of(drawn_answers(), "sentiment"))
+    parts = sides(PredictionTable.of(drawn_answers(), "sentiment"))
     assert [int(rows.sum()) for rows in parts.values()] == [30, 30]
 
 
 def test_synergy_compares_on_shared_posts():
-    found = {(c.second, c.subset): c for c in compare(Answers.of(drawn_answers(), "sentiment"))}
+    found = {(c.second, c.subset): c for c in compare(PredictionTable.of(drawn_answers(), "sentiment"))}
     against_image = found["image alone", "all posts"]
     assert against_image.n == 48
     assert against_image.accuracy.value > 0
     assert against_image.p_value < 0.05
-    assert found["text alone", "text and picture labels agree"].n == 30
+    agreeing = found["text alone", "text and picture labels agree"]
+    assert agreeing.n == 24, "of 30 posts, the 6 without a picture have nothing to fuse"
 
 
 def test_mistakes_are_wrong_and_the_surest_come_first():
-    found = mistakes(Answers.of(drawn_answers(), "sentiment"), most=5)
+    found = mistakes(PredictionTable.of(drawn_answers(), "sentiment"), most=5)
     assert found
     assert all(m.gold != m.predicted for m in found)
     assert [m.confidence for m in found] == sorted((m.confidence for m in found), reverse=True)
@@ -124,7 +125,13 @@ def test_any_label_that_is_allowed_counts_as_right():
     """Of three posts that must only not be negative, one is called positive, one neutral and one negative."""
     rows = [(0.1, 0.2, 0.7), (0.1, 0.7, 0.2), (0.7, 0.2, 0.1), (0.1, 0.2, 0.7)]
     answers = [
-        Answer(id=str(i), gold=1, has_text=True, has_image=False, probabilities={"fused": row, "text alone": rows[2]})
+        PredictionRow(
+            id=str(i),
+            gold=1,
+            has_text=True,
+            has_image=True,
+            probabilities={"fused": row, "text alone": rows[2], "image alone": rows[2]},
+        )
         for i, row in enumerate(rows)
     ]
     allowed = {str(i): ("neutral", "positive") for i in range(3)}
@@ -223,7 +230,7 @@ def test_protocols_refuse_what_they_do_not_know(tmp_path):
     for old, new, words_ in (
         ('part = "test"', 'part = "test"\nfolds = 3', "folds"),
         ('corpus = "mvsa_single"', 'corpus = "mvsa"', "no corpus 'mvsa'"),
-        ("name =", "name", "no TOML"),
+        ("name =", "name", "is not TOML"),
     ):
         path = tmp_path / "p.toml"
         path.write_text(source.replace(old, new, 1))
@@ -256,7 +263,7 @@ def test_results_round_trip_and_hold_no_words(tmp_path):
 
 def test_files_that_are_no_results_are_refused(tmp_path):
     (tmp_path / "r.json").write_text('{"title": "x"}')
-    with pytest.raises(InputError, match=r"r.json is no result file"):
+    with pytest.raises(InputError, match=r"r.json is not a result file"):
         load_result(tmp_path / "r.json")
     with pytest.raises(InputError, match="no result file"):
         load_result(tmp_path / "gone.json")

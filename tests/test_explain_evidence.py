@@ -92,7 +92,8 @@ def picture(red=(), blue=(), side=64):
 def probe(encoder=None, **fields):
     sample = read_sample(Sample(**fields))
     encoder = encoder or Mapped()
-    return Probe(encoder, judge, PRIOR, sample, encoder.encode([sample]))
+    features = encoder.encode([sample])
+    return Probe(encoder, judge, PRIOR, sample, features, about_target=bool(features.has_target[0]))
 
 
 def effects(words):

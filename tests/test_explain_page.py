@@ -67,7 +67,7 @@ def analysis(label="positive", confidence=0.8, **fields):
     rest = (1 - confidence) / 2
     sentiment = prediction(np.array([confidence if name == label else rest for name in LABELS], dtype=np.float32))
     route = RouteDecision(decision="keep", answered_by="fast", p_error=fields.pop("p_error", None))
-    return Analysis(**{"sentiment": sentiment, "route": route, "provenance": PROVENANCE, **fields})
+    return Analysis(**{"sentiment": sentiment, "fast": sentiment, "route": route, "provenance": PROVENANCE, **fields})
 
 
 def explanation(words=None, **fields):

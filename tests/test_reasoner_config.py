@@ -118,7 +118,7 @@ def test_a_wrong_file_is_refused_and_named(tmp_path, text):
 def test_a_reasoner_is_opened_as_it_is(tmp_path):
     reasoner = RecordedReasoner({})
     assert open_reasoner(reasoner) is reasoner
-    with pytest.raises(InputError, match="a int is no reasoner"):
+    with pytest.raises(InputError, match="a int is not a reasoner"):
         open_reasoner(3)
 
 

@@ -73,17 +73,16 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_only_deferred_posts_are_asked_about():
     posts = [Sample(text="x", id=i) for i in "abc"]
-    verdicts, warnings = ask_about_deferred(RecordedReasoner({"b": SURE}), posts, [KEEP, DEFER, KEEP])
-    assert verdicts == {1: SURE}
-    assert warnings == {}
+    answers = ask_about_deferred(RecordedReasoner({"b": SURE}), posts, [KEEP, DEFER, KEEP])
+    assert (answers.reasoner, answers.by_row, answers.warnings) == ("recorded", {1: SURE}, {})
 
 
 def test_a_failure_is_a_warning_on_every_deferred_post():
     posts = [Sample(text="x", id=i) for i in "abc"]
-    verdicts, warnings = ask_about_deferred(RecordedReasoner({"c": SURE}), posts, [DEFER, DEFER, KEEP])
-    assert verdicts == {}
-    assert sorted(warnings) == [0, 1]
-    assert "the fast answer stands: no verdict is recorded for 1 posts, such as id 'a'" in warnings[0][0]
+    answers = ask_about_deferred(RecordedReasoner({"c": SURE}), posts, [DEFER, DEFER, KEEP])
+    assert answers.by_row == {}
+    assert sorted(answers.warnings) == [0, 1]
+    assert "the fast answer stands: no verdict is recorded for 1 posts, such as id 'a'" in answers.warnings[0][0]
 
 
 class Picky(RecordedReasoner):
@@ -102,16 +101,16 @@ class Picky(RecordedReasoner):
 
 def test_a_post_that_cannot_be_answered_takes_no_other_s_verdict():
     posts = [Sample(text="x", id=i) for i in "abcd"]
-    verdicts, warnings = ask_about_deferred(Picky("b"), posts, [DEFER] * 4)
-    assert sorted(verdicts) == [0, 2, 3]
-    assert list(warnings) == [1]
-    assert "too long: ['b']" in warnings[1][0]
+    answers = ask_about_deferred(Picky("b"), posts, [DEFER] * 4)
+    assert sorted(answers.by_row) == [0, 2, 3]
+    assert list(answers.warnings) == [1]
+    assert "too long: ['b']" in answers.warnings[1][0]
 
 
 def test_a_lost_reasoner_is_not_asked_about_every_post():
     lost = Picky(*"abcdef")
-    verdicts, warnings = ask_about_deferred(lost, [Sample(text="x", id=i) for i in "abcdef"], [DEFER] * 6)
-    assert (verdicts, sorted(warnings), lost.times) == ({}, list(range(6)), 3)
+    answers = ask_about_deferred(lost, [Sample(text="x", id=i) for i in "abcdef"], [DEFER] * 6)
+    assert (answers.by_row, sorted(answers.warnings), lost.times) == ({}, list(range(6)), 3)
 
 
 class Listening(RecordedReasoner):
@@ -126,9 +125,9 @@ def test_deferred_posts_are_asked_together_with_the_adapter_and_the_wish():
     lora = LoraRef(name="memes", path="lora")
     reasoner = Listening({"b": SURE, "c": SURE})
     posts = [Sample(text="x", id=i) for i in "abc"]
-    verdicts, _ = ask_about_deferred(reasoner, posts, [KEEP, DEFER, DEFER], lora, rationale=True)
+    answers = ask_about_deferred(reasoner, posts, [KEEP, DEFER, DEFER], lora, rationale=True)
     assert reasoner.asked == (["b", "c"], lora, True)
-    assert sorted(verdicts) == [1, 2]
+    assert sorted(answers.by_row) == [1, 2]
     ask_about_deferred(reasoner, posts, [KEEP, DEFER, KEEP])
     assert reasoner.asked == (["b"], None, False)
 
@@ -144,13 +143,15 @@ def lora_for(folder, base, revision=None):
 def test_a_lora_for_nano_is_for_nano_alone_and_others_are_asked_without_it(tmp_path):
     lora = lora_for(tmp_path, "nano")
     other, nano = (Listening({"a": SURE}, id=name) for name in ("smolvlm-500m", "nano"))
-    _, warnings = ask_about_deferred(other, [Sample(text="x", id="a")], [DEFER], lora)
+    warnings = ask_about_deferred(other, [Sample(text="x", id="a")], [DEFER], lora).warnings
     assert other.asked[1] is None
     assert warnings == {0: ("the adapter's LoRA is for nano; smolvlm-500m answered without it",)}
-    _, warnings = ask_about_deferred(nano, [Sample(text="x", id="a")], [DEFER], lora)
+    warnings = ask_about_deferred(nano, [Sample(text="x", id="a")], [DEFER], lora).warnings
     assert (nano.asked[1], warnings) == (lora, {})
     recorded = Listening({"a": SURE.model_copy(update={"adapter": "memes"})}, id="smolvlm-500m")
-    assert ask_about_deferred(recorded, [Sample(text="x", id="a")], [DEFER], lora)[1] == {}, "it was asked with it"
+    assert ask_about_deferred(recorded, [Sample(text="x", id="a")], [DEFER], lora).warnings == {}, (
+        "it was asked with it"
+    )
 
 
 class Loading:
@@ -183,7 +184,7 @@ def test_a_lora_goes_by_the_weights_it_was_made_for_and_not_by_a_name(tmp_path, 
     reasoner = Loading(id_, revision)
     assert open_reasoner(reasoner, [lora]) is reasoner
     assert reasoner.loaded == [lora] * answers_with_it
-    _, warnings = ask_about_deferred(reasoner, [Sample(text="x", id="a")], [DEFER], lora)
+    warnings = ask_about_deferred(reasoner, [Sample(text="x", id="a")], [DEFER], lora).warnings
     assert reasoner.asked == (lora if answers_with_it else None)
     assert ("is for nano aaaaaaaaaaaa;" in str(warnings)) != answers_with_it
 

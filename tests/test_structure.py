@@ -22,6 +22,7 @@ MAX_FUNCTION_LINES = 60
 # From the ground up: a room imports only from rooms of an earlier row, and freely inside itself.
 ROWS = (
     ("types", "errors", "_version"),
+    ("foreign",),
     ("bundled", "extras", "plugins", "svg"),
     ("metrics",),
     ("inputs",),
@@ -33,6 +34,7 @@ ROWS = (
     ("pooling",),
     ("explain",),
     ("adapters",),
+    ("model",),
     ("analysis",),
     ("analyzer",),
     ("testing",),
@@ -64,7 +66,7 @@ SUBROOMS = {
 SUBRANK = {(room, subroom): rank for room, rows in SUBROOMS.items() for rank, row in enumerate(rows) for subroom in row}
 
 # What a room must know nothing of, although it stands below it.
-MODELS = {"encoders", "fusion", "reasoning", "adapters", "analysis", "analyzer"}
+MODELS = {"encoders", "fusion", "reasoning", "adapters", "model", "analysis", "analyzer"}
 IGNORANT_OF = {
     "bundled": {"types"},
     "inputs": {"metrics"},

@@ -190,7 +190,14 @@ def adapter(encoder="compact:towers", encoder_hash="0" * 64, name="tiny", *, see
     head = FusionHead(fusion_arrays(seed=seed))
     made_with = {"corpora": ["drawn"], "seed": seed}
     return Adapter(
-        name, encoder, encoder_hash, head, Calibration(temperatures), router(), made_with, card="# Tiny\n\nDrawn.\n"
+        name=name,
+        encoder=encoder,
+        encoder_hash=encoder_hash,
+        head=head,
+        calibration=Calibration(temperatures),
+        router=router(),
+        made_with=made_with,
+        card="# Tiny\n\nDrawn.\n",
     )
 
 

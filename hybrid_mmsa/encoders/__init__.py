@@ -14,6 +14,7 @@ from ..extras import needs
 from ..plugins import find_plugin, installed_plugins
 from .base import Encoder, MapEncoder
 from .cached import CachedEncoder
+from .checked import CheckedEncoder, Encoded, checked_encoder
 from .compact import CompactEncoder
 from .pair import split_lora as _split_lora
 from .stored import extract_features
@@ -21,9 +22,12 @@ from .stored import extract_features
 __all__ = [
     "ENCODER_KINDS",
     "CachedEncoder",
+    "CheckedEncoder",
     "CompactEncoder",
+    "Encoded",
     "Encoder",
     "MapEncoder",
+    "checked_encoder",
     "extract_features",
     "moved_name",
     "open_encoder",

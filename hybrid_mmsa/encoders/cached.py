@@ -1,4 +1,4 @@
-"""An encoder that remembers what it saw: equal posts are encoded once. Knows nothing of labels.
+"""An encoder that remembers features: equal posts are encoded once. Knows nothing of labels.
 
 A hit costs a hash of the post instead of two towers: worth it where posts repeat (shares, re-runs, several adapters
 over the same posts).
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from PIL.Image import Image
 
+from ..errors import EncoderError, InputError
 from ..types import Features, Sample
 from .base import Encoder
 
@@ -25,16 +26,22 @@ class CachedEncoder:
     Args:
         encoder: Encodes the posts that are not remembered.
         size: How many posts to remember (about 7 kB each for the compact encoder).
+
+    Raises:
+        InputError: `size` is below 1.
     """
 
     def __init__(self, encoder: Encoder, size: int = 10_000) -> None:
         if size < 1:
-            raise ValueError(f"a cache needs room for one post or more, got {size}")
+            raise InputError(f"a cache needs room for one post or more, not {size}", field="cache")
         self.name, self.hash = encoder.name, encoder.hash
         self.encoder, self.size = encoder, size
         self.hits = self.misses = 0
         self._rows: OrderedDict[bytes, Features] = OrderedDict()
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[CachedEncoder], tuple[Encoder, int]]:
+        return type(self), (self.encoder, self.size)  # the other process remembers posts of its own
 
     def encode(self, samples: Sequence[Sample]) -> Features:
         """Features of read posts, in their order; see `Encoder.encode`."""
@@ -48,9 +55,11 @@ class CachedEncoder:
         new = {key: sample for key, sample in zip(keys, samples, strict=True) if key not in rows}
         if new:
             features = self.encoder.encode(list(new.values()))
-            found = {key: features.take([i]) for i, key in enumerate(new)}
-            self._remember(found)
-            rows |= found
+            if len(features) != len(new):
+                raise EncoderError(f"the encoder {self.name!r} returned {len(features)} rows for {len(new)} posts")
+            encoded = {key: features.take([i]) for i, key in enumerate(new)}
+            self._remember(encoded)
+            rows |= encoded
         with self._lock:
             self.hits, self.misses = self.hits + len(keys) - len(new), self.misses + len(new)
         return Features.concatenate([rows[key] for key in keys])

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,13 @@ class CompactManifest:
             raise ArtefactError(f"no readable encoder manifest in {folder}: {error}") from error
         if sorted(manifest.files) != sorted(FILES):
             raise ArtefactError(f"the encoder manifest in {folder} must hold the hashes of {', '.join(FILES)}")
-        for name, wanted in manifest.files.items():
+        for name, expected in manifest.files.items():
             if not (folder / name).is_file():
                 raise ArtefactError(f"the encoder file {folder / name} is missing; reinstall hybrid-mmsa")
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            if found != wanted:
+            actual = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            if actual != expected:
                 raise ArtefactError(
-                    f"{folder / name} has SHA-256 {found[:12]}…, wanted {wanted[:12]}…: damaged or replaced"
+                    f"{folder / name} has SHA-256 {actual[:12]}…, wanted {expected[:12]}…: damaged or replaced"
                 )
         return manifest
 
@@ -90,11 +91,16 @@ class CompactEncoder:
 
     def __init__(self, folder: Path = WEIGHTS, *, threads: int = 1, name: str = "compact") -> None:
         self.name = name
+        self._arguments = (folder, threads, name)
         self.manifest = CompactManifest.load(folder)
         self.hash = self.manifest.hash
         self._pieces = WordPieces(folder / "tokenizer.json", self.manifest.max_tokens)
         self._text = open_session(folder / "text.onnx", threads)
         self._image = open_session(folder / "image.onnx", threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        folder, threads, name = self._arguments
+        return partial(type(self), threads=threads, name=name), (folder.resolve(),)  # sessions cannot be pickled
 
     def encode(self, samples: Sequence[Sample]) -> Features:
         """Features of read posts, in their order; see `Encoder.encode`."""
@@ -148,8 +154,8 @@ class CompactEncoder:
         return np.stack([to_pixels(p, self.manifest.image_size) for p in pictures if isinstance(p, Image)])
 
 
-def _buckets(lengths: np.ndarray[Any, Any], wanted: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+def _buckets(lengths: np.ndarray[Any, Any], chosen: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
     """Row numbers in batches of like length, so that little time goes into padding."""
-    rows = np.flatnonzero(wanted)
+    rows = np.flatnonzero(chosen)
     rows = rows[np.argsort(lengths[rows], kind="stable")]
     return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]

@@ -72,12 +72,12 @@ def open_pair(name: str, root: Path) -> TowerPair:
 def _quiet() -> Iterator[None]:
     """No bar while weights are loaded."""
     bars: Any = transformers_logging
-    shown = bars.is_progress_bar_enabled()
+    enabled = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if enabled:
             bars.enable_progress_bar()
 
 

@@ -68,14 +68,14 @@ def open_pair(name: str, root: Path) -> TowerPair:
 def _weights(architecture: str, weights: str, root: Path) -> dict[str, Any]:
     if not weights:
         raise ArtefactError(
-            f"open_clip:{architecture} is no folder and names no weights: ARCHITECTURE/WEIGHTS is wanted"
+            f"open_clip:{architecture} is not a folder and names no weights; expected ARCHITECTURE/WEIGHTS"
         )
     if (root / weights).is_file():
         return {"pretrained": str(root / weights)}
     known = open_clip.get_pretrained_cfg(architecture, weights)
     if not known:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none: no such architecture"
-        raise ArtefactError(f"{weights!r} is no file in {root} and no tag of {architecture}; its tags are {tags}")
+        raise ArtefactError(f"{weights!r} is neither a file in {root} nor a tag of {architecture}; its tags are {tags}")
     address = "" if known.get("hf_hub") else known.get("url", "")
     if address and not (Path("~/.cache/clip").expanduser() / Path(address).name).is_file():
         raise FileNotFoundError(f"{Path(address).name} is not in the local cache")

@@ -143,7 +143,7 @@ def opening(name: str, fetch: str) -> Iterator[None]:
     with _HUB:
         before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
         silent = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)  # what goes wrong is told once, by the error below
+        logging.disable(logging.CRITICAL)  # the error below reports what goes wrong, once
         try:
             yield
         except ArtefactError:

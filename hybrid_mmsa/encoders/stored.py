@@ -50,7 +50,7 @@ def extract_features(
     """
     place = None if folder is None else folder / encoder.hash[:16]
     known = {} if place is None else _load(place)
-    found: list[Features] = []
+    features_by_row: list[Features] = []
     numbered = enumerate(samples)
     while chunk := list(islice(numbered, SHARD)):
         posts = [_read(sample, index) for index, sample in chunk]
@@ -61,10 +61,10 @@ def extract_features(
             known |= {key: features.take([i]) for i, key in enumerate(new)}
             if place is not None:
                 _save(place, list(new), features)
-        found += [known[key] for key in keys]
+        features_by_row += [known[key] for key in keys]
         for _ in posts:
             advance()
-    return Features.concatenate(found)
+    return Features.concatenate(features_by_row)
 
 
 def _read(sample: Sample, index: int) -> Sample:

@@ -134,12 +134,12 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
 def _refuse_others(folder: Path, wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
     missing, unexpected = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if missing or unexpected:
-        told = [
+        causes = [
             f"{n} keys are {what}, such as {keys[0]}"
             for keys, what in ((missing, "missing"), (unexpected, "unexpected"))
             if (n := len(keys))
         ]
-        raise ArtefactError(f"the LoRA in {folder} does not fit its tower: {'; '.join(told)}")
+        raise ArtefactError(f"the LoRA in {folder} does not fit its tower: {'; '.join(causes)}")
     for name, value in wanted.items():
         if value.shape != found[name].shape:
             shapes = f"{tuple(found[name].shape)}, wanted {tuple(value.shape)}"

@@ -1,6 +1,6 @@
 """Cleaned text → the token ids a BERT-style tower reads. Knows nothing of towers, labels or pictures.
 
-The tokenizer is never told to pad or cut: both change its state, which is what makes shared tokenizers fail under
+The tokenizer never pads or cuts by itself: both change its state, which is what makes shared tokenizers fail under
 threads ("Already borrowed"). Encoding alone only reads it, and the arrays are padded and cut here.
 """
 

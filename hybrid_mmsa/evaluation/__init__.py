@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .answers import Answering
+from .answers import AnalysisSource
 from .markdown import render_results
 from .posts import evaluate_posts
 from .protocol import Protocol, load_protocol
@@ -12,7 +12,7 @@ from .run import run_protocol
 from .tables import summary
 
 __all__ = [
-    "Answering",
+    "AnalysisSource",
     "Protocol",
     "Result",
     "evaluate_posts",

@@ -6,30 +6,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import InputError
-from ..inputs import read_row
-from ..types import LABELS, Analysis, BoolArray, IntArray, Label, Provenance, RowError, Sample, TaskArrays
+from ..inputs import NumberedRow
+from ..types import LABELS, Analysis, BoolArray, IntArray, Label, Prediction, Provenance, RowError, Sample
 
 __all__ = [
-    "Answer",
-    "Answering",
-    "Answers",
+    "AnalysisSource",
     "EvaluatedTask",
-    "Row",
+    "PredictionRow",
+    "PredictionTable",
     "collect",
     "gold_index",
+    "model_provenance",
     "task_labels",
     "unanswered",
-    "who_answers",
 ]
 
-Row: TypeAlias = "tuple[int, Sample | RowError]"
 EvaluatedTask: TypeAlias = Literal["sentiment", "sarcasm"]
 BATCH = 64
 PROBE = Sample(text="Which model answers here?")
@@ -37,17 +35,14 @@ SARCASM_LABELS = ("not sarcastic", "sarcastic")
 FUSED, TEXT_ALONE, IMAGE_ALONE, FAST = "fused", "text alone", "image alone", "fast tier"
 
 
-class Answering(Protocol):
+class AnalysisSource(Protocol):
     """The part of `Analyzer` that evaluation uses; a model under trial may stand in for it."""
 
-    def stream(self, rows: Iterable[Row]) -> Iterator[Analysis | RowError]:
+    def stream(self, rows: Iterable[NumberedRow]) -> Iterator[Analysis | RowError]:
         """One answer or error per row, in order."""
 
-    def posteriors(self, samples: list[Sample]) -> TaskArrays:
-        """Calibrated fast-tier probabilities per task, NaN where a side is missing."""
 
-
-class Answer(BaseModel):
+class PredictionRow(BaseModel):
     """What was answered for one labelled post: ids and numbers.
 
     `probabilities` holds one row per system, in the order of the task's labels; a side that is missing has none.
@@ -68,7 +63,7 @@ class Answer(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
+class PredictionTable:
     """Answers as arrays over `n` posts.
 
     `probabilities` per system are float `[n, classes]`, NaN rows where it has none; `allowed`, bool of that shape, says
@@ -85,8 +80,10 @@ class Answers:
 
     @staticmethod
     def of(
-        answers: Sequence[Answer], task: EvaluatedTask, allowed: Mapping[str, Sequence[Label]] = MappingProxyType({})
-    ) -> Answers:
+        answers: Sequence[PredictionRow],
+        task: EvaluatedTask,
+        allowed: Mapping[str, Sequence[Label]] = MappingProxyType({}),
+    ) -> PredictionTable:
         """Stack answers; `sides` is int `[n, 2]`, the gold labels of text and picture alone, -1 where unknown.
 
         Args:
@@ -105,7 +102,7 @@ class Answers:
         right = np.arange(len(labels)) == gold[:, None]
         for row, answer in enumerate(answers):
             right[row] |= [label in allowed.get(answer.id, ()) for label in labels]
-        return Answers(
+        return PredictionTable(
             ids=[answer.id for answer in answers],
             labels=labels,
             gold=gold,
@@ -117,16 +114,16 @@ class Answers:
 
     def predicted(self, system: str) -> IntArray:
         """The label a system gave each post, int `[n]`; one that is allowed counts as the gold one."""
-        given = np.nan_to_num(self.probabilities[system]).argmax(1)
-        return np.where(self.allowed[np.arange(len(given)), given], self.gold, given)
+        labels = np.nan_to_num(self.probabilities[system]).argmax(1)
+        return np.where(self.allowed[np.arange(len(labels)), labels], self.gold, labels)
 
     def gold_for(self, system: str) -> IntArray:
         """The label each post holds a system to, int `[n]`: the one it gave, where that is allowed."""
-        given = np.nan_to_num(self.probabilities[system]).argmax(1)
-        return np.where(self.allowed[np.arange(len(given)), given], given, self.gold)
+        labels = np.nan_to_num(self.probabilities[system]).argmax(1)
+        return np.where(self.allowed[np.arange(len(labels)), labels], labels, self.gold)
 
 
-def who_answers(analyzer: Answering) -> Provenance:
+def model_provenance(analyzer: AnalysisSource) -> Provenance:
     """Which model answers, learned by asking it one harmless post.
 
     Raises:
@@ -150,8 +147,10 @@ def gold_index(sample: Sample, task: EvaluatedTask) -> int | None:
     return None if sample.label is None else LABELS.index(sample.label)
 
 
-def collect(analyzer: Answering, rows: Iterable[Row], task: EvaluatedTask = "sentiment") -> Iterator[Answer | RowError]:
-    """Answer labelled posts in batches; pictures are decoded once. A row that fails is a `RowError` in its place.
+def collect(
+    analyzer: AnalysisSource, rows: Iterable[NumberedRow], task: EvaluatedTask = "sentiment"
+) -> Iterator[PredictionRow | RowError]:
+    """Answer labelled posts, each encoded once. A row that fails is a `RowError` in its place.
 
     Args:
         analyzer: Who answers.
@@ -159,19 +158,17 @@ def collect(analyzer: Answering, rows: Iterable[Row], task: EvaluatedTask = "sen
         task: Which gold label is asked for.
     """
     rows = iter(rows)
-    while batch := [(line, read_row(line, row)) for line, row in islice(rows, BATCH)]:
-        good = [(line, row) for line, row in batch if isinstance(row, Sample)]
-        arrays = analyzer.posteriors([row for _, row in good]) if good and task == "sentiment" else {}
-        answered = enumerate(analyzer.stream(good))
-        for _, row in batch:
+    while batch := list(islice(rows, BATCH)):
+        for (_, row), answer in zip(batch, analyzer.stream(batch), strict=True):
             if isinstance(row, RowError):
                 yield row
-                continue
-            place, analysis = next(answered)
-            yield analysis if isinstance(analysis, RowError) else _answer(row, analysis, arrays, place, task)
+            elif isinstance(answer, RowError):
+                yield answer
+            else:
+                yield _prediction_row(row, answer, task)
 
 
-def unanswered(sample: Sample, task: EvaluatedTask) -> Answer:
+def unanswered(sample: Sample, task: EvaluatedTask) -> PredictionRow:
     """The place of a labelled post that no model was asked about: floors are scored on it.
 
     Raises:
@@ -180,7 +177,7 @@ def unanswered(sample: Sample, task: EvaluatedTask) -> Answer:
     gold = gold_index(sample, task)
     if gold is None:
         raise InputError(f"post {sample.id!r} has no gold {task} label", field="label")
-    return Answer(
+    return PredictionRow(
         id=sample.id or "",
         gold=gold,
         text_gold=None if sample.text_label is None else LABELS.index(sample.text_label),
@@ -190,9 +187,11 @@ def unanswered(sample: Sample, task: EvaluatedTask) -> Answer:
     )
 
 
-def _answer(sample: Sample, analysis: Analysis, arrays: TaskArrays, place: int, task: EvaluatedTask) -> Answer:
+def _prediction_row(sample: Sample, analysis: Analysis, task: EvaluatedTask) -> PredictionRow:
     values = {
-        "probabilities": _probabilities(analysis, arrays, place, task),
+        "has_text": analysis.text_alone is not None,
+        "has_image": analysis.image_alone is not None,
+        "probabilities": _probabilities(analysis, task),
         "deferred": analysis.route.decision == "defer",
         "answered_by": analysis.route.answered_by,
         "ms": round(analysis.timings.get("total", sum(analysis.timings.values())), 3),
@@ -200,20 +199,19 @@ def _answer(sample: Sample, analysis: Analysis, arrays: TaskArrays, place: int, 
     return unanswered(sample, task).model_copy(update=values)
 
 
-def _probabilities(
-    analysis: Analysis, arrays: TaskArrays, place: int, task: EvaluatedTask
-) -> dict[str, tuple[float, ...]]:
-    """Each system's probabilities for one post; the fast tier stands apart only where a reasoner answered."""
+def _probabilities(analysis: Analysis, task: EvaluatedTask) -> dict[str, tuple[float, ...]]:
+    """Each system's probabilities for one post."""
     if task == "sarcasm":
         p = analysis.sarcasm
         return {} if p is None else {FUSED: (1.0 - p, p)}
-    found = {FUSED: tuple(analysis.sentiment.probabilities[label] for label in LABELS)}
-    sources: tuple[tuple[str, NDArray[Any] | None], ...] = (
-        (TEXT_ALONE, arrays.get("text_alone")),
-        (IMAGE_ALONE, arrays.get("image_alone")),
-        (FAST, arrays.get("sentiment")),
-    )
-    for name, array in sources:
-        if array is not None and np.isfinite(array[place]).all():
-            found[name] = tuple(float(p) for p in array[place])
-    return found
+    systems: dict[str, Prediction | None] = {
+        FUSED: analysis.sentiment,
+        TEXT_ALONE: analysis.text_alone,
+        IMAGE_ALONE: analysis.image_alone,
+        FAST: analysis.fast,
+    }
+    return {
+        name: tuple(judgement.probabilities[label] for label in LABELS)
+        for name, judgement in systems.items()
+        if judgement is not None
+    }

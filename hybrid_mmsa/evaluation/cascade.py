@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from .charts import cascade_chart, slug
-from .result import Curve
+from .result import PointSeries
 
 __all__ = ["RATES", "STRATEGIES", "CascadeRow", "cascade_page", "simulate"]
 
@@ -78,7 +78,7 @@ def cascade_page(rows: Sequence[CascadeRow], title: str, unit: str) -> str:
     """
     names = list(rows[0].accuracy)
     rates = tuple(row.rate for row in rows)
-    curves = {name: Curve(x=rates, y=tuple(1 - row.accuracy[name] for row in rows)) for name in names}
+    curves = {name: PointSeries(x=rates, y=tuple(1 - row.accuracy[name] for row in rows)) for name in names}
     style = "".join(
         f".{slug(name)}{{stroke:{colour};stroke-dasharray:{dash};fill:none;stroke-width:2}}"
         for name, colour, dash in zip(STRATEGIES, COLOURS, DASHES, strict=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor
 
 from ..svg import WIDTH, Frame, circle, drawing, line, polyline, rectangle, text
-from .result import ClassScores, Curve, Figure
+from .result import ClassScores, Figure, PointSeries
 
 __all__ = ["cascade_chart", "class_chart", "forest_chart", "reliability_chart", "risk_chart", "slug"]
 
@@ -23,7 +23,7 @@ def slug(name: str) -> str:
     return "s-" + "".join(c if c.isalnum() else "-" for c in name.lower())
 
 
-def reliability_chart(curve: Curve) -> str:
+def reliability_chart(curve: PointSeries) -> str:
     """Confidence against accuracy; on the diagonal the probabilities can be taken at their word."""
     total = sum(curve.weight) or 1
     marks = [SQUARE.line((0, 0), (1, 1), "ideal")]
@@ -35,7 +35,7 @@ def reliability_chart(curve: Curve) -> str:
     return _square("Reliability diagram", [*_axes("confidence", "accuracy"), *marks])
 
 
-def risk_chart(curves: Mapping[str, Curve]) -> str:
+def risk_chart(curves: Mapping[str, PointSeries]) -> str:
     """Error rate when only the most confident share of posts is answered, one line a system."""
     top = max((y for curve in curves.values() for y in curve.y), default=1.0)
     top = min(1.0, max(0.2, ceil(top * 5) / 5))
@@ -43,7 +43,7 @@ def risk_chart(curves: Mapping[str, Curve]) -> str:
     return _square("Risk-coverage curve", [*_axes("coverage", "error rate", top), *marks, *_key(curves, y=14)])
 
 
-def cascade_chart(curves: Mapping[str, Curve]) -> str:
+def cascade_chart(curves: Mapping[str, PointSeries]) -> str:
     """Error rate of the final answers against the share of posts deferred, one line a strategy."""
     top = min(1.0, max(0.1, ceil(10 * max(y for curve in curves.values() for y in curve.y)) / 10))
     marks = []
@@ -95,7 +95,7 @@ def forest_chart(rows: Iterable[tuple[str, str, Figure]], metric: str) -> str:
     return drawing(f"{metric} of each system", height + 4, marks)
 
 
-def _curve(name: str, curve: Curve, top: float) -> str:
+def _curve(name: str, curve: PointSeries, top: float) -> str:
     points = [(SQUARE.x(x), SQUARE.y(y / top)) for x, y in zip(curve.x, curve.y, strict=True)]
     return polyline(points, slug(name), name)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..types import Label
-from .answers import FAST, FUSED, Answer, Answers, EvaluatedTask
+from .answers import FAST, FUSED, EvaluatedTask, PredictionRow, PredictionTable
 from .floors import FLOORS
 from .result import Comparison, Figure, Latency, Mistake, Subset, SystemScores
 from .scoring import compare, deferral, mistakes, score, sides, subset
@@ -42,7 +42,7 @@ class Measured:
 
 
 def measure(
-    answers: Sequence[Answer],
+    answers: Sequence[PredictionRow],
     task: EvaluatedTask,
     floors: dict[str, NDArray[np.float64]] | None = None,
     leaked: frozenset[str] = frozenset(),
@@ -64,10 +64,10 @@ def measure(
     Raises:
         InputError: There is no answer, or neither a model nor a floor judges this task.
     """
-    stacked = Answers.of(answers, task, allowed)
-    who = Counter(answer.answered_by for answer in answers)
-    asked = FUSED in stacked.probabilities
-    model = {name: p for name, p in stacked.probabilities.items() if name != FAST or set(who) - {"fast"}}
+    stacked = PredictionTable.of(answers, task, allowed)
+    answered_by = Counter(answer.answered_by for answer in answers)
+    answered = FUSED in stacked.probabilities
+    model = {name: p for name, p in stacked.probabilities.items() if name != FAST or set(answered_by) - {"fast"}}
     stacked = replace(stacked, probabilities=model | (floors or {}))
     if not stacked.probabilities:
         raise InputError(f"the model gives no {task}, so there is nothing to measure")
@@ -82,13 +82,13 @@ def measure(
         n_text=sum(answer.has_text for answer in answers),
         n_image=n_image,
         text_only=n_image == 0,
-        answered_by=dict(who) if asked else {},
-        deferral_rate=deferral(stacked) if asked else None,
-        latency=_latency(answers, seconds) if asked else None,
+        answered_by=dict(answered_by) if answered else {},
+        deferral_rate=deferral(stacked) if answered else None,
+        latency=_latency(answers, seconds) if answered else None,
         systems=systems,
         subsets=_subsets(stacked, leaked, groups),
-        synergy=tuple(compare(stacked)) if asked and task == "sentiment" else (),
-        mistakes=tuple(mistakes(stacked)) if asked else (),
+        synergy=tuple(compare(stacked)) if answered and task == "sentiment" else (),
+        mistakes=tuple(mistakes(stacked)) if answered else (),
     )
 
 
@@ -97,7 +97,7 @@ def today() -> str:
     return date.today().isoformat()
 
 
-def _subsets(answers: Answers, leaked: frozenset[str], groups: Mapping[str, str]) -> tuple[Subset, ...]:
+def _subsets(answers: PredictionTable, leaked: frozenset[str], groups: Mapping[str, str]) -> tuple[Subset, ...]:
     clean = np.array([id_ not in leaked for id_ in answers.ids])
     parts = sides(answers)
     if not clean.all():
@@ -109,7 +109,7 @@ def _subsets(answers: Answers, leaked: frozenset[str], groups: Mapping[str, str]
     return tuple(part for part in found if part is not None)
 
 
-def _latency(answers: Sequence[Answer], seconds: float | None) -> Latency:
+def _latency(answers: Sequence[PredictionRow], seconds: float | None) -> Latency:
     times = np.array([answer.ms for answer in answers])
     p50, p95 = np.percentile(times, [50, 95])
     return Latency(p50_ms=float(p50), p95_ms=float(p95), posts_per_second=len(answers) / seconds if seconds else None)

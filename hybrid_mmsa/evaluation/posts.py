@@ -10,8 +10,9 @@ from typing import Any
 
 from ..data import read_posts
 from ..errors import InputError
+from ..inputs import NumberedRow
 from ..types import RowError, Sample
-from .answers import Answer, Answering, EvaluatedTask, Row, collect, gold_index, who_answers
+from .answers import AnalysisSource, EvaluatedTask, PredictionRow, collect, gold_index, model_provenance
 from .measure import ERRORS_SHOWN, Measured, measure, today
 from .result import Result
 
@@ -20,7 +21,7 @@ __all__ = ["error_line", "evaluate_posts", "measured_fields"]
 
 def evaluate_posts(
     path: Path,
-    analyzer: Answering,
+    analyzer: AnalysisSource,
     task: EvaluatedTask = "sentiment",
     progress: Callable[[int], None] | None = None,
 ) -> Result:
@@ -38,9 +39,9 @@ def evaluate_posts(
     Raises:
         InputError: The file cannot be read at all, or none of its rows has a label and an answer.
     """
-    model, unlabelled = who_answers(analyzer), 0
+    model, unlabelled = model_provenance(analyzer), 0
 
-    def labelled() -> Iterator[Row]:
+    def labelled() -> Iterator[NumberedRow]:
         nonlocal unlabelled
         for line, row in read_posts(path):
             if isinstance(row, Sample) and gold_index(row, task) is None:
@@ -48,7 +49,7 @@ def evaluate_posts(
             else:
                 yield line, row
 
-    answers: list[Answer] = []
+    answers: list[PredictionRow] = []
     failures: list[RowError] = []
     start = time.perf_counter()
     for done, answer in enumerate(collect(analyzer, labelled(), task), 1):

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..data import LineFile
 from ..errors import InputError
-from .answers import Answer
+from .answers import PredictionRow
 
 __all__ = ["Predictions"]
 
@@ -36,19 +36,19 @@ class Predictions:
         self._header = json.dumps(header, sort_keys=True)
         self._begun = path is not None and path.is_file() and path.stat().st_size > 0
         earlier = self._earlier(self._file) if self._file is not None and self._begun else []
-        self.done: dict[str, Answer] = {answer.id: answer for answer in earlier}
+        self.done: dict[str, PredictionRow] = {answer.id: answer for answer in earlier}
 
-    def _earlier(self, file: LineFile) -> list[Answer]:
+    def _earlier(self, file: LineFile) -> list[PredictionRow]:
         """The answers of the run that is gone on from."""
         try:
             header, *answers = file.lines()
             if json.loads(header) == json.loads(self._header):
-                return [Answer.model_validate_json(line) for line in answers]
+                return [PredictionRow.model_validate_json(line) for line in answers]
         except ValueError as error:  # no whole line, or one that is not what this class wrote
             raise InputError(f"{file.path.name} is not a file of predictions; move it or name another file") from error
         raise InputError(f"{file.path.name} holds the predictions of another run; move it or name another file")
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: PredictionRow) -> None:
         """Keep one answer, on disk at once."""
         self.done[answer.id] = answer
         if self._file is not None:

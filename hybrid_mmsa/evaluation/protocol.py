@@ -89,7 +89,7 @@ def load_protocol(name: str | Path) -> Protocol:
     except OSError as error:
         raise _unusable(f"no protocol file {path}: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
-        raise _unusable(f"{path.name} is no TOML: {error}") from error
+        raise _unusable(f"{path.name} is not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise _unusable(f"{path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

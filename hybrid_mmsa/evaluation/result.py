@@ -52,7 +52,7 @@ class ClassScores(_Frozen):
     f1: Figure
 
 
-class Curve(_Frozen):
+class PointSeries(_Frozen):
     """Points of a diagram, `x` ascending; `weight` is the posts at each point, where that is drawn."""
 
     x: tuple[float, ...]
@@ -69,8 +69,8 @@ class SystemScores(_Frozen):
     figures: Mapping[str, Figure]
     classes: tuple[ClassScores, ...]
     confusion: tuple[tuple[int, ...], ...]
-    reliability: Curve | None = None
-    risk_coverage: Curve | None = None
+    reliability: PointSeries | None = None
+    risk_coverage: PointSeries | None = None
 
 
 class Comparison(_Frozen):
@@ -185,7 +185,7 @@ def load_result(path: Path) -> Result:
     """Read a result file.
 
     Raises:
-        InputError: There is none, or it is no result of this version.
+        InputError: There is none, or it is not a result of this version.
     """
     try:
         return Result.model_validate_json(path.read_bytes())
@@ -194,7 +194,7 @@ def load_result(path: Path) -> Result:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path.name} is no result file: {place}: {first['msg']}", field="results") from error
+        raise InputError(f"{path.name} is not a result file: {place}: {first['msg']}", field="results") from error
 
 
 def load_results(folder: Path) -> list[Result]:

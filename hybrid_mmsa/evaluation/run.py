@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..data import LoadReport, Record, SplitManifest
 from ..errors import InputError
 from ..types import Provenance, RowError, Sample
-from .answers import Answer, Answering, collect, gold_index, task_labels, unanswered, who_answers
+from .answers import AnalysisSource, PredictionRow, collect, gold_index, model_provenance, task_labels, unanswered
 from .floors import floor_probabilities, needs_eval_extra, out_of_fold_probabilities
 from .measure import ERRORS_SHOWN, measure, today
 from .posts import error_line, measured_fields
@@ -28,7 +28,7 @@ from .result import Result
 __all__ = ["Models", "run_protocol"]
 
 OUT_OF_FOLD = "out_of_fold"
-Models = Callable[[int | None], Answering]
+Models = Callable[[int | None], AnalysisSource]
 """Gives the analyzer for a fold; for `None` where there are no folds."""
 
 
@@ -36,7 +36,7 @@ Models = Callable[[int | None], Answering]
 class _Gathered:
     """What a run has gathered so far. `seconds` is `None` once answers of an earlier run were taken over."""
 
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[PredictionRow] = field(default_factory=list)
     failures: list[RowError] = field(default_factory=list)
     floors: list[dict[str, NDArray[np.float64]]] = field(default_factory=list)
     fitted: list[int] = field(default_factory=list)
@@ -94,16 +94,16 @@ def run_protocol(
 
 
 def _open(
-    path: Path | None, protocol: Protocol, manifest: SplitManifest, analyzer: Answering, gathered: _Gathered
+    path: Path | None, protocol: Protocol, manifest: SplitManifest, analyzer: AnalysisSource, gathered: _Gathered
 ) -> Predictions:
     """The file this run's answers are kept in, headed by what they are answers to."""
-    gathered.model = who_answers(analyzer)
+    gathered.model = model_provenance(analyzer)
     header = {"protocol": protocol.name, "split": manifest.sha256, "part": protocol.part, "task": protocol.task}
     return Predictions(path, header | {"model": gathered.model.model_dump()})
 
 
 def _ask(
-    analyzer: Answering,
+    analyzer: AnalysisSource,
     held_out: Sequence[Sample],
     protocol: Protocol,
     kept: Predictions,

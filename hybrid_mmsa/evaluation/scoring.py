@@ -1,4 +1,4 @@
-"""Answers → figures with intervals. It knows arrays and metrics; it asks no model and reads no file."""
+"""Predictions → figures with intervals. It knows arrays and metrics; it asks no model and reads no file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..types import BoolArray
-from .answers import FAST, FUSED, IMAGE_ALONE, TEXT_ALONE, Answers
-from .result import ClassScores, Comparison, Curve, Figure, Mistake, Subset, SystemScores
+from .answers import FAST, FUSED, IMAGE_ALONE, TEXT_ALONE, PredictionTable
+from .result import ClassScores, Comparison, Figure, Mistake, PointSeries, Subset, SystemScores
 
 __all__ = ["LABEL_METRICS", "PROBABILITY_METRICS", "compare", "deferral", "mistakes", "score", "sides", "subset"]
 
@@ -48,7 +48,9 @@ PROBABILITY_RESAMPLES = 500
 CURVE_POINTS = 60
 
 
-def score(name: str, kind: Literal["model", "floor"], answers: Answers, probabilistic: bool = True) -> SystemScores:
+def score(
+    name: str, kind: Literal["model", "floor"], answers: PredictionTable, probabilistic: bool = True
+) -> SystemScores:
     """All figures of one system over the posts it answered.
 
     Args:
@@ -84,7 +86,7 @@ def label_figures(counts: NDArray[np.int64], labels: tuple[str, ...]) -> dict[st
     return {name: _figure(metrics.bootstrap_labels(metric, counts)) for name, metric in chosen.items()}
 
 
-def subset(name: str, answers: Answers, rows: BoolArray, systems: list[str]) -> Subset | None:
+def subset(name: str, answers: PredictionTable, rows: BoolArray, systems: list[str]) -> Subset | None:
     """Label figures of each system on some of the posts; `None` where there are no such posts."""
     figures = {}
     for system in systems:
@@ -95,28 +97,41 @@ def subset(name: str, answers: Answers, rows: BoolArray, systems: list[str]) -> 
     return Subset(name=name, n=int(rows.sum()), figures=figures) if figures else None
 
 
-def sides(answers: Answers) -> dict[str, BoolArray]:
+def sides(answers: PredictionTable) -> dict[str, BoolArray]:
     """The posts whose gold text and picture labels agree, and those where they differ, where both are known."""
     known = (answers.sides >= 0).all(1)
     same = answers.sides[:, 0] == answers.sides[:, 1]
     return {"text and picture labels agree": known & same, "text and picture labels differ": known & ~same}
 
 
-def compare(answers: Answers) -> list[Comparison]:
-    """Modal synergy: the fused answer against each side alone (and the fast tier), on all posts and by agreement."""
+def compare(answers: PredictionTable) -> list[Comparison]:
+    """Modal synergy: the fused answer against each side alone (and the fast tier), on all posts and by agreement.
+
+    A side is compared on posts that have the other side, too: without it there is nothing to fuse.
+    """
     everywhere = {"all posts": np.ones(len(answers.ids), dtype=bool)}
     others = [name for name in (TEXT_ALONE, IMAGE_ALONE, FAST) if name in answers.probabilities]
-    found = []
+    two_sided = _known(answers, TEXT_ALONE) & _known(answers, IMAGE_ALONE)
+    comparisons = []
     for where, rows in (everywhere | sides(answers)).items():
         for other in others:
-            both = rows & np.isfinite(answers.probabilities[other]).all(1)
-            both &= np.isfinite(answers.probabilities[FUSED]).all(1)
+            both = rows & _known(answers, other) & _known(answers, FUSED)
+            if other != FAST:
+                both &= two_sided
             if both.any():
-                found.append(_comparison(answers, other, where, both))
-    return found
+                comparisons.append(_comparison(answers, other, where, both))
+    return comparisons
 
 
-def _comparison(answers: Answers, other: str, where: str, rows: BoolArray) -> Comparison:
+def _known(answers: PredictionTable, system: str) -> BoolArray:
+    """Which posts a system has probabilities for, bool `[n]`."""
+    if system not in answers.probabilities:
+        return np.zeros(len(answers.ids), dtype=bool)
+    known: BoolArray = np.isfinite(answers.probabilities[system].sum(axis=1))
+    return known
+
+
+def _comparison(answers: PredictionTable, other: str, where: str, rows: BoolArray) -> Comparison:
     gold, classes = answers.gold[rows], len(answers.labels)
     first, second = answers.predicted(FUSED)[rows], answers.predicted(other)[rows]
     test = metrics.mcnemar(gold, first, second)
@@ -133,7 +148,7 @@ def _comparison(answers: Answers, other: str, where: str, rows: BoolArray) -> Co
     )
 
 
-def mistakes(answers: Answers, most: int = 20) -> list[Mistake]:
+def mistakes(answers: PredictionTable, most: int = 20) -> list[Mistake]:
     """The wrong answers the fused system was surest of, by id."""
     probabilities = answers.probabilities[FUSED]
     confidence, predicted = np.nan_to_num(probabilities).max(1), answers.predicted(FUSED)
@@ -150,12 +165,12 @@ def mistakes(answers: Answers, most: int = 20) -> list[Mistake]:
     ]
 
 
-def deferral(answers: Answers) -> Figure:
+def deferral(answers: PredictionTable) -> Figure:
     """Share of posts the router defers."""
     return _figure(metrics.bootstrap(metrics.deferral_rate, answers.deferred, resamples=PROBABILITY_RESAMPLES))
 
 
-def _answered(answers: Answers, name: str) -> tuple[Array, Array]:
+def _answered(answers: PredictionTable, name: str) -> tuple[Array, Array]:
     rows = np.isfinite(answers.probabilities[name]).all(1)
     return answers.gold_for(name)[rows], answers.probabilities[name][rows]
 
@@ -173,20 +188,20 @@ def _class_scores(counts: NDArray[np.int64], k: int, label: str) -> ClassScores:
     )
 
 
-def _reliability(gold: Array, probabilities: Array) -> Curve:
+def _reliability(gold: Array, probabilities: Array) -> PointSeries:
     table = metrics.reliability(gold, probabilities)
     full = table.count > 0
-    return Curve(
+    return PointSeries(
         x=tuple(table.confidence[full].tolist()),
         y=tuple(table.accuracy[full].tolist()),
         weight=tuple(table.count[full].tolist()),
     )
 
 
-def _risk_coverage(gold: Array, probabilities: Array) -> Curve:
+def _risk_coverage(gold: Array, probabilities: Array) -> PointSeries:
     coverage, risk = metrics.risk_coverage(*_sure(gold, probabilities))
-    shown = np.unique(np.linspace(0, len(coverage) - 1, CURVE_POINTS).astype(int))
-    return Curve(x=tuple(coverage[shown].tolist()), y=tuple(risk[shown].tolist()))
+    points = np.unique(np.linspace(0, len(coverage) - 1, CURVE_POINTS).astype(int))
+    return PointSeries(x=tuple(coverage[points].tolist()), y=tuple(risk[points].tolist()))
 
 
 def _figure(interval: metrics.Interval) -> Figure:

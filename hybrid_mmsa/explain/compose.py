@@ -77,24 +77,24 @@ def quote(words: str) -> str:
 
     Words written from right to left are isolated, so that they do not turn the sentence around them.
     """
-    shown = words if len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1].rstrip() + "…"
-    shown = "".join("'" if c in '"“”„‟«»＂' else c for c in shown)
-    if any(unicodedata.bidirectional(c) in {"R", "AL", "AN"} for c in shown):
-        shown = f"{_ISOLATE}{shown}{_END_ISOLATE}"
-    return f'"{shown}"'
+    excerpt = words if len(words) <= LONGEST_QUOTE else words[: LONGEST_QUOTE - 1].rstrip() + "…"
+    excerpt = "".join("'" if c in '"“”„‟«»＂' else c for c in excerpt)
+    if any(unicodedata.bidirectional(c) in {"R", "AL", "AN"} for c in excerpt):
+        excerpt = f"{_ISOLATE}{excerpt}{_END_ISOLATE}"
+    return f'"{excerpt}"'
 
 
 def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Modality, float], *, about_target: bool) -> str:
-    said = [
+    clauses = [
         f"{_NAMES[side]} say{'s' if side == 'image' else ''} {p.label} ({p.confidence:.0%})"
         for side, p in sides.items()
     ]
-    if len(said) == 1:
+    if len(clauses) == 1:
         only = "there is no picture" if "text" in sides else "there are no words"
-        return f"{_sentence(said[0])}; {only}."
+        return f"{_sentence(clauses[0])}; {only}."
     labels = {p.label for p in sides.values()}
     join = "and" if len(labels) == 1 else "but"
-    return f"{_sentence(said[0])}, {join} {said[1]}; {_weights(shares, about_target=about_target)}."
+    return f"{_sentence(clauses[0])}, {join} {clauses[1]}; {_weights(shares, about_target=about_target)}."
 
 
 def _weights(shares: Mapping[Modality, float], *, about_target: bool) -> str:
@@ -108,9 +108,9 @@ def _weights(shares: Mapping[Modality, float], *, about_target: bool) -> str:
 
 def _words(evidence: Evidence) -> list[str]:
     """Which words speak for the answer, and which against it."""
-    told = [word for word in evidence.words or () if abs(word.effect) >= WORTH_TELLING]
-    speaking = sorted((w for w in told if w.effect > 0), key=lambda w: -w.effect)
-    opposed = sorted((w for w in told if w.effect < 0), key=lambda w: w.effect)
+    strong = [word for word in evidence.words or () if abs(word.effect) >= WORTH_TELLING]
+    speaking = sorted((w for w in strong if w.effect > 0), key=lambda w: -w.effect)
+    opposed = sorted((w for w in strong if w.effect < 0), key=lambda w: w.effect)
     clauses = [f"most for it: {_listed(speaking)}"] if speaking else []
     clauses += [f"most against it: {_listed(opposed)}"] if opposed else []
     if clauses:
@@ -127,15 +127,15 @@ def _listed(effects: Iterable[WordEffect]) -> str:
 
 
 def _regions(evidence: Evidence) -> list[str]:
-    told = [region for region in evidence.regions or () if region.effect >= WORTH_TELLING]
-    if not told:
+    strong = [region for region in evidence.regions or () if region.effect >= WORTH_TELLING]
+    if not strong:
         return []
-    return [f"In the picture, {place(told[0])} speaks most for it ({told[0].effect:+.2f})."]
+    return [f"In the picture, {place(strong[0])} speaks most for it ({strong[0].effect:+.2f})."]
 
 
 def _mocking(evidence: Evidence | None) -> str:
-    found = evidence.sarcasm_words if evidence is not None else None
-    words = [word for word in found or () if word.effect >= WORTH_TELLING]
+    effects = evidence.sarcasm_words if evidence is not None else None
+    words = [word for word in effects or () if word.effect >= WORTH_TELLING]
     alone = len({word.word for word in words}) == 1
     return f"; {_listed(words)} raise{'s' if alone else ''} that most" if words else ""
 
@@ -144,24 +144,24 @@ def _alternatives(sentiment: Prediction, sides: Mapping[Modality, Prediction], e
     """Why not the runner-up, and what would change the answer."""
     ranked = sorted(sentiment.probabilities, key=lambda label: -sentiment.probabilities[label])
     second = next(label for label in ranked if label != sentiment.label)
-    came = f"{_sentence(second)} came second ({sentiment.probabilities[second]:.0%})"
+    runner_up = f"{_sentence(second)} came second ({sentiment.probabilities[second]:.0%})"
     agreeing = [f"{_NAMES[side]} say{'s' if side == 'image' else ''}" for side, p in sides.items() if p.label == second]
-    came += f"; it is what {' and '.join(agreeing)}." if agreeing else "."
+    runner_up += f"; it is what {' and '.join(agreeing)}." if agreeing else "."
     if not evidence.changes:
         tried = [*[_HIDDEN[evidence.grouped][1]] * bool(evidence.words), *["regions"] * bool(evidence.regions)]
-        return [came, f"None of the {' or '.join(tried)} tried decides it alone."] if tried else [came]
+        return [runner_up, f"None of the {' or '.join(tried)} tried decides it alone."] if tried else [runner_up]
     without: dict[Label, list[str]] = {}
     for change in evidence.changes:
-        told = without.setdefault(change.label, [])
+        parts = without.setdefault(change.label, [])
         what = quote(change.what) if change.side == "text" else change.what
-        told += [] if what in told else [what]
-    seen = {change.label for change in evidence.changes if change.side == "image"}
-    turns = [
+        parts += [] if what in parts else [what]
+    labels_by_picture = {change.label for change in evidence.changes if change.side == "image"}
+    clauses = [
         # Regions come behind the words.
-        f"without {_joined(told, 'or')}{' of the picture' * (label in seen)} the answer would be {label}"
-        for label, told in without.items()
+        f"without {_joined(parts, 'or')}{' of the picture' * (label in labels_by_picture)} the answer would be {label}"
+        for label, parts in without.items()
     ]
-    return [came, _sentence(f"{'; '.join(turns)}.")]
+    return [runner_up, _sentence(f"{'; '.join(clauses)}.")]
 
 
 def _joined(parts: Sequence[str], word: str = "and") -> str:

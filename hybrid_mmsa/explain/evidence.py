@@ -7,7 +7,7 @@ more often than a mask in its place did.
 Regions: the last feature map's cells, each left out of the mean that is the picture's features. That is a class
 activation map (Zhou et al. 2016, arXiv 1512.04150) carried through all that follows the features, exactly, with no
 further encoding. Boxes of a tenth of the picture where the map is hottest are then painted over in the picture's mean
-colour and encoded again, all at once: their effects are measured, the strongest are told, and a box that the picture
+colour and encoded again, all at once: their effects are measured, the strongest are kept, and a box that the picture
 does not confirm is left out. The map alone points at the right place less often than the boxes checked so.
 """
 
@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoders import Encoder
-from ..types import LABELS, Change, Features, FloatArray, Region, Sample, TaskArrays, WordEffect
+from ..errors import EncoderError
+from ..types import LABELS, BoolArray, Change, Features, FloatArray, Region, Sample, TaskArrays, WordEffect
 from .probe import Opinions, Probe
 from .regions import Box, grid_boxes, hide_boxes, place, shrunk, strongest_boxes
 from .words import Span, groups, hide, word_spans
@@ -29,7 +30,7 @@ from .words import Span, groups, hide, word_spans
 __all__ = ["Evidence", "find_all", "find_evidence", "heat_map", "hidden_words", "region_evidence"]
 
 SARCASTIC = 0.5
-"""From this P(sarcastic) on, the words that raise it are told."""
+"""From this P(sarcastic) on, the words that raise it are reported."""
 MOST_SARCASM_WORDS = 3
 MOST_REGIONS = 3
 MOST_CHANGES = 3
@@ -50,7 +51,8 @@ Group: TypeAlias = tuple[Span, ...]
 class Evidence:
     """The parts of an `Explanation` that `explain="full"` adds; see there. `None` for a side that was not read.
 
-    `grouped` says that words were hidden a few neighbours at a time, so that nothing is known of single ones.
+    `grouped` says that words were hidden a few neighbours at a time, so that nothing is known of single ones;
+    `failure`, why an encoder's error left the rest empty.
     """
 
     words: tuple[WordEffect, ...] | None = None
@@ -59,6 +61,7 @@ class Evidence:
     regions: tuple[Region, ...] | None = None
     changes: tuple[Change, ...] = ()
     grouped: bool = False
+    failure: str | None = None
 
 
 def find_all(
@@ -67,23 +70,39 @@ def find_all(
     prior: FloatArray,
     samples: Sequence[Sample],
     features: Features,
+    about_target: BoolArray,
 ) -> list[Evidence]:
-    """`find_evidence` for each post of a batch; see `Probe` for the rest."""
-    probes = [Probe(encoder, judge, prior, sample, features.take([i])) for i, sample in enumerate(samples)]
-    return [find_evidence(probe) for probe in probes]
+    """`find_evidence` for each post of a batch; see `Probe` for the rest.
+
+    Args:
+        encoder: The analyzer's.
+        judge: Features → calibrated probabilities per task.
+        prior: Class probabilities `[3]` of a post of which nothing is read.
+        samples: The posts, read.
+        features: Theirs, row by row.
+        about_target: bool `[n]`, whether the answer is about the post's target.
+    """
+    evidence = []
+    for i, sample in enumerate(samples):
+        try:
+            about = bool(about_target[i])
+            evidence.append(find_evidence(Probe(encoder, judge, prior, sample, features.take([i]), about_target=about)))
+        except EncoderError as error:  # the answer stands without its evidence
+            evidence.append(Evidence(failure=str(error)))
+    return evidence
 
 
 def find_evidence(probe: Probe) -> Evidence:
     """Everything that hiding parts of a post shows about the fast tier's label for it."""
     label = int(probe.whole.sentiment[0].argmax())
-    found = _word_evidence(probe, label)
+    evidence = _word_evidence(probe, label)
     heat = heat_map(probe, label)
     regions, region_changes = (None, ()) if heat is None else region_evidence(probe, heat, label)
     return replace(
-        found,
+        evidence,
         heat_map=None if heat is None else tuple(tuple(float(v) for v in row) for row in heat),
         regions=regions,
-        changes=(*found.changes, *region_changes),
+        changes=(*evidence.changes, *region_changes),
     )
 
 
@@ -112,13 +131,13 @@ def heat_map(probe: Probe, label: int) -> NDArray[np.float64] | None:
     """
     if probe.image is None:
         return None
-    found = probe.image_map()
-    if found is None:
+    feature_map = probe.image_map()
+    if feature_map is None:
         picture = shrunk(probe.image)
         versions = [picture, *hide_boxes(picture, grid_boxes(GRID, GRID))]
         return _fall(probe.with_pictures(versions), label).reshape(GRID, GRID)
-    rows, columns, width = found.shape
-    cells = found.reshape(-1, width)
+    rows, columns, width = feature_map.shape
+    cells = feature_map.reshape(-1, width)
     mean = cells.mean(0)
     without = mean + (mean - cells) / max(len(cells) - 1, 1)
     return _fall(probe.with_image_features(np.concatenate([mean[None], without])), label).reshape(rows, columns)
@@ -128,24 +147,24 @@ def _word_evidence(probe: Probe, label: int) -> Evidence:
     """What the words show; nothing of the picture is known yet."""
     if probe.text is None:
         return Evidence()
-    parts, found = hidden_words(probe)
+    parts, opinions = hidden_words(probe)
     if not parts:
         return Evidence(words=())
     whole = probe.whole
-    effects = whole.sentiment[0, label] - found.sentiment[:, label]
+    effects = whole.sentiment[0, label] - opinions.sentiment[:, label]
     words = _effects(probe.text, parts, effects)
-    answers = found.sentiment.argmax(1)
+    answers = opinions.sentiment.argmax(1)
     changes = [
         Change(side="text", what=words[i].word, label=LABELS[answers[i]])
         for i in np.argsort(-effects, kind="stable")
         if answers[i] != label
     ]
-    told = Evidence(words=words, changes=tuple(changes[:MOST_CHANGES]), grouped=len(parts[0]) > 1)
+    evidence = Evidence(words=words, changes=tuple(changes[:MOST_CHANGES]), grouped=len(parts[0]) > 1)
     if whole.sarcasm[0] < SARCASTIC:
-        return told
-    mocking = _effects(probe.text, parts, whole.sarcasm[0] - found.sarcasm)
+        return evidence
+    mocking = _effects(probe.text, parts, whole.sarcasm[0] - opinions.sarcasm)
     strongest = sorted((w for w in mocking if w.effect > 0), key=lambda w: -w.effect)[:MOST_SARCASM_WORDS]
-    return replace(told, sarcasm_words=tuple(strongest))
+    return replace(evidence, sarcasm_words=tuple(strongest))
 
 
 def _effects(text: str, parts: Sequence[Group], effects: FloatArray) -> tuple[WordEffect, ...]:
@@ -177,9 +196,9 @@ def _region(box: Box, effect: float) -> Region:
     return Region(left=box.left, top=box.top, right=box.right, bottom=box.bottom, effect=effect)
 
 
-def _fall(found: Opinions, label: int) -> NDArray[np.float64]:
+def _fall(opinions: Opinions, label: int) -> NDArray[np.float64]:
     """By how much the label's log-odds in each row but the first fall behind the first; finite at 0 and 1."""
-    p = np.clip(found.sentiment[:, label].astype(np.float64), 1e-7, 1 - 1e-7)
+    p = np.clip(opinions.sentiment[:, label].astype(np.float64), 1e-7, 1 - 1e-7)
     odds = np.log(p / (1 - p))
     fall: NDArray[np.float64] = odds[0] - odds[1:]
     return fall

@@ -13,7 +13,7 @@ from PIL.Image import Image
 
 from ..encoders import CachedEncoder, Encoder, MapEncoder
 from ..inputs import clean
-from ..types import BoolArray, Features, FloatArray, Sample, TaskArrays
+from ..types import Features, FloatArray, Sample, TaskArrays
 
 __all__ = ["Opinions", "Probe"]
 
@@ -32,9 +32,10 @@ class Probe:
     Args:
         encoder: The analyzer's. One that remembers posts is asked behind its memory: no version comes up again.
         judge: Features → calibrated probabilities per task.
-        prior: Class probabilities `[3]` of a post of which nothing is seen.
+        prior: Class probabilities `[3]` of a post of which nothing is read.
         sample: The post, read.
         features: Its features, one row.
+        about_target: Whether the answer is about the post's target: then the words alone count.
     """
 
     def __init__(
@@ -44,16 +45,17 @@ class Probe:
         prior: FloatArray,
         sample: Sample,
         features: Features,
+        *,
+        about_target: bool = False,
     ) -> None:
         self.encoder = encoder.encoder if isinstance(encoder, CachedEncoder) else encoder
         self.judge, self.prior = judge, prior
         self.sample, self.features = sample, features
         self.text = sample.text if features.has_text[0] else None
-        found = judge(features)
-        self._about_target = bool(_of_targets(found)[0])
+        self._about_target = about_target
         # Sentiment towards a target is judged from the words alone: there is nothing to find in the picture.
         self.image = sample.image if isinstance(sample.image, Image) and not self._about_target else None
-        self.whole = self._opinions(features, found)
+        self.whole = self._judge(features)
         """The post with nothing hidden, one row."""
 
     def with_texts(self, texts: Sequence[str]) -> Opinions:
@@ -78,16 +80,8 @@ class Probe:
         return self.features.take([0] * n)
 
     def _judge(self, features: Features) -> Opinions:
-        return self._opinions(features, self.judge(features))
-
-    def _opinions(self, features: Features, found: TaskArrays) -> Opinions:
+        probabilities = self.judge(features)
         # Without words a post says nothing of a target.
-        seen = _of_targets(found) if self._about_target else features.has_text | features.has_image
-        sentiment = np.where(seen[:, None], found["sentiment"], self.prior)
-        return Opinions(sentiment.astype(np.float32), np.nan_to_num(found["sarcasm"][:, 1]))
-
-
-def _of_targets(found: TaskArrays) -> BoolArray:
-    """Which answers are about a target, bool `[n]`."""
-    known: BoolArray = ~np.isnan(found["target_sentiment"][:, 0])
-    return known
+        answered = features.has_target if self._about_target else features.has_text | features.has_image
+        sentiment = np.where(answered[:, None], probabilities["sentiment"], self.prior)
+        return Opinions(sentiment.astype(np.float32), np.nan_to_num(probabilities["sarcasm"][:, 1]))

@@ -44,14 +44,14 @@ def strongest_boxes(heat: NDArray[Any], most: int = MOST_BOXES) -> list[Box]:
     starts = np.linspace(0, 1 - side, PLACES)
     down, across = (_overlaps(starts, side, cells) for cells in heat.shape)
     warmth = down @ heat @ across.T
-    taken: list[tuple[int, int]] = []
+    places: list[tuple[int, int]] = []
     for number in np.argsort(-warmth, axis=None, kind="stable"):
         row, column = divmod(int(number), PLACES)
-        if warmth[row, column] <= 0 or len(taken) == most:
+        if warmth[row, column] <= 0 or len(places) == most:
             break
-        if all(max(abs(row - r), abs(column - c)) >= APART for r, c in taken):
-            taken.append((row, column))
-    corners = [(float(starts[column]), float(starts[row])) for row, column in taken]
+        if all(max(abs(row - r), abs(column - c)) >= APART for r, c in places):
+            places.append((row, column))
+    corners = [(float(starts[column]), float(starts[row])) for row, column in places]
     # The sum of a share and its rest may be a hair above 1.
     return [Box(left, top, min(left + side, 1.0), min(top + side, 1.0)) for left, top in corners]
 

@@ -98,7 +98,7 @@ def _kind(character: str) -> str:
 
 
 def _sign(character: str) -> str:
-    """The kind of a character that is no letter and no digit."""
+    """The kind of a character that is neither a letter nor a digit."""
     code, category = ord(character), unicodedata.category(character)
     if code == 0x200D:
         return _JOINER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .head import FusionHead
 from .numeric import log_softmax, sigmoid, softmax
+from .sides import PresentSides, answer_from_sides
 from .space import SPACE_FILES, Space, usable_space
 from .strategies import STRATEGIES, Strategy
 
@@ -11,8 +12,10 @@ __all__ = [
     "SPACE_FILES",
     "STRATEGIES",
     "FusionHead",
+    "PresentSides",
     "Space",
     "Strategy",
+    "answer_from_sides",
     "log_softmax",
     "sigmoid",
     "softmax",

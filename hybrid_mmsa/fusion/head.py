@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import ArtefactError
-from ..types import EMOTIONS, LABELS, BoolArray, Features, FloatArray, TaskArrays
+from ..types import EMOTIONS, LABELS, BoolArray, Features, FloatArray, Modality, TaskArrays
 from .strategies import STRATEGIES, Sides, Strategy
 
 __all__ = ["IMAGE_HEADS", "OPTIONAL_HEADS", "TEXT_HEADS", "FusionHead"]
@@ -48,23 +48,30 @@ class FusionHead:
             raise ArtefactError(f"fusion head: no strategy {strategy!r}; there are {', '.join(STRATEGIES)}")
         self.strategy: Strategy = strategy
         self.arrays = {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
-        wanted: dict[str, tuple[int, ...]] = dict(STRATEGIES[strategy].shapes)
-        for side, heads in (("text", TEXT_HEADS), ("image", IMAGE_HEADS)):
-            width = self._width(side)
+        expected: dict[str, tuple[int, ...]] = dict(STRATEGIES[strategy].shapes)
+        heads_by_side: dict[Modality, Mapping[str, int]] = {"text": TEXT_HEADS, "image": IMAGE_HEADS}
+        for side, heads in heads_by_side.items():
+            width = self.width(side)
             for task, classes in heads.items():
                 name = f"{side}.{task}"
                 if name not in OPTIONAL_HEADS or self.has(name):
-                    wanted |= {f"{name}.weight": (classes, width), f"{name}.bias": (classes,)}
-        for name, shape in wanted.items():
+                    expected |= {f"{name}.weight": (classes, width), f"{name}.bias": (classes,)}
+        for name, shape in expected.items():
             if name not in self.arrays or self.arrays[name].shape != shape:
-                found = self.arrays[name].shape if name in self.arrays else "none"
-                raise ArtefactError(f"fusion head: {name} has shape {found}, wanted {shape}")
+                actual = self.arrays[name].shape if name in self.arrays else "none"
+                raise ArtefactError(f"fusion head: {name} has shape {actual}, expected {shape}")
 
     def has(self, name: str) -> bool:
         """Whether there is a linear head of this name, such as `"text.emotion"`."""
         return f"{name}.weight" in self.arrays or f"{name}.bias" in self.arrays
 
-    def _width(self, side: str) -> int:
+    @property
+    def answers_targets(self) -> bool:
+        """Whether there is a head for the sentiment towards a target."""
+        return self.has("text.target")
+
+    def width(self, side: Modality) -> int:
+        """Number of features of a side that the heads read; 0 without a head for it."""
         weight = self.arrays.get(f"{side}.sentiment.weight")
         return weight.shape[1] if weight is not None and weight.ndim == 2 else 0
 
@@ -76,14 +83,14 @@ class FusionHead:
         text, image = features.has_text, features.has_image
         opinions_text = self._opinions("text", features.text_features)
         opinions_image = self._opinions("image", features.image_features)
-        nobody = np.zeros_like(text)
+        absent = np.zeros_like(text)
         return {
             "sentiment": _blank(self.fuse(opinions_text, opinions_image, text, image), text & image),
             "text_sentiment": _blank(opinions_text[0], text),
             "image_sentiment": _blank(opinions_image[0], image),
             "target_sentiment": _blank(self._linear("text.target", features.text_features), features.has_target),
-            "text_alone": _blank(self.fuse(opinions_text, opinions_image, text, nobody), text),
-            "image_alone": _blank(self.fuse(opinions_text, opinions_image, nobody, image), image),
+            "text_alone": _blank(self.fuse(opinions_text, opinions_image, text, absent), text),
+            "image_alone": _blank(self.fuse(opinions_text, opinions_image, absent, image), image),
             "sarcasm": _blank(self._linear("text.sarcasm", features.text_features), text),
             "emotion": _blank(self._linear("text.emotion", features.text_features), text),
         }
@@ -95,14 +102,14 @@ class FusionHead:
         has_text: BoolArray,
         has_image: BoolArray,
     ) -> FloatArray:
-        """Fused logits `[n, 3]` from each side's (`sentiment`, `joint`) logits and which sides are seen."""
+        """Fused logits `[n, 3]` from each side's (`sentiment`, `joint`) logits and which sides are read."""
         sides = Sides.of(text, image, has_text, has_image)
         return STRATEGIES[self.strategy].fuse(self.arrays, sides)
 
     def prior_logits(self) -> FloatArray:
-        """Fused logits `[1, 3]` with neither side seen: what the head expects of any post."""
-        zeros, nobody = np.zeros((1, 3), np.float32), np.zeros(1, dtype=bool)
-        return self.fuse((zeros, zeros), (zeros, zeros), nobody, nobody)
+        """Fused logits `[1, 3]` with neither side read: what the head expects of any post."""
+        zeros, absent = np.zeros((1, 3), np.float32), np.zeros(1, dtype=bool)
+        return self.fuse((zeros, zeros), (zeros, zeros), absent, absent)
 
     def _opinions(self, side: str, features: FloatArray) -> tuple[FloatArray, FloatArray]:
         return self._linear(f"{side}.sentiment", features), self._linear(f"{side}.joint", features)

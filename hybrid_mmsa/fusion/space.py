@@ -54,8 +54,8 @@ class Space:
         width = weights[0].shape[0]
         if {w.ndim for w in weights} != {2} or {w.shape[0] for w in weights} != {width} or shapes[1] != [(width,)] * 2:
             raise ArtefactError(f"the space of words and pictures has weights {shapes[0]} and biases {shapes[1]}")
-        found = self.facts.get("found", {})
-        if missing := {"chance", *_WAYS} - set(found):
+        recall = self.facts.get("found", {})
+        if missing := {"chance", *_WAYS} - set(recall):
             raise ArtefactError(f"the space of words and pictures does not say its {', '.join(sorted(missing))}")
 
     @property
@@ -127,13 +127,13 @@ def usable_space(space: Space | None, model: str, encoder_hash: str) -> Space:
             f"the space of {model!r} was fitted to encoder {str(space.facts.get('encoder_hash'))[:12]}…, the model "
             f"has {encoder_hash[:12]}…; fit it again with `hybrid-mmsa train align`"
         )
-    found = space.facts["found"]
-    wanted = TIMES_CHANCE * found["chance"]
-    if not all(found[way] >= wanted for way in _WAYS):  # so that what is no number is refused as well
-        share = min(found[way] for way in _WAYS)
+    recall = space.facts["found"]
+    least = TIMES_CHANCE * recall["chance"]
+    if not all(recall[way] >= least for way in _WAYS):  # not `any(<)`: NaN must be refused as well
+        share = min(recall[way] for way in _WAYS)
         raise ArtefactError(
             f"the space of {model!r} is not to be used: of held-out captioned photos {share:.1%} are among the first "
-            f"ten, and {wanted:.1%} ({TIMES_CHANCE} times chance) is wanted; fit it on more photos"
+            f"ten, and {least:.1%} ({TIMES_CHANCE} times chance) is wanted; fit it on more photos"
         )
     return space
 

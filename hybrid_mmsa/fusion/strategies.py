@@ -44,22 +44,25 @@ class Sides:
 
     Attributes:
         text, image: Log-probabilities `[n, 6]` of both opinions; 0 where the side is missing.
-        said_text, said_image: Probabilities `[n, 3]` of the first opinion; uniform where the side is missing.
+        p_text, p_image: Probabilities `[n, 3]` of the first opinion; uniform where the side is missing.
         has_text, has_image: bool `[n]`.
     """
 
     text: Array
     image: Array
-    said_text: Array
-    said_image: Array
+    p_text: Array
+    p_image: Array
     has_text: BoolArray
     has_image: BoolArray
 
     @classmethod
     def of(cls, text: Opinions, image: Opinions, has_text: BoolArray, has_image: BoolArray) -> Sides:
         """From each side's logits and which sides are seen."""
-        (evidence_text, said_text), (evidence_image, said_image) = _seen(text, has_text), _seen(image, has_image)
-        return cls(evidence_text, evidence_image, said_text, said_image, has_text, has_image)
+        (evidence_text, p_text), (evidence_image, p_image) = (
+            _evidence_of(text, has_text),
+            _evidence_of(image, has_image),
+        )
+        return cls(evidence_text, evidence_image, p_text, p_image, has_text, has_image)
 
     @cached_property
     def both(self) -> Array:
@@ -74,7 +77,7 @@ class Sides:
     @cached_property
     def pair(self) -> Array:
         """What the two sides say together, `[n, 9]`."""
-        return (self.said_text[:, :, None] * self.said_image[:, None, :]).reshape(-1, 9)
+        return (self.p_text[:, :, None] * self.p_image[:, None, :]).reshape(-1, 9)
 
     @cached_property
     def absent(self) -> Array:
@@ -82,10 +85,10 @@ class Sides:
         return (~np.column_stack([self.has_text, self.has_image])).astype(self.text.dtype)
 
 
-def _seen(logits: Opinions, seen: BoolArray) -> tuple[Array, Array]:
+def _evidence_of(logits: Opinions, present: BoolArray) -> tuple[Array, Array]:
     sentiment, joint = (log_softmax(values) for values in logits)
-    evidence = np.where(seen[:, None], np.concatenate([sentiment, joint], axis=1), 0).astype(sentiment.dtype)
-    return evidence, np.where(seen[:, None], np.exp(sentiment), sentiment.dtype.type(1 / 3))
+    evidence = np.where(present[:, None], np.concatenate([sentiment, joint], axis=1), 0).astype(sentiment.dtype)
+    return evidence, np.where(present[:, None], np.exp(sentiment), sentiment.dtype.type(1 / 3))
 
 
 @dataclass(frozen=True, slots=True)

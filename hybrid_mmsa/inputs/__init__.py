@@ -6,7 +6,7 @@ from .image import DRAFT_PIXELS, FORMATS, read_image, to_pixels
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import check_choice
 from .rewording import reword
-from .rows import read_row, row_id, sample_from_row, stars
+from .rows import NumberedRow, Row, numbered_rows, read_row, row_id, sample_from_row, sample_of, stars
 from .sample import read_sample
 from .text import clean, looks_foreign, normalise, writable
 
@@ -15,16 +15,20 @@ __all__ = [
     "DRAFT_PIXELS",
     "FORMATS",
     "Limits",
+    "NumberedRow",
+    "Row",
     "check_choice",
     "clean",
     "looks_foreign",
     "normalise",
+    "numbered_rows",
     "read_image",
     "read_row",
     "read_sample",
     "reword",
     "row_id",
     "sample_from_row",
+    "sample_of",
     "stars",
     "to_pixels",
     "writable",

@@ -1,28 +1,36 @@
-"""A row of a file or table → a `Sample`. Knows nothing of file formats."""
+"""A row, as a file, a table or a caller holds it → a `Sample`. Knows nothing of file formats."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
-from numbers import Number, Real
+from numbers import Integral, Number, Real
 from os import PathLike
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import HybridError, InputError
+from ..foreign import translated
 from ..types import ImageSource, Label, RowError, Sample
 from .refusal import refusal, shown
 from .sample import read_sample
 from .source import is_uri
 from .text import writable
 
-__all__ = ["read_row", "row_id", "sample_from_row", "stars"]
+__all__ = ["NumberedRow", "Row", "numbered_rows", "read_row", "row_id", "sample_from_row", "sample_of", "stars"]
 
 _TRUE = frozenset({"true", "yes", "1"})
 _FALSE = frozenset({"false", "no", "0"})
+_MISSING_KINDS = frozenset({"NAType", "NaTType"})
+"""How pandas marks a missing value; it is recognised by name, since it need not be installed."""
+
+Row: TypeAlias = "str | Sample | Mapping[str, object] | tuple[Any, ...]"
+"""A post as callers hold it: its text, a sample, or the columns of a row by name (a mapping or a named tuple)."""
+NumberedRow: TypeAlias = "tuple[int, Sample | RowError]"
+"""A line of a file, and the post that stands there or what is wrong with it."""
 # Reviews' stars, the usual reading: the middle is neutral.
 _OF_STARS: Mapping[int, Label] = {1: "negative", 2: "negative", 3: "neutral", 4: "positive", 5: "positive"}
 
@@ -41,7 +49,7 @@ def sample_from_row(row: Mapping[str, object], root: Path | None = None) -> Samp
             the file chooses what is read. None leaves paths as they are.
 
     Raises:
-        InputError: The row is no mapping, or a column holds something that is not of its kind.
+        InputError: The row is not a mapping, or a column holds something that is not of its kind.
     """
     if not isinstance(row, Mapping):
         raise refusal("row", shown(row), "a mapping of column names to values")
@@ -60,30 +68,67 @@ def sample_from_row(row: Mapping[str, object], root: Path | None = None) -> Samp
     )
 
 
-def read_row(line: int, row: Mapping[str, object] | Sample | RowError) -> Sample | RowError:
+def sample_of(row: Row) -> Sample:
+    """A raw sample from a post as callers hold it.
+
+    Args:
+        row: A text, a sample, a mapping in the columns of `sample_from_row`, or a named tuple of those columns, such as
+            `DataFrame.itertuples` gives.
+
+    Raises:
+        InputError: It is none of these, or a column holds something that is not of its kind.
+    """
+    with translated(lambda cause: InputError(f"the row cannot be read ({cause})", field="row")):
+        if isinstance(row, Sample):
+            return row
+        if isinstance(row, str):
+            return Sample(text=row)
+        if isinstance(row, tuple) and hasattr(row, "_asdict"):
+            return sample_from_row(row._asdict())
+        if not isinstance(row, Mapping):
+            wanted = "a text, a Sample, a mapping of column names to values or a named tuple"
+            raise refusal("row", shown(row), wanted)
+        return sample_from_row(row)
+
+
+def read_row(line: int, row: Row | RowError) -> Sample | RowError:
     """A read sample, or the `RowError` that says why there is none; never an exception for what the row holds.
 
     Args:
         line: Where the row stood, for its error.
-        row: A row in the columns of `sample_from_row`, a sample, or the error of whoever read the file.
+        row: A row as `sample_of` takes it, or the error of whoever read the file.
     """
     if isinstance(row, RowError):
         return row
     try:
-        return read_sample(row if isinstance(row, Sample) else sample_from_row(row))
+        return read_sample(sample_of(row))
     except InputError as error:
-        # A sample's own id may be what is wrong with it.
-        named = {"id": row.id} if isinstance(row, Sample) else row
-        id_ = row_id(named) if isinstance(named, Mapping) else None
-        return RowError(line=line, id=id_, field=error.field, error=writable(error.message))
+        return RowError(line=line, id=row_id(row), field=error.field, error=writable(error.message))
 
 
-def row_id(row: Mapping[str, object]) -> str | None:
+def row_id(row: object) -> str | None:
     """The identifier of a row, or as much of it as can be shown: for the `RowError` of a row that fails."""
+    identifier: object = None
     try:
-        return _name(row, "id")
-    except InputError:
-        return shown(row.get("id"))
+        with translated(InputError):
+            if isinstance(row, Sample):  # whose own id may be what is wrong with it
+                identifier = row.id
+            elif isinstance(row, tuple) and hasattr(row, "_asdict"):
+                identifier = row._asdict().get("id")
+            elif isinstance(row, Mapping):
+                identifier = row.get("id")
+            return _name({"id": identifier}, "id")
+    except HybridError:
+        return None if identifier is None else shown(identifier)
+
+
+def numbered_rows(rows: Iterable[object]) -> Iterator[tuple[int, object]]:
+    """Every row with its line: the one it is paired with, as `(line, row)`, or else its position from 1 on."""
+    for position, row in enumerate(rows, 1):
+        if isinstance(row, tuple) and not hasattr(row, "_asdict") and len(row) == 2 and isinstance(row[0], Integral):
+            yield max(int(row[0]), 1), row[1]
+        else:
+            yield position, row
 
 
 def _value(row: Mapping[str, object], column: str) -> object | None:
@@ -91,6 +136,8 @@ def _value(row: Mapping[str, object], column: str) -> object | None:
     value = row.get(column)
     if isinstance(value, str):
         return value if value.strip() else None
+    if type(value).__name__ in _MISSING_KINDS:
+        return None
     return None if isinstance(value, float | np.floating) and math.isnan(value) else value
 
 
@@ -133,14 +180,14 @@ def _label(row: Mapping[str, object], column: str) -> Label | None:
         return cast(Label, name)
     if column != "label":
         raise refusal(column, shown(value), "negative, neutral or positive")
-    if (given := stars(value)) is not None:
-        return _OF_STARS[given]
+    if (number := stars(value)) is not None:
+        return _OF_STARS[number]
     hint = "; labels are not numbered, since corpora do it differently" if isinstance(value, Number) else ""
     raise refusal(column, shown(value), f"negative, neutral or positive, or 1 to 5 stars{hint}")
 
 
 def stars(value: object) -> int | None:
-    """How many stars of five a label's value gives; `None` where it is no whole number from 1 to 5 or its numeral."""
+    """How many stars of five a label's value gives; `None` where it is no number from 1 to 5 or its numeral."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, str | Number):
         return None
     try:

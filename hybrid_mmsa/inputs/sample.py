@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import get_args
 
+from PIL import Image
+
 from ..errors import InputError
-from ..types import Label, Sample
+from ..foreign import translated
+from ..types import ImageSource, Label, Sample
 from .image import DRAFT_PIXELS, read_image
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import refusal, shown
+from .source import WANTED
 from .text import clean, looks_foreign, normalise, writable
 
 __all__ = ["read_sample"]
@@ -33,6 +37,12 @@ def read_sample(sample: Sample, limits: Limits = DEFAULT_LIMITS) -> Sample:
     """
     if not isinstance(sample, Sample):
         raise refusal("sample", shown(sample), "a Sample")
+    # A caller's own kind of string or number may raise anything.
+    with translated(lambda cause: InputError(f"the post cannot be read ({cause})")):
+        return _read(sample, limits)
+
+
+def _read(sample: Sample, limits: Limits) -> Sample:
     _check_types(sample)
     notes: list[str] = []
     text = _words("text", sample.text, limits, notes)
@@ -41,7 +51,7 @@ def read_sample(sample: Sample, limits: Limits = DEFAULT_LIMITS) -> Sample:
         raise InputError("found neither text nor image (white space counts as none); wanted at least one of them")
     if text is not None and looks_foreign(text):
         notes.append(FOREIGN)
-    image = None if sample.image is None else read_image(sample.image, limits, draft=DRAFT_PIXELS)
+    image = None if sample.image is None else _picture(sample.image, limits)
     warnings = sample.warnings + tuple(note for note in notes if note not in sample.warnings)
     read = replace(
         sample,
@@ -84,6 +94,15 @@ def _words(field: str, raw: str | None, limits: Limits, notes: list[str]) -> str
         text = text[:most].rstrip(" \u200d")
         notes.append(f"{field} was cut from {longest:,} to {most:,} characters")
     return text if clean(text) else None
+
+
+def _picture(source: ImageSource, limits: Limits) -> Image.Image:
+    """The decoded picture; whatever a caller's own picture object raises on the way is an `InputError`."""
+    kind = type(source).__name__
+    with translated(lambda cause: refusal("image", f"an object of type {kind} that cannot be read ({cause})", WANTED)):
+        picture = read_image(source, limits, draft=DRAFT_PIXELS)
+        picture.load()  # one that was closed fails here and not in the encoder
+        return picture
 
 
 def _carried(value: str | None) -> str | None:

@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from ..errors import InputError
+from ..foreign import translated
 from .refusal import refusal, shown
 
-__all__ = ["is_uri", "read_bytes"]
+__all__ = ["WANTED", "is_uri", "read_bytes"]
 
 WANTED = "a path, bytes, an open binary file, a PIL image, a numpy array or a base64 data: URI"
 
@@ -43,7 +44,10 @@ def read_bytes(source: object, limit: int) -> bytes:
         InputError: The source cannot be read, is not a regular file, is empty, is larger than `limit`, or is the
             address of something elsewhere.
     """
-    content = _content(source, limit)
+    kind = type(source).__name__
+    # A caller's own file or path class may raise anything.
+    with translated(lambda cause: refusal("image", f"an object of type {kind} that cannot be read ({cause})", WANTED)):
+        content = _content(source, limit)
     if len(content) > limit:
         raise _too_large(f"more than {limit:,} bytes", limit)
     if not content:
@@ -95,15 +99,9 @@ def _from_file(file: Any, limit: int) -> bytes:
         file.seek(0)
     except (AttributeError, OSError, ValueError):
         position = None  # a pipe or a socket: read on from where it stands
-    try:
-        content = _drained(file, limit)
-        if position is not None:
-            file.seek(position)
-    except InputError:
-        raise
-    except Exception as error:  # a caller's own file class may raise anything
-        found = f"a {type(file).__name__} that cannot be read ({type(error).__name__}: {error})"
-        raise refusal("image", found, WANTED) from error
+    content = _drained(file, limit)
+    if position is not None:
+        file.seek(position)
     return content
 
 

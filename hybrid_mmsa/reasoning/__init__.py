@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .backends.recorded import RecordedReasoner
-from .base import Reasoner
+from .base import Reasoner, check_reasoner
 from .config import ReasonerConfig
-from .deferred import ask_about_deferred
-from .models.opening import open_reasoner
+from .deferred import Verdicts, ask_about_deferred
+from .models.opening import load_lora, open_reasoner
 from .models.presets import Preset, presets
 from .prompt.prompts import Prompt, load_prompt
 
@@ -16,7 +16,10 @@ __all__ = [
     "Reasoner",
     "ReasonerConfig",
     "RecordedReasoner",
+    "Verdicts",
     "ask_about_deferred",
+    "check_reasoner",
+    "load_lora",
     "load_prompt",
     "open_reasoner",
     "presets",

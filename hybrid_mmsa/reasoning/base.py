@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from ..errors import InputError
+from ..foreign import translated
 from ..types import LoraRef, Sample, Verdict
 
-__all__ = ["Reasoner"]
+__all__ = ["Reasoner", "check_reasoner"]
 
 
 class Reasoner(Protocol):
     """Answers the posts the fast tier was unsure of.
 
     Attributes:
-        id: Names the model in `RouteDecision.answered_by` and in provenance. One whose weights are known may also have
-            a `revision`: a LoRA made for nano goes by that, see `lora_base`.
+        id: Names the model in `RouteDecision.answered_by`; any name but `fast`. A reasoner whose weights are known may
+            also have a `revision`, by which a LoRA adapter made for those very weights is recognised.
     """
 
     id: str
@@ -35,3 +37,13 @@ class Reasoner(Protocol):
             ReasonerError: The model could not answer (time-out, memory, lost server); the fast answers then stand.
         """
         ...
+
+
+def check_reasoner(reasoner: Reasoner) -> None:
+    """Raise `InputError` unless an object can serve as a reasoner: it has `reason`, and an id that is not `fast`."""
+    kind = type(reasoner).__name__
+    with translated(lambda cause: InputError(f"a {kind} is not a reasoner ({cause})", field="reasoner")):
+        if not callable(getattr(reasoner, "reason", None)):
+            raise InputError(f"a {kind} is not a reasoner: it has no `reason`", field="reasoner")
+        if not isinstance(reasoner.id, str) or reasoner.id in ("", "fast"):
+            raise InputError(f"a reasoner needs an `id` other than 'fast'; this {kind} has none", field="reasoner")

@@ -23,7 +23,7 @@ class ReasonerConfig(BaseModel):
     backend: Backend
     model: str = Field(min_length=1, description="A folder, a GGUF file, or the server's name of the model.")
     id: str = Field(default="", description="Names the reasoner in answers; the model's own name if not given.")
-    revision: str | None = Field(default=None, description="Revision of the weights; a LoRA for nano goes by it.")
+    revision: str | None = Field(default=None, description="Revision of the weights; a LoRA made for them names it.")
     prompt: str | Path = Field(default="sentiment", description="A bundled prompt's name, or a TOML file.")
     mmproj: Path | None = Field(default=None, description="llama_cpp: the GGUF file of the picture side.")
     url: str | None = Field(default=None, description="openai_server: where it listens, with the `/v1`.")

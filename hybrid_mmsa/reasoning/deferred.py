@@ -1,19 +1,43 @@
-"""Asks a reasoner about the deferred posts of a batch; what it cannot answer is said, never invented."""
+"""Asks a reasoner about the deferred posts of a batch. What it cannot answer becomes a warning, never a verdict.
+
+This is where a reasoner's own code is called: whatever it raises or returns, the posts keep their fast answers.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any
 
-from ..errors import ReasonerError
-from ..types import LoraRef, RouteDecision, Sample, Verdict
+from pydantic import ValidationError
+
+from ..errors import HybridError, ReasonerError
+from ..foreign import translated
+from ..types import LABELS, LoraRef, RouteDecision, Sample, Verdict
 from .base import Reasoner
 from .models.lora_base import misfit
 
-__all__ = ["ask_about_deferred"]
+__all__ = ["Verdicts", "ask_about_deferred"]
 
 MOST_FAILURES = 2
-ByRow: TypeAlias = tuple[Mapping[int, Verdict], Mapping[int, tuple[str, ...]]]
+SUM_TOLERANCE = 0.01
+"""By how much the probabilities of a verdict may miss 1: reasoners round them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdicts:
+    """What a reasoner made of the deferred posts of a batch.
+
+    Attributes:
+        reasoner: Id of the reasoner; `None` where none is configured.
+        by_row: Verdict by row of the batch.
+        warnings: By row, why there is no verdict, or in what it differs from what was asked for.
+    """
+
+    reasoner: str | None = None
+    by_row: Mapping[int, Verdict] = field(default_factory=dict)
+    warnings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
 
 def ask_about_deferred(
@@ -23,56 +47,101 @@ def ask_about_deferred(
     lora: LoraRef | None = None,
     *,
     rationale: bool = False,
-) -> ByRow:
-    """Verdicts by row, and warnings by row where the reasoner could not answer, or answered without the adapter.
+) -> Verdicts:
+    """Verdicts on the deferred posts, and warnings where the reasoner could not answer, or not with the adapter.
 
     Args:
         reasoner: `None` answers nothing.
         samples: The whole batch.
         routes: One decision per sample. The deferred posts are asked about together.
-        lora: The LoRA adapter to answer with; one made for a `nano` is left out where another model is asked.
+        lora: The LoRA adapter to answer with; one made for another model is left out.
         rationale: Also let the model write, see `Reasoner.reason`.
     """
     deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
-    if reasoner is None or not deferred:
-        return {}, {}
-    if lora is not None and (against := misfit(lora, reasoner)) is not None:
-        verdicts, warnings = ask_about_deferred(reasoner, samples, routes, rationale=rationale)
-        # Recorded verdicts may have been given with the adapter.
-        without = {i: (against,) for i, verdict in verdicts.items() if verdict.adapter != lora.name}
-        return verdicts, {**warnings, **without}
-    verdicts, failed = _asked(reasoner, samples, deferred, lora, rationale)
-    if failed is not None and len(deferred) > 1:  # perhaps one post's fault: the others shall have their verdicts
-        return _one_by_one(reasoner, samples, deferred, lora, rationale)
-    return verdicts, {i: _warning(failed) for i in deferred if failed is not None}
-
-
-def _asked(
-    reasoner: Reasoner, samples: Sequence[Sample], rows: Sequence[int], lora: LoraRef | None, rationale: bool
-) -> tuple[dict[int, Verdict], ReasonerError | None]:
+    if reasoner is None:
+        return Verdicts()
+    if not deferred:
+        return Verdicts(reasoner.id)
+    question = _Question(reasoner, samples, lora, rationale)
     try:
-        verdicts = reasoner.reason([samples[i] for i in rows], lora, rationale=rationale)
-    except ReasonerError as error:
-        return {}, error
-    return dict(zip(rows, verdicts, strict=True)), None
+        if (cause := question.misfit()) is not None:
+            verdicts = ask_about_deferred(reasoner, samples, routes, rationale=rationale)
+            # Recorded verdicts may come from the adapter.
+            without = {i: (cause,) for i, verdict in verdicts.by_row.items() if verdict.adapter != question.adapter}
+            return Verdicts(reasoner.id, verdicts.by_row, {**verdicts.warnings, **without})
+        return Verdicts(reasoner.id, question.ask(deferred))
+    except HybridError as error:
+        if len(deferred) == 1:
+            return Verdicts(reasoner.id, warnings={deferred[0]: _warning(error)})
+    # Perhaps one post is at fault: the others shall have their verdicts.
+    return _one_by_one(question, deferred)
 
 
-def _one_by_one(
-    reasoner: Reasoner, samples: Sequence[Sample], rows: Sequence[int], lora: LoraRef | None, rationale: bool
-) -> ByRow:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Question:
+    """What a reasoner is asked about the posts of a batch."""
+
+    reasoner: Reasoner
+    samples: Sequence[Sample]
+    lora: LoraRef | None
+    rationale: bool
+
+    @property
+    def adapter(self) -> str | None:
+        """Name of the LoRA adapter it is to be answered with."""
+        return None if self.lora is None else self.lora.name
+
+    def misfit(self) -> str | None:
+        """Why the reasoner cannot answer with the LoRA adapter; `None` where nothing is known against it."""
+        with translated(ReasonerError):
+            return None if self.lora is None else misfit(self.lora, self.reasoner)
+
+    def ask(self, rows: Sequence[int]) -> dict[int, Verdict]:
+        """A checked verdict on each of some posts; `HybridError` whatever the reasoner does instead."""
+        with translated(ReasonerError):
+            answers: Any = self.reasoner.reason([self.samples[i] for i in rows], self.lora, rationale=self.rationale)
+            if not isinstance(answers, list | tuple):
+                raise ReasonerError(f"the reasoner returned a {type(answers).__name__}, not a list of verdicts")
+            if len(answers) != len(rows):
+                raise ReasonerError(f"the reasoner returned {len(answers)} verdicts on {len(rows)} posts")
+            return {row: _checked(verdict) for row, verdict in zip(rows, answers, strict=True)}
+
+
+def _checked(verdict: object) -> Verdict:
+    """The verdict, once every field of it is what its type says: a reasoner may have built it unchecked."""
+    if not isinstance(verdict, Verdict):
+        raise ReasonerError(f"the reasoner returned a {type(verdict).__name__} where a Verdict belongs")
+    try:
+        checked = Verdict.model_validate({**vars(verdict), "cues": [dict(cue) for cue in verdict.cues]})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ReasonerError(f"the reasoner returned a verdict whose {place} is wrong: {first['msg']}") from error
+    shares = checked.probabilities
+    if set(shares) != set(LABELS) or not all(map(math.isfinite, shares.values())):
+        raise ReasonerError(f"a verdict needs a probability for each of {', '.join(LABELS)}, not {dict(shares)}")
+    if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > SUM_TOLERANCE:
+        raise ReasonerError(f"the probabilities of a verdict must be 0 or more and sum to 1, unlike {dict(shares)}")
+    return checked
+
+
+def _one_by_one(question: _Question, rows: Sequence[int]) -> Verdicts:
     """Each post by itself, until `MOST_FAILURES` fail in a row: then it is the reasoner, and the rest is not asked."""
     verdicts: dict[int, Verdict] = {}
     warnings: dict[int, tuple[str, ...]] = {}
-    failures, failed = 0, None
+    failures = 0
+    warning: tuple[str, ...] = ()
     for row in rows:
         if failures < MOST_FAILURES:
-            said, failed_now = _asked(reasoner, samples, [row], lora, rationale)
-            failed, failures = (failed_now, failures + 1) if failed_now is not None else (failed, 0)
-            verdicts.update(said)
+            try:
+                verdicts |= question.ask([row])
+                failures = 0
+            except HybridError as error:
+                failures, warning = failures + 1, _warning(error)
         if row not in verdicts:
-            warnings[row] = _warning(failed)
-    return verdicts, warnings
+            warnings[row] = warning
+    return Verdicts(question.reasoner.id, verdicts, warnings)
 
 
-def _warning(error: ReasonerError | None) -> tuple[str, ...]:
+def _warning(error: HybridError) -> tuple[str, ...]:
     return (f"the reasoner could not answer, the fast answer stands: {error}",)

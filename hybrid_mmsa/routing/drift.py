@@ -76,13 +76,13 @@ def shifts(sample: CalibrationSample, scores: Mapping[Reason, NDArray[Any]], lab
         "novel": sample.novel,
     }
     names: dict[Reason, str] = {"low_confidence": "P(error)", "sarcasm": "P(sarcastic)", "conflict": "P(sides opposed)"}
-    found = [
+    comparisons = [
         Shift(names.get(reason, reason), *kolmogorov_smirnov(before[reason], values))
         for reason, values in scores.items()
     ]
     # Scores that are missing cannot shift, so how often they are is compared by itself.
     missing = [np.isnan(side).astype(np.float64) for side in (sample.conflict, scores["conflict"])]
-    found.append(Shift("posts of one side", *kolmogorov_smirnov(*missing)))
-    counts = [np.bincount(given, minlength=len(LABELS)) for given in (sample.label, labels)]
+    comparisons.append(Shift("posts of one side", *kolmogorov_smirnov(*missing)))
+    counts = [np.bincount(counted, minlength=len(LABELS)) for counted in (sample.label, labels)]
     gap = np.abs(counts[0] / counts[0].sum() - counts[1] / counts[1].sum()).max()
-    return [*found, Shift("labels given", float(gap), same_shares(*counts))]
+    return [*comparisons, Shift("labels given", float(gap), same_shares(*counts))]

@@ -86,13 +86,13 @@ def _bounded_step(
     """
     linear = gradient - curvature @ values
     free = np.ones(len(values), dtype=bool)
-    found = np.zeros(len(values))
+    minimum = np.zeros(len(values))
     fewest, patience = len(values) + 1, 3
     for _ in range(_EXCHANGES):
-        found[:] = 0
-        found[free] = np.linalg.solve(curvature[np.ix_(free, free)], -linear[free])
-        pull = curvature @ found + linear
-        wrong = np.flatnonzero(bounded & np.where(free, found < 0, pull < -1e-12))
+        minimum[:] = 0
+        minimum[free] = np.linalg.solve(curvature[np.ix_(free, free)], -linear[free])
+        pull = curvature @ minimum + linear
+        wrong = np.flatnonzero(bounded & np.where(free, minimum < 0, pull < -1e-12))
         if not len(wrong):
             break
         if len(wrong) < fewest:
@@ -102,4 +102,4 @@ def _bounded_step(
         else:
             wrong = wrong[-1:]
         free[wrong] = ~free[wrong]
-    return np.where(bounded, np.maximum(found, 0), found)
+    return np.where(bounded, np.maximum(minimum, 0), minimum)

@@ -76,9 +76,9 @@ class Novelty:
             ArtefactError: A part of a side is missing.
         """
         for side in SIDES:
-            found = [part for part in PARTS if f"{side}.{part}" in arrays]
-            if found and len(found) < len(PARTS):
-                raise ArtefactError(f"router: the novelty of the {side} has only {', '.join(found)}")
+            parts = [part for part in PARTS if f"{side}.{part}" in arrays]
+            if parts and len(parts) < len(PARTS):
+                raise ArtefactError(f"router: the novelty of the {side} has only {', '.join(parts)}")
         novelty = cls()
         novelty.arrays_ = {name: np.asarray(value, np.float32) for name, value in arrays.items()}
         return novelty

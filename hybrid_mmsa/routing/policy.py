@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import InputError
 
 __all__ = ["Policy", "PolicyKind"]
 
@@ -19,6 +21,8 @@ _NEEDS: Mapping[PolicyKind, tuple[frozenset[str], ...]] = MappingProxyType(
     }
 )
 """The numbers of each kind; a kind that is not here has none."""
+_SPELLED: Mapping[str, str] = MappingProxyType({"budget": "share", "risk": "risk", "threshold": "p_error"})
+"""The number that stands behind the colon of `KIND:NUMBER`, by kind."""
 
 
 class Policy(BaseModel):
@@ -47,14 +51,32 @@ class Policy(BaseModel):
     @model_validator(mode="after")
     def _has_its_numbers(self) -> Policy:
         numbers = ("share", "per_thousand", "cost", "risk", "p_error")
-        given = frozenset(name for name in numbers if getattr(self, name) is not None)
-        wanted = _NEEDS.get(self.kind, (frozenset(),))
-        if given not in wanted:
-            words = " or ".join(" and ".join(sorted(names)) or "no number" for names in wanted)
+        actual = frozenset(name for name in numbers if getattr(self, name) is not None)
+        possible = _NEEDS.get(self.kind, (frozenset(),))
+        if actual not in possible:
+            words = " or ".join(" and ".join(sorted(names)) or "no number" for names in possible)
             raise ValueError(
-                f"a policy of kind {self.kind!r} needs {words}; given {', '.join(sorted(given)) or 'none'}"
+                f"a policy of kind {self.kind!r} needs {words}; it has {', '.join(sorted(actual)) or 'none'}"
             )
         return self
+
+    @classmethod
+    def parse(cls, spelling: str) -> Policy:
+        """The policy that `KIND` or `KIND:NUMBER` names, as the command line spells it: `never`, `budget:0.1`.
+
+        Raises:
+            InputError: There is no such kind, or its number is missing, superfluous or out of range.
+        """
+        kind, colon, number = spelling.partition(":")
+        try:
+            return cls.model_validate({"kind": kind, **({_SPELLED[kind]: number} if colon else {})})
+        except (KeyError, ValidationError) as error:
+            spellings = ", ".join(f"{name}:NUMBER" for name in _SPELLED)
+            raise InputError(
+                f"{spelling!r} is not a policy; possible are {spellings} (a NUMBER from 0 to 1), never, always and "
+                "fitted",
+                field="policy",
+            ) from error
 
     @property
     def largest_share(self) -> float:

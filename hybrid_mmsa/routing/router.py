@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArtefactError
+from ..foreign import translated
 from ..fusion import sigmoid
 from ..types import Features, FloatArray, Label, Mode, Reason, RouteDecision, TaskArrays
 from .bounds import level_for_risk, prediction_set, testing_order
@@ -65,7 +66,7 @@ def margins(scores: Mapping[Reason, Floats], thresholds: Thresholds) -> dict[Rea
 
     Reasons other than P(error) have no margin below their threshold: -inf there, too.
     """
-    found: dict[Reason, Floats] = {}
+    by_reason: dict[Reason, Floats] = {}
     for reason, top in thresholds.by_reason().items():
         if reason in scores:
             if 0 < top < 1:
@@ -73,8 +74,8 @@ def margins(scores: Mapping[Reason, Floats], thresholds: Thresholds) -> dict[Rea
             else:
                 values = np.full(len(scores[reason]), -np.inf if top >= 1 else np.inf)
             speaks = ~np.isnan(scores[reason]) & ((values > 0) | (reason == "low_confidence"))
-            found[reason] = np.where(speaks, values, -np.inf)
-    return found
+            by_reason[reason] = np.where(speaks, values, -np.inf)
+    return by_reason
 
 
 def defer_scores(scores: Mapping[Reason, Floats], thresholds: Thresholds) -> Floats:
@@ -149,8 +150,8 @@ class Router:
         limit = moved(limits.p_error, level)
         decisions = []
         for i, error in enumerate(p_error):
-            wanted = kind in ("always", "risk") or (kind != "never" and error >= keep_below)
-            reasons = tuple(reason for reason, found in above.items() if found[i]) if wanted else ()
+            may_defer = kind in ("always", "risk") or (kind != "never" and error >= keep_below)
+            reasons = tuple(reason for reason, exceeds in above.items() if exceeds[i]) if may_defer else ()
             decisions.append(_decision(error, limit, (*reasons, "requested") if kind == "always" else reasons))
         return decisions
 
@@ -224,12 +225,12 @@ class Router:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What of the router are arrays: the summary of the training features, and the calibration sample."""
-        found: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         if self.novelty is not None:
-            found |= {f"novelty.{name}": np.ascontiguousarray(a) for name, a in self.novelty.arrays_.items()}
+            arrays |= {f"novelty.{name}": np.ascontiguousarray(a) for name, a in self.novelty.arrays_.items()}
         if self.sample is not None:
-            found |= {f"sample.{name}": array for name, array in self.sample.arrays().items()}
-        return found
+            arrays |= {f"sample.{name}": array for name, array in self.sample.arrays().items()}
+        return arrays
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> Router:
@@ -242,7 +243,7 @@ class Router:
             prefix: {name.partition(".")[2]: a for name, a in (arrays or {}).items() if name.startswith(f"{prefix}.")}
             for prefix in ("novelty", "sample")
         }
-        try:
+        with translated(lambda cause: ArtefactError(f"router: its file does not hold one ({cause})")):
             weights = values["error_model"]["signals"]
             if unknown := [name for name in weights if name not in SIGNALS]:
                 raise ArtefactError(f"router: fitted on signals this version lacks: {', '.join(unknown)}")
@@ -266,10 +267,6 @@ class Router:
                 CalibrationSample.from_arrays(parts["sample"]) if parts["sample"] else None,
                 least,
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, ArtefactError):
-                raise
-            raise ArtefactError(f"router: {error!r} in its file") from error
 
 
 def _decision(p_error: float, limit: float, reasons: tuple[Reason, ...]) -> RouteDecision:

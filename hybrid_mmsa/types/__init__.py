@@ -7,6 +7,7 @@ and all inside it) is a frozen pydantic model that round-trips through JSON.
 from __future__ import annotations
 
 from .evidence import Change, Explanation, Region, WordEffect
+from .frozen import FrozenDict, FrozenMapping, FrozenModel
 from .posts import Features, Sample
 from .results import (
     SCHEMA_VERSION,
@@ -19,6 +20,7 @@ from .results import (
     RouteDecision,
     RowError,
     Verdict,
+    check_schema_version,
     emotion_prediction,
     prediction,
 )
@@ -38,6 +40,7 @@ from .words import (
     Reason,
     Task,
     TaskArrays,
+    VerdictUse,
 )
 
 __all__ = [
@@ -55,6 +58,9 @@ __all__ = [
     "Explanation",
     "Features",
     "FloatArray",
+    "FrozenDict",
+    "FrozenMapping",
+    "FrozenModel",
     "ImageSource",
     "IntArray",
     "Label",
@@ -71,7 +77,9 @@ __all__ = [
     "Task",
     "TaskArrays",
     "Verdict",
+    "VerdictUse",
     "WordEffect",
+    "check_schema_version",
     "emotion_prediction",
     "prediction",
 ]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from .frozen import FrozenMapping, FrozenModel
 from .words import Label, Modality
 
-
-class Result(BaseModel):
-    """Base of all that leaves the SDK: frozen, closed to unknown fields, JSON both ways."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+__all__ = ["Change", "Explanation", "Region", "WordEffect"]
 
 
-class WordEffect(Result):
+class WordEffect(FrozenModel):
     """A word (an emoji or hashtag too), or neighbours in a long text, and what hiding it does to a probability."""
 
     word: str
@@ -22,7 +19,7 @@ class WordEffect(Result):
     effect: float = Field(description="By how much hiding it lowers the probability; below 0 it speaks against.")
 
 
-class Region(Result):
+class Region(FrozenModel):
     """A box of the picture, in shares of its width and height, and what hiding it does to the label's probability."""
 
     left: float = Field(ge=0, le=1)
@@ -32,7 +29,7 @@ class Region(Result):
     effect: float = Field(description="By how much hiding it lowers the probability; below 0 it speaks against.")
 
 
-class Change(Result):
+class Change(FrozenModel):
     """A word or region without which the answer would be another one."""
 
     side: Modality
@@ -40,13 +37,13 @@ class Change(Result):
     label: Label = Field(description="The answer without it.")
 
 
-class Explanation(Result):
+class Explanation(FrozenModel):
     """Evidence computed from the fast tier, and a sentence composed from it. No word here is model-written."""
 
     text: str = Field(description="Composed from the fields below by fixed rules.")
     label: Label = Field(description="The label that the evidence is about.")
-    baseline: float = Field(description="Probability of that label with neither side seen.")
-    shares: dict[Modality, float] = Field(
+    baseline: float = Field(description="Probability of that label before either side is read.")
+    shares: FrozenMapping[Modality, float] = Field(
         description="Shapley value of each side; with `baseline` they sum to the label's probability."
     )
     runner_up: Label = Field(description="The label that came second.")

@@ -2,57 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from .evidence import Explanation, Result
-from .words import EMOTIONS, LABELS, EmotionLabel, FloatArray, Label, Modality, Reason
+from ..errors import SchemaVersionError
+from .evidence import Explanation
+from .frozen import FrozenDict, FrozenMapping, FrozenModel
+from .words import EMOTIONS, LABELS, EmotionLabel, FloatArray, Label, Modality, Reason, VerdictUse
 
-SCHEMA_VERSION = "1.0"
-"""Version of the `Analysis` JSON schema: the major part changes when a reader could break."""
+__all__ = [
+    "SCHEMA_VERSION",
+    "Analysis",
+    "Cue",
+    "EmotionPrediction",
+    "LoraRef",
+    "Prediction",
+    "Provenance",
+    "RouteDecision",
+    "RowError",
+    "Verdict",
+    "check_schema_version",
+    "emotion_prediction",
+    "prediction",
+]
+
+SCHEMA_VERSION = "1.1"
+"""Version of the `Analysis` JSON schema. The minor part grows when a field is added, the major part when a reader could
+break. A reader ignores the fields of a later minor version and refuses a later major one."""
+FAST_REMEMBERED = (1, 1)
+"""The first version that keeps the fast answer."""
 
 
-class Prediction(Result):
+class Prediction(FrozenModel):
     """A sentiment with its calibrated probabilities; `confidence` is the largest of them."""
 
     label: Label
-    probabilities: dict[Label, float] = Field(description="Calibrated, summing to 1.")
+    probabilities: FrozenMapping[Label, float] = Field(description="Calibrated, summing to 1.")
     confidence: float = Field(ge=0, le=1)
 
 
-class EmotionPrediction(Result):
+class EmotionPrediction(FrozenModel):
     """The strongest of four emotions (TweetEval's) the words express, given that they express one."""
 
     label: EmotionLabel
-    probabilities: dict[EmotionLabel, float] = Field(description="Calibrated, summing to 1.")
+    probabilities: FrozenMapping[EmotionLabel, float] = Field(description="Calibrated, summing to 1.")
     confidence: float = Field(ge=0, le=1)
 
 
-class RouteDecision(Result):
-    """Whether the fast answer was kept, why not, and who answered in the end."""
+class RouteDecision(FrozenModel):
+    """Whether the fast answer was kept, why not, who answered in the end, and whether a verdict counted."""
 
     decision: Literal["keep", "defer"]
     answered_by: str = Field(description='"fast", or the id of the reasoner that answered.')
     reasons: tuple[Reason, ...] = ()
     p_error: float | None = Field(default=None, ge=0, le=1, description="Estimated P(the fast label is wrong).")
     threshold: float | None = Field(default=None, description="`p_error` above this defers.")
+    verdict: VerdictUse | None = Field(
+        default=None,
+        description="How the verdict counts in the answer: pooled with the fast answer, alone, or ignored; "
+        "null without a verdict.",
+    )
 
 
-class Cue(Result):
+class Cue(FrozenModel):
     """Something a reasoner points at: words quoted from the post, or what it sees in the picture."""
 
     side: Modality
     text: str = Field(description="Side `text`: a quotation, checked to stand in the post. Else model-written.")
 
 
-class Verdict(Result):
+class Verdict(FrozenModel):
     """What a reasoner answered for one post. Only `rationale` and the picture's `cues` are model-written text."""
 
     label: Label
-    probabilities: dict[Label, float] = Field(description="From the logits of the label tokens, summing to 1.")
+    probabilities: FrozenMapping[Label, float] = Field(description="From the logits of the label tokens, summing to 1.")
     sarcasm: float | None = Field(default=None, ge=0, le=1)
     text_says: Label | None = Field(default=None, description="What the model makes of the words by themselves.")
     picture_says: Label | None = Field(default=None, description="What the model makes of the picture by itself.")
@@ -62,10 +89,15 @@ class Verdict(Result):
     adapter: str | None = None
     prompt: str | None = Field(default=None, description="Name and hash of the prompt template.")
     tokens: int | None = Field(default=None, ge=0)
-    timings: dict[str, float] = Field(default_factory=dict, description="Milliseconds per stage.")
+    timings: FrozenMapping[str, float] = Field(default_factory=FrozenDict, description="Milliseconds per stage.")
+
+    @property
+    def prediction(self) -> Prediction:
+        """Its label and probabilities as a `Prediction`."""
+        return Prediction(label=self.label, probabilities=self.probabilities, confidence=self.probabilities[self.label])
 
 
-class Provenance(Result):
+class Provenance(FrozenModel):
     """Which artefacts answered, so that an answer can be traced and repeated."""
 
     package: str = Field(description="Version of hybrid_mmsa.")
@@ -75,16 +107,30 @@ class Provenance(Result):
     encoder_hash: str
 
 
-class Analysis(Result):
-    """The typed answer to one post. Two are equal when all but their `timings` are."""
+class Analysis(FrozenModel):
+    """The typed answer to one post. Two are equal when all but their timings are.
+
+    Reading (`model_validate_json`) raises `SchemaVersionError` for a document of a later major version.
+    """
 
     schema_version: str = SCHEMA_VERSION
     id: str | None = None
     sentiment: Prediction
+    fast: Prediction = Field(description="The fast tier's answer, before any verdict.")
     sarcasm: float | None = Field(default=None, ge=0, le=1, description="P(the post is sarcastic), from the words.")
     emotion: EmotionPrediction | None = None
     text_sentiment: Prediction | None = Field(default=None, description="What the words say by themselves.")
     image_sentiment: Prediction | None = Field(default=None, description="What the picture says by itself.")
+    text_alone: Prediction | None = Field(
+        default=None,
+        description="The whole post's sentiment as the fast tier judges it from the words only; "
+        "`fast` where there is nothing else.",
+    )
+    image_alone: Prediction | None = Field(
+        default=None,
+        description="The whole post's sentiment as the fast tier judges it from the picture only; "
+        "`fast` where there is nothing else.",
+    )
     conflict: float | None = Field(
         default=None, ge=0, le=1, description="Total variation distance of the two unimodal posteriors."
     )
@@ -94,26 +140,46 @@ class Analysis(Result):
     explanation: Explanation | None = None
     prediction_set: tuple[Label, ...] | None = None
     needs_review: bool | None = None
-    timings: dict[str, float] = Field(default_factory=dict, description="Milliseconds per stage.")
+    timings: FrozenMapping[str, float] = Field(default_factory=FrozenDict, description="Milliseconds per stage.")
     provenance: Provenance
     warnings: tuple[str, ...] = ()
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Analysis):
-            return NotImplemented
-        return self._without_timings() == other._without_timings()
-
-    def __hash__(self) -> int:
-        return hash((self.id, self.sentiment.label, self.sentiment.confidence, self.provenance))
-
-    def _without_timings(self) -> dict[str, Any]:
-        values = self.model_dump(exclude={"timings"})
-        if values["verdict"] is not None:
-            values["verdict"].pop("timings")
-        return values
+    @model_validator(mode="before")
+    @classmethod
+    def _readable(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or "schema_version" not in values:
+            return values
+        if check_schema_version(values["schema_version"]) >= FAST_REMEMBERED or "fast" in values:
+            return values
+        return {**values, "fast": _fast_of_an_earlier_version(values)}
 
 
-class RowError(Result):
+def check_schema_version(version: object) -> tuple[int, int]:
+    """The major and minor part of a document's schema version.
+
+    Raises:
+        SchemaVersionError: The document is of a later major version than this version reads.
+        ValueError: It is not of the form `major.minor`.
+    """
+    major, dot, minor = str(version).partition(".")
+    if not (dot and major.isdecimal() and minor.isdecimal()):
+        raise ValueError(f"the schema version {version!r} is not of the form major.minor")
+    if int(major) > int(SCHEMA_VERSION.partition(".")[0]):
+        raise SchemaVersionError(
+            f"this document has schema version {version}, and this hybrid-mmsa reads {SCHEMA_VERSION} and later minor "
+            "versions: upgrade hybrid-mmsa to read it"
+        )
+    return int(major), int(minor)
+
+
+def _fast_of_an_earlier_version(values: Mapping[str, Any]) -> Any:
+    route = values.get("route")
+    if isinstance(route, Mapping) and route.get("answered_by") != "fast":
+        raise ValueError("this answer is a reasoner's and too old to hold the fast answer: analyse the post again")
+    return values.get("sentiment")
+
+
+class RowError(FrozenModel):
     """A row that could not be analysed: where it stood and why. The other rows go on."""
 
     line: int = Field(ge=1, description="1-based line or row in its file, or position in the stream.")
@@ -122,7 +188,7 @@ class RowError(Result):
     error: str
 
 
-class LoraRef(Result):
+class LoraRef(FrozenModel):
     """A LoRA adapter for a reasoner: its name, its folder, and the prompt template it was trained with."""
 
     name: str

@@ -17,6 +17,8 @@ Mode: TypeAlias = Literal["auto", "fast", "deep"]
 ExplainLevel: TypeAlias = Literal["none", "modality", "full"]
 Reason: TypeAlias = Literal["low_confidence", "sarcasm", "conflict", "novel", "requested"]
 Modality: TypeAlias = Literal["text", "image"]
+VerdictUse: TypeAlias = Literal["pooled", "alone", "ignored"]
+"""How a verdict counts in the answer: pooled with the fast answer, in its place, or not at all."""
 Task: TypeAlias = Literal[
     "sentiment",
     "text_sentiment",
@@ -28,8 +30,8 @@ Task: TypeAlias = Literal[
     "emotion",
 ]
 """What the fast tier judges. `text_sentiment`/`image_sentiment`: what that side says by itself.
-`target_sentiment`: what the words say about the target. `text_alone`/`image_alone`: the guess of the whole post's
-sentiment from that side only."""
+`target_sentiment`: what the words say about the target. `text_alone`/`image_alone`: the whole post's sentiment as
+judged from that side only; of a post with one side, that is its `sentiment`."""
 
 LABELS: tuple[Label, ...] = ("negative", "neutral", "positive")
 EMOTIONS: tuple[EmotionLabel, ...] = ("anger", "joy", "optimism", "sadness")

@@ -180,7 +180,8 @@ def post_figures(analyzer: Analyzer, models: Sequence[Adapter], record: Record, 
     """Everything that is measured of one post."""
     adapter, sample = analyzer.adapters[analyzer.default], read_sample(record.sample)
     features = analyzer.encoder.encode([sample])
-    probe = Probe(analyzer.encoder, adapter.posteriors, adapter.prior(), sample, features)
+    about = bool(adapter.sides(features).target[0])
+    probe = Probe(analyzer.encoder, adapter.posteriors, adapter.prior(), sample, features, about_target=about)
     label, rng = int(probe.whole.sentiment[0].argmax()), np.random.default_rng(seed)
     explained = analyzer.analyze_batch([sample], mode="fast")[0]
     figures: dict[str, Any] = {"words": word_figures(probe, label, rng)}
@@ -190,7 +191,7 @@ def post_figures(analyzer: Analyzer, models: Sequence[Adapter], record: Record, 
         told = explained.explanation.baseline + sum(explained.explanation.shares.values())
         figures["shares"] = abs(told - float(probe.whole.sentiment[0, label]))
     for model in models:
-        other = Probe(analyzer.encoder, model.posteriors, model.prior(), sample, features)
+        other = Probe(analyzer.encoder, model.posteriors, model.prior(), sample, features, about_target=about)
         effects = other.whole.sentiment[0, label] - hidden_words(other)[1].sentiment[:, label]
         figures.setdefault("word_ranks", []).append(correlation(figures["words"]["effects"], effects))
         heat = heat_map(other, label)

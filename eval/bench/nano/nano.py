@@ -32,11 +32,10 @@ from eval.bench.keeping import program, tell, today
 from eval.bench.nano.figures import copies, label_accuracy, rationales, shuffled, side_accuracy, spread
 from eval.bench.nano.table import table
 from hybrid_mmsa import __version__
-from hybrid_mmsa.adapters import Adapter, resolve_adapter
 from hybrid_mmsa.data import load_corpus, load_manifest
-from hybrid_mmsa.encoders import open_encoder
 from hybrid_mmsa.errors import ReasonerError
 from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.model import open_model
 from hybrid_mmsa.reasoning import Reasoner, open_reasoner
 from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
@@ -195,11 +194,9 @@ def fresh_process(model: str, samples: Sequence[Sample]) -> dict[str, float]:
 
 def cascade(fast: str, parts: Sequence[Sequence[Sample]], known: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
     """Fast tier, mode auto and mode deep on test, the pooling fitted on dev; and the reasoner alone."""
-    folder = resolve_adapter(fast)
-    adapter = Adapter.load(folder)
-    encoder = open_encoder(adapter.encoder, folder, threads=1)
-    fitted = fit_pooled(adapter, encoder, parts[0], known[0])
-    found = figures_of(fitted, encoder, parts[1], known[1], known[1]).to_dict()
+    model = open_model(fast)
+    fitted = fit_pooled(model.adapter, model.encoder, parts[0], known[0])
+    found = figures_of(fitted, model.encoder, parts[1], known[1], known[1]).to_dict()
     for name in ("accuracy", "macro_f1", "log_loss", "gains"):
         found[name] = {k.replace("adapter", "reasoner"): v for k, v in found[name].items() if "base" not in k}
     pooling = None if fitted.pooling is None else asdict(fitted.pooling)

@@ -22,10 +22,10 @@ from rich.table import Table
 
 from eval.bench.keeping import keep, today
 from hybrid_mmsa import Policy
-from hybrid_mmsa.adapters import Adapter, resolve_adapter
+from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.data import Record, load_corpus, load_manifest
-from hybrid_mmsa.encoders import open_encoder
 from hybrid_mmsa.metrics import Interval, aurc, bootstrap, coverage_at_risk
+from hybrid_mmsa.model import open_model
 from hybrid_mmsa.routing import CalibrationSample, Router, at_most, defer_scores, prediction_set, threshold_for_budget
 from hybrid_mmsa.training.routing.posts import encode_posts
 from hybrid_mmsa.types import LABELS, Reason
@@ -72,15 +72,15 @@ class Posts:
 
 def answer(data: Path, model: str) -> tuple[Router, Posts, Adapter]:
     """The posts of dev and test and the opposed pairs, with the model's answers."""
-    folder = resolve_adapter(model)
-    adapter = Adapter.load(folder)
+    opened = open_model(model, threads=2)
+    adapter = opened.adapter
     split_of = load_manifest(SPLIT).split_of
     records: list[Record] = []
     for record in load_corpus("mvsa_single", data):
         split = split_of.get(record.sample.id or "")
         if split in ("dev", "test") or record.sample.label is None:
             records.append(replace(record, split=split))
-    features = encode_posts(open_encoder(adapter.encoder, folder, threads=2), [r.sample for r in records])
+    features = encode_posts(opened.encoder, [r.sample for r in records])
     posteriors = adapter.posteriors(features)
     scores: dict[Reason, Floats] = adapter.router.scores(posteriors, features)
     p = posteriors["sentiment"].astype(np.float64)

@@ -134,7 +134,15 @@ def _model(
         export_compact(reader, viewer, towers, max_tokens=MAX_TOKENS, side=ImageConfig().side)
     encoder = CompactEncoder(towers, name="compact:towers")
     made_with = {"split": SPLIT, "fold": fold, "fitted_on": len(rows), "date": today()}
-    adapter = Adapter(f"fold-{fold}", encoder.name, encoder.hash, head, Calibration(temperatures), UNROUTED, made_with)
+    adapter = Adapter(
+        name=f"fold-{fold}",
+        encoder=encoder.name,
+        encoder_hash=encoder.hash,
+        head=head,
+        calibration=Calibration(temperatures),
+        router=UNROUTED,
+        made_with=made_with,
+    )
     replace(adapter, card=f"# Fold {fold}\n\nFor measuring alone.\n").save(out / str(fold))
 
 

@@ -227,7 +227,7 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
         "temperatures": adapter.calibration.temperatures,
         "router": adapter.router.to_dict()["thresholds"],
         "lora": adapter.lora is not None,
-        "ready": adapter.made_with.get("ready", True),
+        "ready": adapter.ready,
         "made_with": dict(adapter.made_with),
         "card": adapter.card,
     }

@@ -18,6 +18,7 @@ import typer
 from ...analyzer import Analyzer
 from ...data import read_posts
 from ...errors import InputError
+from ...inputs import NumberedRow
 from ...types import Analysis, RowError, Sample
 from ..terminal.console import Stopped, counted, say
 from ..terminal.failures import LISTED, say_failures
@@ -29,8 +30,6 @@ __all__ = ["answers", "batch"]
 
 CHUNK = 32
 """Posts a worker takes at a time: few enough to hold their pictures in memory."""
-
-Row = tuple[int, Sample | RowError]
 
 
 @with_answer_options
@@ -96,7 +95,7 @@ def batch(
 
 
 def answers(
-    analyzer: Analyzer, rows: Iterable[Row], options: AnswerOptions, adapter: str | None, workers: int | None
+    analyzer: Analyzer, rows: Iterable[NumberedRow], options: AnswerOptions, adapter: str | None, workers: int | None
 ) -> Iterator[Analysis | RowError]:
     """What `Analyzer.stream` answers to the rows, in their order, computed on several threads in bounded memory.
 
@@ -108,7 +107,7 @@ def answers(
         workers: Threads; one per core if None.
     """
 
-    def work(chunk: list[Row]) -> list[Analysis | RowError]:
+    def work(chunk: list[NumberedRow]) -> list[Analysis | RowError]:
         return list(analyzer.stream(chunk, adapter=adapter, mode=options.mode, explain=options.explain))
 
     workers = workers or os.cpu_count() or 1
@@ -126,7 +125,7 @@ def answers(
         pool.shutdown(cancel_futures=True)
 
 
-def _named(rows: Iterable[Row]) -> Iterator[Row]:
+def _named(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
     """Rows without an id get their line as one, so that every answer can be traced to its row."""
     for line, row in rows:
         yield line, replace(row, id=str(line)) if isinstance(row, Sample) and row.id is None else row

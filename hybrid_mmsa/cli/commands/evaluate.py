@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from ...analyzer import Analyzer
 from ...data import load_corpus, read_posts
 from ...errors import InputError
 from ...evaluation import (
+    AnalysisSource,
     Result,
     evaluate_posts,
     load_protocol,
@@ -25,15 +27,23 @@ from ...evaluation import (
     save_result,
     summary,
 )
-from ...reasoning import open_reasoner
-from ...types import Sample
+from ...inputs import NumberedRow
+from ...reasoning import Reasoner, open_reasoner
+from ...types import Analysis, RowError, Sample
 from ..terminal.console import emit, notes, page, say
 from ..terminal.options import AsJson, Model, ReasonerChoice
 
 __all__ = ["eval_app"]
 
 eval_app = typer.Typer(help="Measure: on a benchmark, or on your own labelled posts.", no_args_is_help=True)
-AdapterName = Annotated[str | None, typer.Option("--adapter", help="An adapter that answers in the model's place.")]
+AdapterName = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter",
+        metavar="NAME_OR_PATH",
+        help="An adapter for the model's encoder, which answers in place of its own.",
+    ),
+]
 Pattern = Annotated[
     str, typer.Option("--model", metavar="NAME_OR_PATH", help="A model; {fold} and {seed} in it are filled in.")
 ]
@@ -58,19 +68,19 @@ def run(
 
         hybrid-mmsa eval run mvsa_single --data MVSA_Single
     """
-    chosen, pattern, failed = load_protocol(protocol), adapter or model, 0
+    chosen, failed = load_protocol(protocol), 0
+    system = _System.of(model, adapter, reasoner)
     folds = chosen.manifest().folds
-    if folds and "{fold}" not in pattern and not floors_only:
+    if folds and not system.varies_by("fold") and not floors_only:
         say(f"{chosen.name} needs a model for each of its {folds} folds (--model 'my-models/{{fold}}'): floors only")
         floors_only = True
-    for seed in chosen.seeds if "{seed}" in pattern and not floors_only else (None,):
-        name = pattern if seed is None else pattern.replace("{seed}", str(seed))
-        models = None if floors_only else _models(name, reasoner)
-        label = "floors" if models is None else Path(name).name.replace("{fold}", "folds")
-        stem = f"{chosen.name}_{label}" + ("" if seed is None else f"_seed{seed}")
+    for seed in chosen.seeds if system.varies_by("seed") and not floors_only else (None,):
+        seeded = system.filled_in("seed", seed)
+        stem = f"{chosen.name}_{'floors' if floors_only else seeded.label}" + ("" if seed is None else f"_seed{seed}")
         partial = out / f"{stem}.partial.jsonl"
         with _progress() as advance:
-            result = run_protocol(chosen, data, models, partial if models else None, advance)
+            models, predictions = (None, None) if floors_only else (seeded.open, partial)
+            result = run_protocol(chosen, data, models, predictions, advance)
         result = result.model_copy(update={"seed": seed})
         path = out / f"{result.date}_{stem}.json"
         save_result(result, path)
@@ -98,7 +108,7 @@ def posts(
 
         hybrid-mmsa eval posts labelled.jsonl
     """
-    analyzer = _models(adapter or model, reasoner)(None)
+    analyzer = _System.of(model, adapter, reasoner).open()
     with _progress() as advance:
         result = evaluate_posts(file, analyzer, "sarcasm" if sarcasm else "sentiment", lambda done: advance(done, None))
     if out is not None:
@@ -135,11 +145,57 @@ def results_page(
     say(f"wrote {out}")
 
 
-def _models(name: str, reasoner: str | None) -> Callable[[int | None], Analyzer]:
-    opened = None if reasoner is None else open_reasoner(reasoner)
-    return lambda fold: Analyzer.from_pretrained(
-        name if fold is None else name.replace("{fold}", str(fold)), reasoner=opened
-    )
+@dataclass(frozen=True, slots=True)
+class _System:
+    """What is measured: a model, an adapter that answers in place of its own, a reasoner.
+
+    `{fold}` and `{seed}` in the names of model and adapter stand for the fold and the seed.
+    """
+
+    model: str
+    adapter: str | None
+    reasoner: Reasoner | None
+
+    @classmethod
+    def of(cls, model: str, adapter: str | None, reasoner: str | None) -> _System:
+        """From the command's options; the reasoner is opened once for all folds and seeds."""
+        return cls(model, adapter, None if reasoner is None else open_reasoner(reasoner))
+
+    @property
+    def label(self) -> str:
+        """Its name in the names of files."""
+        return Path(self.adapter or self.model).name.replace("{fold}", "folds")
+
+    def varies_by(self, name: str) -> bool:
+        """Whether there is a model or adapter for each fold or seed."""
+        return any(f"{{{name}}}" in pattern for pattern in (self.model, self.adapter or ""))
+
+    def filled_in(self, name: str, number: int | None) -> _System:
+        """The system of one fold or seed."""
+        if number is None:
+            return self
+        place, value = f"{{{name}}}", str(number)
+        adapter = None if self.adapter is None else self.adapter.replace(place, value)
+        return replace(self, model=self.model.replace(place, value), adapter=adapter)
+
+    def open(self, fold: int | None = None) -> AnalysisSource:
+        """The analyzer of a fold, answering with the adapter."""
+        system = self.filled_in("fold", fold)
+        adapters = () if system.adapter is None else (system.adapter,)
+        analyzer = Analyzer.from_pretrained(system.model, adapters=adapters, reasoner=self.reasoner)
+        return analyzer if system.adapter is None else _WithAdapter(analyzer, [*analyzer.adapters][-1])
+
+
+@dataclass(frozen=True, slots=True)
+class _WithAdapter:
+    """An analyzer that answers with one of its adapters."""
+
+    analyzer: Analyzer
+    adapter: str
+
+    def stream(self, rows: Iterable[NumberedRow]) -> Iterator[Analysis | RowError]:
+        """See `Analyzer.stream`."""
+        return self.analyzer.stream(rows, adapter=self.adapter)
 
 
 def _load(paths: list[Path]) -> list[Result]:

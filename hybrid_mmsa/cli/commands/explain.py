@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from ...data import read_posts
 from ...errors import InputError
-from ...explain.page import POSTS_SHOWN, Answering, Page, Row, entries, render_page
+from ...explain.page import POSTS_SHOWN, AnswerFunction, Page, entries, render_page
+from ...inputs import NumberedRow
 from ...types import Analysis, RowError
 from ..terminal.console import counted, say
 from ..terminal.failures import LISTED, say_failures
@@ -71,24 +72,24 @@ def page(
         raise InputError(message, field="--answers")
     rows = read_posts(posts)
     if recorded is not None:
-        answering = _recorded_answers(recorded)
+        answer_rows = _recorded_answers(recorded)
     else:
         analyzer, adapter = options.open()
-        answering = partial(answers, analyzer, options=options, adapter=adapter, workers=workers)
+        answer_rows = partial(answers, analyzer, options=options, adapter=adapter, workers=workers)
     with progress("posts", lambda: sum(1 for _ in read_posts(posts))) as advance:
-        made = render_page(_counting(entries(rows, answering), advance), f"{posts.name}: posts and answers", most)
+        made = render_page(_counting(entries(rows, answer_rows), advance), f"{posts.name}: posts and answers", most)
     unfinished = out.with_name(f"{out.name}.partial")
     unfinished.write_text(made.html, encoding="utf-8")
     unfinished.replace(out)
     _sum_up(made, out)
 
 
-def _recorded_answers(file: Path) -> Answering:
+def _recorded_answers(file: Path) -> AnswerFunction:
     """The answers of a file that `batch` wrote: one for each row that can be used, in their order."""
     if not file.is_file():
         raise InputError(f"there is no file {file}", field="--answers")
 
-    def answering(rows: Iterable[Row]) -> Iterator[Analysis | RowError]:
+    def answer_rows(rows: Iterable[NumberedRow]) -> Iterator[Analysis | RowError]:
         with file.open("rb") as lines:
             for line, row in rows:
                 if isinstance(row, RowError):
@@ -104,7 +105,7 @@ def _recorded_answers(file: Path) -> Answering:
             if next(lines, b"").strip():
                 raise InputError(f"{file} holds more answers than there are posts", field="--answers")
 
-    return answering
+    return answer_rows
 
 
 def _analysis(raw: bytes, file: Path) -> Analysis | None:

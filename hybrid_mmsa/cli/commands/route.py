@@ -16,9 +16,9 @@ from rich.table import Table
 
 from ...adapters import Adapter, resolve_adapter
 from ...data import Record
-from ...encoders import Encoder, open_encoder
 from ...errors import ArtefactError, InputError
 from ...evaluation.cascade import cascade_page, simulate
+from ...model import OpenModel, open_model
 from ...pooling import Pooling
 from ...reasoning import RecordedReasoner
 from ...routing import Policy, Router, shifts
@@ -67,8 +67,9 @@ def fit(
         hybrid-mmsa route fit labelled.jsonl -o my-model
         hybrid-mmsa route fit labelled.jsonl --verdicts qwen.jsonl --model my-model
     """
-    folder, adapter, encoder = _open(model)
-    out = _target(folder, out, adapter, model)
+    opened = open_model(model)
+    adapter, encoder = opened.adapter, opened.encoder
+    out = _target(opened, out, model)
     records = read_labelled(posts)
     if verdicts is None:
         fitted = refit_on_posts(adapter, encoder, records)
@@ -120,7 +121,8 @@ def simulate_(
     """
     if (verdicts is None) == (accuracy is None):
         raise InputError("either --verdicts or --accuracy is wanted", field="--accuracy")
-    _, adapter, encoder = _open(model)
+    opened = open_model(model)
+    adapter, encoder = opened.adapter, opened.encoder
     adapter.check_router()
     check_file(out, "--out")
     records = read_labelled(posts)
@@ -163,7 +165,8 @@ def check(
     For example:
         hybrid-mmsa route check this-week.jsonl
     """
-    _, adapter, encoder = _open(model)
+    opened = open_model(model)
+    adapter, encoder = opened.adapter, opened.encoder
     adapter.check_router()
     before = adapter.router.sample
     if before is None:
@@ -195,25 +198,18 @@ def check(
     raise typer.Exit(1 if stale or failed else 0)
 
 
-def _open(model: str) -> tuple[Path, Adapter, Encoder]:
-    folder = resolve_adapter(model)
-    adapter = Adapter.load(folder)
-    encoder = open_encoder(adapter.encoder, folder, threads=1)
-    adapter.check_encoder(encoder.name, encoder.hash)
-    return folder, adapter, encoder
-
-
-def _target(folder: Path, out: Path | None, adapter: Adapter, model: str) -> Path:
+def _target(opened: OpenModel, out: Path | None, model: str) -> Path:
     """Where the fitted model goes: never into the package, and not away from towers of its own."""
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; a folder is wanted", field="--out")
     if out is None:
         if not Path(model).is_dir():
             raise InputError(f"{model!r} came with the package and stays as it is; name a folder", field="--out")
-        return folder
-    if ":" in adapter.encoder and out.resolve() != folder.resolve():
+        return opened.folder
+    if ":" in opened.adapter.encoder and out.resolve() != opened.folder.resolve():
         raise InputError(
-            f"{adapter.name} has towers of its own in {folder}: copy the folder, fit the copy", field="--out"
+            f"{opened.adapter.name} has towers of its own in {opened.folder}: copy the folder, fit the copy",
+            field="--out",
         )
     return out
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 import typer
 from rich.table import Table
 
-from ...adapters import Adapter, resolve_adapter
 from ...encoders import open_encoder
 from ...errors import ArtefactError, InputError
 from ...extras import needs
 from ...fusion import Space, usable_space
+from ...model import open_model
 from ...reasoning import RecordedReasoner
 from ...types import IntArray
 from ..terminal.console import page, say
@@ -258,9 +258,8 @@ def train_router(
         from ...training.heads import fusion
 
         config = with_settings(fusion.FusionConfig(), settings or ())
-        adapter = Adapter.load(resolve_adapter(model))
-        encoder = open_encoder(adapter.encoder, model, threads=1)
-        fusion.refit_router(data, (text_runs, image_runs), encoder, adapter, config).save(model)
+        opened = open_model(model)
+        fusion.refit_router(data, (text_runs, image_runs), opened.encoder, opened.adapter, config).save(model)
 
 
 @train_app.command("align")
@@ -289,15 +288,11 @@ def train_align(
         hybrid-mmsa train align --data corpora --encoder open_clip:ViT-B-32/clip.safetensors
     """
     check_folder(data)
-    adapter = None
-    if out is None:
-        opened = open_encoder(encoder or "compact", Path.cwd())
-    else:
-        adapter = Adapter.load(resolve_adapter(out))
-        opened = open_encoder(adapter.encoder, out)
-        adapter.check_encoder(opened.name, opened.hash)
-        if encoder is not None and open_encoder(encoder, Path.cwd()).hash != opened.hash:
-            raise InputError(f"the model in {out} has the encoder {adapter.encoder}, not {encoder}", field="--encoder")
+    model = None if out is None else open_model(out)
+    opened = open_encoder(encoder or "compact", Path.cwd()) if model is None else model.encoder
+    if model is not None and encoder is not None and open_encoder(encoder, Path.cwd()).hash != opened.hash:
+        actual = f"the model in {out} has the encoder {model.adapter.encoder}"
+        raise InputError(f"{actual}, not {encoder}", field="--encoder")
     with needs("train", "training"):
         from ...training.space import align
 
@@ -305,11 +300,11 @@ def train_align(
         kept = None if out is None else out.with_name(f"{out.name}.features")
         with progress("pictures and sentences", lambda: align.count_photos(data, config)) as advance:
             space = align.train_align(data, opened, config=config, kept=kept, advance=advance)
-    if adapter is not None and out is not None:
-        replace(adapter, space=space).save(out)
+    if model is not None:
+        replace(model.adapter, space=space).save(model.folder)
     _show_recall(space)
     try:
-        usable_space(space, adapter.name if adapter else opened.name, opened.hash)
+        usable_space(space, model.adapter.name if model else opened.name, opened.hash)
     except ArtefactError as error:
         say(f"note: {error}")
 

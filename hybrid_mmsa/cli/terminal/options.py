@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from pydantic import ValidationError
 
 from ...analyzer import Analyzer
 from ...errors import InputError
@@ -25,7 +24,6 @@ __all__ = [
     "Model",
     "ReasonerChoice",
     "check_file",
-    "read_policy",
     "with_answer_options",
     "with_options",
 ]
@@ -69,9 +67,6 @@ PolicyChoice = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of text for people.")]
 
-POLICY_NUMBERS = {"budget": "share", "risk": "risk", "threshold": "p_error"}
-"""What the number of a policy is, by kind."""
-
 
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
@@ -87,7 +82,10 @@ class AnswerOptions:
     def open(self) -> tuple[Analyzer, str | None]:
         """The analyzer, and the name of the adapter to answer with where it is not the model's own."""
         more = () if self.adapter is None else (self.adapter,)
-        policy = read_policy(self.policy)
+        try:
+            policy = None if self.policy is None else Policy.parse(self.policy)
+        except InputError as error:
+            raise InputError(error.message, field="--policy") from error
         analyzer = Analyzer.from_pretrained(self.model, adapters=more, reasoner=self.reasoner, policy=policy)
         return analyzer, [*analyzer.adapters][-1] if more else None
 
@@ -98,25 +96,6 @@ def check_file(path: Path | None, option: str) -> None:
         raise InputError(f"{path} is a folder or a device; a file is wanted", field=option)
     if path is not None and not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}", field=option)
-
-
-def read_policy(words: str | None) -> Policy | None:
-    """The policy that `KIND` or `KIND:NUMBER` names.
-
-    Raises:
-        InputError: There is no such kind, or the number is missing, not wanted, or out of range.
-    """
-    if words is None:
-        return None
-    kind, colon, number = words.partition(":")
-    try:
-        return Policy.model_validate({"kind": kind} | ({POLICY_NUMBERS[kind]: number} if colon else {}))
-    except (KeyError, ValidationError) as error:
-        ways = ", ".join(f"{name}:NUMBER" for name in POLICY_NUMBERS)
-        raise InputError(
-            f"{words!r} is no policy; possible are {ways} (a NUMBER from 0 to 1), never, always and fitted",
-            field="--policy",
-        ) from error
 
 
 def with_answer_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,6 @@ Nothing here hangs on colour alone: the likeliest label is marked with a sign as
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ...explain import place, quote
-from ...types import Analysis, Explanation, Label, Prediction, Reason, Sample, Verdict
+from ...types import Analysis, Explanation, Label, Prediction, Reason, Sample, Verdict, VerdictUse
 
-__all__ = ["AnswerPanel", "DeferredPost", "DeferredPosts", "PostTable", "bar"]
+__all__ = ["AnswerPanel", "DeferredPosts", "PostTable", "bar"]
 
 COLOURS: Mapping[Label, str] = MappingProxyType({"negative": "red", "neutral": "cyan", "positive": "green"})
 REASONS: Mapping[Reason, str] = MappingProxyType(
@@ -46,6 +45,13 @@ NARROWEST = 80
 STEP_BAR, NARROWEST_STEPS = 20, 72
 """Width of a bar beside a step; terminals narrower than this have none."""
 LONGEST_NAME = 12
+VERDICT_USES: Mapping[VerdictUse, str] = MappingProxyType(
+    {
+        "pooled": "fast answer and verdict pooled, as was fitted",
+        "alone": "the verdict alone: it was asked for",
+        "ignored": "the fast answer: no pooling is fitted to this reasoner; with --mode deep its verdict stands",
+    }
+)
 
 
 class AnswerPanel:
@@ -107,7 +113,7 @@ class PostTable:
             table.add_row(
                 Text(sample.text) if sample.text else Text("no words", style="dim"),
                 self._picture(sample, picture),
-                _bars(answer.sentiment, bar_width, options),
+                _bars(answer.fast, bar_width, options),
                 _percent(answer.sarcasm),
                 _route(answer),
             )
@@ -118,7 +124,7 @@ class PostTable:
         for sample, answer in self.posts:
             yield Text(sample.text) if sample.text else Text("no words", style="dim")
             yield Text(" ").join(self._picture(sample, options.max_width).split("\n"))
-            yield _bars(answer.sentiment, max(options.max_width - 20, 5), options)
+            yield _bars(answer.fast, max(options.max_width - 20, 5), options)
             yield Text("sarcasm ").append(_percent(answer.sarcasm)).append("; ").append(_route(answer, "; "))
             yield Text()
 
@@ -130,41 +136,24 @@ class PostTable:
         return Text(self.pictures.get(path.name, "")).append(f"\n{name}", style="dim")
 
 
-@dataclass(frozen=True, slots=True)
-class DeferredPost:
-    """A post, and what was answered at each step.
-
-    Attributes:
-        sample: As it was read from its file.
-        fast: The fast tier's answer, which says why it defers.
-        deep: The answer with the reasoner's verdict, where there is one.
-        pooled: Whether both count in it, as was fitted to this reasoner; else the verdict alone.
-    """
-
-    sample: Sample
-    fast: Analysis
-    deep: Analysis
-    pooled: bool
-
-
 class DeferredPosts:
     """Deferred posts one below the other, each with its steps.
 
     Args:
-        posts: What was asked about.
+        posts: Each post as it was read from its file, and its answer.
         pictures: What the pictures show, by file name.
     """
 
-    def __init__(self, posts: Sequence[DeferredPost], pictures: Mapping[str, str]) -> None:
+    def __init__(self, posts: Sequence[tuple[Sample, Analysis]], pictures: Mapping[str, str]) -> None:
         self.posts = posts
         self.pictures = pictures
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for post in self.posts:
-            yield Text(post.sample.text or "no words", style="bold")
-            if name := self._picture(post.sample):
+        for sample, answer in self.posts:
+            yield Text(sample.text or "no words", style="bold")
+            if name := self._picture(sample):
                 yield Text(name, style="dim")
-            yield Padding(_steps(post, options), (0, 0, 1, 2))
+            yield Padding(_steps(answer, options), (0, 0, 1, 2))
 
     def _picture(self, sample: Sample) -> str:
         file = "" if sample.image is None else str(sample.image).rpartition("/")[2]
@@ -195,6 +184,8 @@ def _facts(answer: Analysis) -> Iterator[tuple[str, Text]]:
     for name, side in (("words", answer.text_sentiment), ("picture", answer.image_sentiment)):
         if side is not None:
             yield name, _share(side.label, side.confidence)
+    if answer.route.verdict in ("pooled", "alone"):
+        yield "fast", _share(answer.fast.label, answer.fast.confidence)
     if answer.conflict is not None:
         yield "conflict", Text(f"{answer.conflict:.2f} between words and picture, from 0 to 1")
     if answer.sarcasm is not None:
@@ -251,7 +242,7 @@ def _percent(share: float | None) -> Text:
     return Text("-", style="dim") if share is None else Text(f"{share:.0%}")
 
 
-def _steps(post: DeferredPost, options: ConsoleOptions) -> Table:
+def _steps(answer: Analysis, options: ConsoleOptions) -> Table:
     """A line per step: who speaks, the label with a bar, and a remark."""
     wide = options.max_width >= NARROWEST_STEPS
     table = Table.grid(padding=(0, 1))
@@ -260,7 +251,7 @@ def _steps(post: DeferredPost, options: ConsoleOptions) -> Table:
     if wide:
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for name, prediction, remark in _step_rows(post):
+    for name, prediction, remark in _step_rows(answer):
         cells = [Text()] * (1 + wide)
         if prediction is not None:
             label, style = prediction.label, COLOURS[prediction.label]
@@ -273,21 +264,18 @@ def _steps(post: DeferredPost, options: ConsoleOptions) -> Table:
     return table
 
 
-def _step_rows(post: DeferredPost) -> Iterator[tuple[str, Prediction | None, str]]:
+def _step_rows(answer: Analysis) -> Iterator[tuple[str, Prediction | None, str]]:
     """Name, answer and remark of every step."""
-    reasons = ", ".join(REASONS[reason] for reason in post.fast.route.reasons)
-    yield "fast", post.fast.sentiment, f"deferred: {reasons}"
-    verdict = post.deep.verdict
-    if verdict is None:
-        yield "reasoner", None, "; ".join(post.deep.warnings) or "did not answer"
+    reasons = ", ".join(REASONS[reason] for reason in answer.route.reasons)
+    yield "fast", answer.fast, f"deferred: {reasons}"
+    verdict = answer.verdict
+    if verdict is None or answer.route.verdict is None:
+        yield "reasoner", None, "; ".join(answer.warnings) or "did not answer"
         return
-    shares = verdict.probabilities
-    prediction = Prediction(label=verdict.label, probabilities=shares, confidence=shares[verdict.label])
-    yield verdict.reasoner, prediction, _sides(verdict)
+    yield verdict.reasoner, verdict.prediction, _sides(verdict)
     if verdict.rationale:
         yield "", None, f"“{verdict.rationale}”"
-    together = "fast and verdict pooled, as was fitted" if post.pooled else "the verdict alone: no pooling is fitted"
-    yield "answer", post.deep.sentiment, together
+    yield "answer", answer.sentiment, VERDICT_USES[answer.route.verdict]
 
 
 def _sides(verdict: Verdict) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .entries import Answering, Entry, Row, entries
+from .entries import AnswerFunction, Entry, entries
 from .render import POSTS_SHOWN, Page, render_page
 from .thumbnail import thumbnail
 
-__all__ = ["POSTS_SHOWN", "Answering", "Entry", "Page", "Row", "entries", "render_page", "thumbnail"]
+__all__ = ["POSTS_SHOWN", "AnswerFunction", "Entry", "Page", "entries", "render_page", "thumbnail"]

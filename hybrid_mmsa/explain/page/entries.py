@@ -9,15 +9,13 @@ from typing import TypeAlias
 
 from PIL import Image
 
-from ...inputs import read_row
+from ...inputs import NumberedRow, read_row
 from ...types import Analysis, RowError, Sample
 from .thumbnail import thumbnail
 
-__all__ = ["Answering", "Entry", "Row", "entries"]
+__all__ = ["AnswerFunction", "Entry", "entries"]
 
-Row: TypeAlias = tuple[int, "Sample | RowError"]
-"""A line and what stands there."""
-Answering: TypeAlias = Callable[[Iterable[Row]], Iterable["Analysis | RowError"]]
+AnswerFunction: TypeAlias = Callable[[Iterable[NumberedRow]], Iterable["Analysis | RowError"]]
 """Answers rows, one each, in their order."""
 
 
@@ -38,18 +36,18 @@ class Entry:
     picture: str | None = None
 
 
-def entries(rows: Iterable[Row], answering: Answering) -> Iterator[Entry | RowError]:
+def entries(rows: Iterable[NumberedRow], answer_rows: AnswerFunction) -> Iterator[Entry | RowError]:
     """Read each row once, have it answered, and keep a thumbnail of its picture; memory stays bounded.
 
     A post without an id is named by its line. A row that cannot be used comes out as its `RowError`.
 
     Args:
         rows: Raw samples with their lines.
-        answering: Answers the read ones; it may run some rows ahead.
+        answer_rows: Answers the read ones; it may run some rows ahead.
     """
     waiting: deque[tuple[int, Sample, str | None] | None] = deque()
 
-    def read() -> Iterator[Row]:
+    def read() -> Iterator[NumberedRow]:
         for line, raw in rows:
             row = read_row(line, raw)
             if isinstance(row, RowError):
@@ -61,7 +59,7 @@ def entries(rows: Iterable[Row], answering: Answering) -> Iterator[Entry | RowEr
             waiting.append((line, replace(row, image=None), picture))
             yield line, row
 
-    for answer in answering(read()):
+    for answer in answer_rows(read()):
         post = waiting.popleft()
         if isinstance(answer, RowError):
             yield answer

@@ -106,13 +106,13 @@ def queue_key(analysis: Analysis) -> float:
 def flags(entry: Entry) -> list[str]:
     """What a post is marked with: `sarcasm`, `conflict`, `needs review`, `differs` (from the label given with it)."""
     analysis = entry.analysis
-    found = {
+    marks = {
         "sarcasm": "sarcasm" in analysis.route.reasons or (analysis.sarcasm or 0) >= MARKED,
         "conflict": "conflict" in analysis.route.reasons or (analysis.conflict or 0) >= MARKED,
         "needs review": bool(analysis.needs_review),
         "differs": entry.sample.label is not None and entry.sample.label != analysis.sentiment.label,
     }
-    return [name for name, is_so in found.items() if is_so]
+    return [name for name, is_so in marks.items() if is_so]
 
 
 def pieces(text: str | None, words: Sequence[WordEffect] | None) -> list[Piece] | None:
@@ -133,8 +133,8 @@ def pieces(text: str | None, words: Sequence[WordEffect] | None) -> list[Piece] 
     place = 0
     for word in kept:
         cut.append([text[place : word.start]])
-        shown = text[word.start : word.end]
-        cut.append([shown, _level(word.effect, top), _short(word.effect)])
+        excerpt = text[word.start : word.end]
+        cut.append([excerpt, _level(word.effect, top), _short(word.effect)])
         place = word.end
     cut.append([text[place:]])
     return [piece for piece in cut if piece[0]]
@@ -189,19 +189,20 @@ def _cells(entry: Entry) -> list[object]:
 
 
 def _bars(analysis: Analysis) -> list[dict[str, Any]]:
-    """Who says what: the answer, each side by itself, the reasoner; probabilities in the order of `LABELS`."""
-    said: list[tuple[str, Prediction | Verdict | None]] = [
+    """Who says what: the answer, the fast tier, each side by itself, the reasoner; in `LABELS`' order."""
+    judgements: list[tuple[str, Prediction | Verdict | None]] = [
         ("answer", analysis.sentiment),
+        ("fast tier", analysis.fast if analysis.route.verdict in ("pooled", "alone") else None),
         ("words alone", analysis.text_sentiment),
         ("picture alone", analysis.image_sentiment),
         ("reasoner", analysis.verdict),
     ]
-    return [{"who": who, "label": p.label, "p": _triple(p.probabilities)} for who, p in said if p is not None]
+    return [{"who": who, "label": p.label, "p": _triple(p.probabilities)} for who, p in judgements if p is not None]
 
 
 def _evidence(evidence: Explanation) -> dict[str, Any]:
-    told = [region for region in evidence.regions or () if abs(region.effect) >= WEAK]
-    regions = [[*(_short(v) for v in (r.left, r.top, r.right, r.bottom, r.effect)), place(r)] for r in told]
+    regions_of_note = [region for region in evidence.regions or () if abs(region.effect) >= WEAK]
+    regions = [[*(_short(v) for v in (r.left, r.top, r.right, r.bottom, r.effect)), place(r)] for r in regions_of_note]
     return _filled(
         {
             "text": evidence.text,

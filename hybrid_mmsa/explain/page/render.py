@@ -117,15 +117,15 @@ def _within_budget(listed: Sequence[dict[str, Any]]) -> int:
 
 
 def _about(n: int, listed: Sequence[dict[str, Any]], without: int, provenance: Provenance | None) -> str:
-    said = []
+    sentences = []
     if len(listed) < n:
-        said.append(f"The list holds the {len(listed):,} of {n:,} posts that are most likely judged wrongly.")
+        sentences.append(f"The list holds the {len(listed):,} of {n:,} posts that are most likely judged wrongly.")
     if without:
-        said.append(f"{without:,} pictures are left out to keep the page small.")
+        sentences.append(f"{without:,} pictures are left out to keep the page small.")
     if provenance is not None:
         model = f"{provenance.model} {provenance.model_hash[:12]}".strip()
-        said.append(f"Answered by hybrid-mmsa {provenance.package}, model {model}.")
-    return " ".join(said)
+        sentences.append(f"Answered by hybrid-mmsa {provenance.package}, model {model}.")
+    return " ".join(sentences)
 
 
 def _hash(source: str) -> str:

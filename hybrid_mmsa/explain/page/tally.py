@@ -87,10 +87,10 @@ class Tally:
         moments = [when for when, _ in self.hours]
         unit = unit_for(min(moments), max(moments)) if moments else ""
         starts = span(moments, unit)
-        found: Counter[tuple[datetime, Label]] = Counter()
+        by_period: Counter[tuple[datetime, Label]] = Counter()
         for (when, label), count in self.hours.items():
-            found[floor(when, unit), label] += count
-        parts = tuple(Part(name(start, unit), _counts(found, start)) for start in starts)
+            by_period[floor(when, unit), label] += count
+        parts = tuple(Part(name(start, unit), _counts(by_period, start)) for start in starts)
         timed = self.hours.total()
         return Trend(parts, unit, timed - sum(part.n for part in parts), self.n - timed)
 

@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from ...errors import InputError, ReasonerError
-from ...types import LoraRef, Sample, Verdict
+from ...types import LoraRef, Sample, Verdict, check_schema_version
 
 __all__ = ["RecordedReasoner"]
 
@@ -73,8 +71,11 @@ def _verdict(line: str, place: str) -> tuple[str, Verdict | None]:
     try:
         values = json.loads(line)
         id_ = values.pop("id")
-        verdict = values["verdict"] if "schema_version" in values else values
+        verdict = values
+        if "schema_version" in values:
+            check_schema_version(values["schema_version"])
+            verdict = values["verdict"]
         return str(id_), None if verdict is None else Verdict.model_validate(verdict)
-    except (AttributeError, KeyError, TypeError, ValidationError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         cause = "it has no id" if isinstance(error, KeyError) else str(error).replace("\n", " ")
         raise InputError(f"{place} holds no verdict: {cause}", field="reasoner") from error

@@ -1,4 +1,4 @@
-"""For which model a LoRA was made: one for nano answers with that nano alone. Reads no weights."""
+"""For which model a LoRA was made: one of the bundled reasoner answers with that reasoner only. Reads no weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONFIG = "adapter_config.json"
 def misfit(lora: LoraRef, reasoner: Reasoner) -> str | None:
     """Why a reasoner answers without a LoRA adapter; `None` where nothing is known against it.
 
-    A bundled adapter that holds heads and a LoRA for `nano` shall serve those who ask a larger model, too. Whether any
+    An adapter with heads and a LoRA of the bundled reasoner shall serve those who ask a larger model, too. Whether any
     other LoRA fits is found out when it is put into the model.
 
     Args:
@@ -28,21 +28,21 @@ def misfit(lora: LoraRef, reasoner: Reasoner) -> str | None:
     base, made_for = _base(lora.path)
     if base != BUNDLED:
         return None
-    opened = getattr(reasoner, "revision", None)
-    if made_for and opened:
-        fits, asked = made_for == opened, f"{reasoner.id} {opened[:12]}"
+    revision = getattr(reasoner, "revision", None)
+    if made_for and revision:
+        fits, actual = made_for == revision, f"{reasoner.id} {revision[:12]}"
     else:
-        fits, asked = reasoner.id == BUNDLED, reasoner.id
-    wanted = f"{BUNDLED} {made_for[:12]}" if made_for else BUNDLED
-    return None if fits else f"the adapter's LoRA is for {wanted}; {asked} answered without it"
+        fits, actual = reasoner.id == BUNDLED, reasoner.id
+    expected = f"{BUNDLED} {made_for[:12]}" if made_for else BUNDLED
+    return None if fits else f"the adapter's LoRA is for {expected}; {actual} answered without it"
 
 
 def _base(folder: Path) -> tuple[str | None, str | None]:
     """The model that a LoRA's configuration names, and its revision; `None` where it names none or cannot be read."""
     try:
-        told: Any = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        config: Any = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None, None
     names = ("base_model_name_or_path", "revision")
-    base, revision = (told.get(name) if isinstance(told, dict) else None for name in names)
+    base, revision = (config.get(name) if isinstance(config, dict) else None for name in names)
     return base if isinstance(base, str) else None, revision if isinstance(revision, str) else None

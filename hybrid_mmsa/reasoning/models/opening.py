@@ -7,19 +7,20 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from ...errors import ArtefactError, InputError
+from ...errors import ArtefactError, InputError, ReasonerError
 from ...extras import needs
+from ...foreign import translated
 from ...plugins import Plugin, find_plugin, installed_plugins
 from ...types import LoraRef
 from ..backends.recorded import RecordedReasoner
-from ..base import Reasoner
+from ..base import Reasoner, check_reasoner
 from ..config import Backend, ReasonerConfig
 from .lora_base import misfit
 from .own import BUNDLED, bundled_folder, own_config
 from .presets import Preset, presets
 from .store import check_files, model_folder, read_manifest
 
-__all__ = ["located", "open_reasoner"]
+__all__ = ["load_lora", "located", "open_reasoner"]
 
 # Module, class, and the extra that brings its packages. They are imported only when a reasoner is opened.
 _BACKENDS: MappingProxyType[Backend, tuple[str, str, str]] = MappingProxyType(
@@ -50,20 +51,32 @@ def open_reasoner(what: str | Path | ReasonerConfig | Reasoner, loras: Sequence[
         PluginError: The package that offers it fails, or does not return a reasoner.
     """
     reasoner = _opened(what)
-    load = getattr(reasoner, "load", None)
-    if callable(load) and not isinstance(reasoner, RecordedReasoner):  # whose `load` reads a file of verdicts
-        for lora in loras:
-            if misfit(lora, reasoner) is None:  # said with the answers, which stand without it
-                load(lora)
+    for lora in loras:
+        load_lora(reasoner, lora)
     return reasoner
+
+
+def load_lora(reasoner: Reasoner, lora: LoraRef) -> None:
+    """Let a reasoner that can check a LoRA adapter beforehand (it has `load`) do so.
+
+    Nothing happens where the adapter was made for another model: the answers say so, and stand without it.
+
+    Raises:
+        ArtefactError: The adapter is damaged or does not fit.
+        ReasonerError: The reasoner cannot check it.
+    """
+    with translated(ReasonerError):
+        load = getattr(reasoner, "load", None)
+        # The `load` of recorded verdicts reads a file of them.
+        if callable(load) and not isinstance(reasoner, RecordedReasoner) and misfit(lora, reasoner) is None:
+            load(lora)
 
 
 def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
     if isinstance(what, ReasonerConfig):
         return _backend(located(what))
     if not isinstance(what, str | Path):
-        if not callable(getattr(what, "reason", None)):
-            raise InputError(f"a {type(what).__name__} is no reasoner: it has no `reason`", field="reasoner")
+        check_reasoner(what)
         return what
     path = Path(what)
     if path.suffix == ".jsonl":

@@ -19,6 +19,7 @@ from ...adapters import Adapter, resolve_adapter
 from ...encoders import Encoder, extract_features, moved_name, open_encoder
 from ...fusion import Strategy
 from ...metrics import Interval
+from ...model import open_model
 from ...types import LABELS, Features, IntArray, Task, TaskArrays
 from ..common.provenance import made_now
 from ..posts.labelled_file import LabelledFile, Parts, part_posts
@@ -135,8 +136,7 @@ def train_adapter(
     encoder = open_encoder(plan.encoder, Path.cwd(), threads=threads)
     kept = features or plan.out.with_name(f"{plan.out.name}.features")
     seen = extract_features(encoder, plan.posts.samples, kept, advance=advance)
-    bundled = resolve_adapter(START)
-    default = Adapter.load(bundled)
+    default = Adapter.load(resolve_adapter(START))
     start = default if encoder.hash == default.encoder_hash else None
     learn, held = _labelled(plan.posts, plan.parts, seen)
     named = _Named(encoder, moved_name(plan.encoder, Path.cwd(), plan.out))
@@ -144,7 +144,7 @@ def train_adapter(
     test = plan.parts.test
     if start is None:
         tested = [plan.posts.samples[i] for i in test]
-        compact = extract_features(open_encoder(default.encoder, bundled, threads=threads), tested)
+        compact = extract_features(open_model(START, threads=threads).encoder, tested)
     else:
         compact = seen.take(test)
     gold = labels_of(plan.posts.samples)["text.joint"][test]

@@ -16,7 +16,7 @@ from ...adapters import Adapter
 from ...calibration import Calibration, TemperatureScaling
 from ...encoders import Encoder
 from ...errors import InputError
-from ...fusion import STRATEGIES, FusionHead
+from ...fusion import STRATEGIES, FusionHead, PresentSides, answer_from_sides
 from ...fusion.head import OPTIONAL_HEADS
 from ...routing import ErrorModel, Router, Thresholds
 from ...types import LABELS, TASKS, BoolArray, FloatArray, IntArray, Task, TaskArrays
@@ -105,8 +105,7 @@ def fit_frozen(
     """
     config = config or FrozenConfig()
     seen = seen or out_of_fold(posts, config, start)
-    begin = _fusion_of(start, config)
-    strategy = config.joining.strategy
+    begin, strategy = _fusion_of(start, config), config.joining.strategy
     if int(seen.both.sum()) >= config.least:
         pull = begin if config.keep_joining else None
         fusion = fit_strategy(seen.evidence, config.joining, pull)
@@ -124,11 +123,18 @@ def fit_frozen(
     head = FusionHead({**seen.arrays, **fusion}, strategy)
     logits = _task_logits(seen, fused)
     calibration = _calibrate(logits, posts, config, start)
-    draft = Adapter(name, encoder.name, encoder.hash, head, calibration, UNROUTED)
+    draft = Adapter(
+        name=name,
+        encoder=encoder.name,
+        encoder_hash=encoder.hash,
+        head=head,
+        calibration=calibration,
+        router=UNROUTED,
+    )
     sarcasm = np.inf if start is None else start.router.thresholds.sarcasm
-    answers = calibration.probabilities(logits)
+    sides = PresentSides.of(posts.features, answers_targets=False)
+    learn = _judged(posts, answer_from_sides(calibration.probabilities(logits), sides))
     held = None if judged is None else _judged(judged, draft.posteriors(judged.features))
-    learn = _judged(posts, answers)
     router = route_frozen(learn, held, sarcasm=sarcasm, encoder_hash=encoder.hash, config=config.router)
     return replace(draft, router=router)
 

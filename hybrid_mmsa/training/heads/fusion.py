@@ -156,7 +156,15 @@ def fit_adapter(
         "n_train": len(posts),
         "recipe": asdict(config),
     }
-    return Adapter(name, encoder.name, encoder.hash, head, calibration, router, made_with)
+    return Adapter(
+        name=name,
+        encoder=encoder.name,
+        encoder_hash=encoder.hash,
+        head=head,
+        calibration=calibration,
+        router=router,
+        made_with=made_with,
+    )
 
 
 def held_out_evidence(
@@ -195,7 +203,14 @@ def refit_router(
 
 def _draft(name: str, encoder: Encoder, head: FusionHead, calibration: Calibration) -> Adapter:
     """A model that answers and routes nothing yet."""
-    return Adapter(name, encoder.name, encoder.hash, head, calibration, Router(ErrorModel(), Thresholds(1, 1, 1)))
+    return Adapter(
+        name=name,
+        encoder=encoder.name,
+        encoder_hash=encoder.hash,
+        head=head,
+        calibration=calibration,
+        router=Router(ErrorModel(), Thresholds(1, 1, 1)),
+    )
 
 
 def linear_heads(text: Path, image: Path, said: float) -> dict[str, FloatArray]:

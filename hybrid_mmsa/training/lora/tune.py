@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 import torch
 
-from ...adapters import Adapter, resolve_adapter
-from ...encoders import Encoder, moved_name, open_encoder
+from ...adapters import Adapter
+from ...encoders import Encoder, moved_name
+from ...model import open_model
 from ...reasoning import open_reasoner, presets
 from ...reasoning.backends.transformers.loading import open_vlm
 from ...types import LoraRef
@@ -113,13 +114,11 @@ def _train(plan: TuningPlan, counting: Counting, callbacks: Sequence[Any]) -> Le
 
 
 def _fast_tier(plan: TuningPlan) -> tuple[Adapter, Encoder]:
-    folder = resolve_adapter(plan.fast)
-    adapter = Adapter.load(folder)
-    encoder = open_encoder(adapter.encoder, folder, threads=1)
-    adapter.check_encoder(encoder.name, encoder.hash)
+    model = open_model(plan.fast)
+    adapter = model.adapter
     if plan.fit_fast:
-        adapter = fit_fast_tier(plan.posts, plan.parts, encoder, name=plan.out.name, start=adapter)
-    return replace(adapter, encoder=moved_name(adapter.encoder, folder, plan.out)), encoder
+        adapter = fit_fast_tier(plan.posts, plan.parts, model.encoder, name=plan.out.name, start=adapter)
+    return replace(adapter, encoder=moved_name(adapter.encoder, model.folder, plan.out)), model.encoder
 
 
 def _facts(plan: TuningPlan) -> dict[str, Any]:

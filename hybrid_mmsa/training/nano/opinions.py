@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ...adapters import Adapter
-from ...encoders import Encoder, open_encoder
+from ...encoders import Encoder
 from ...errors import InputError
 from ...inputs import read_sample
+from ...model import open_model
 from ...types import LABELS, Features, FloatArray, Sample, Task
 from ..common.loop import progress
 from .rows import NanoRow
@@ -42,14 +42,12 @@ def opinions(rows: Sequence[NanoRow], folder: Path) -> FloatArray:
     Raises:
         ArtefactError: It is damaged, or was fitted to another encoder.
     """
-    adapter = Adapter.load(folder)
-    encoder = open_encoder(adapter.encoder, folder)
-    adapter.check_encoder(encoder.name, encoder.hash)
+    model = open_model(folder)
     asked = np.array([n for n, row in enumerate(rows) if row.corpus not in UNASKED and _judged(row.sample)], np.int64)
     found = np.zeros((len(rows), len(OPINIONS), len(LABELS)), np.float32)
     if len(asked):
-        seen = _features(encoder, [rows[n].sample for n in asked])
-        said = adapter.calibration.probabilities(adapter.head.logits(seen))
+        seen = _features(model.encoder, [rows[n].sample for n in asked])
+        said = model.adapter.posteriors(seen)
         found[asked] = np.nan_to_num(np.stack([said[task] for task in OPINIONS], axis=1))
     return found
 

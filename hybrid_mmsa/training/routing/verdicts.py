@@ -77,8 +77,8 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         rest = folds != k
         weights = fit_pooling(fast[rest], slow[rest], judged.gold[rest])
         pooled[~rest] = pool(fast[~rest], slow[~rest], weights)
-        deaf = fit_pooling(fast[rest], slow[rest], judged.gold[rest], deaf=True)
-        alone[~rest] = pool(fast[~rest], slow[~rest], deaf)
+        weights = fit_pooling(fast[rest], slow[rest], judged.gold[rest], ignore_verdicts=True)
+        alone[~rest] = pool(fast[~rest], slow[~rest], weights)
     gain = gain_from(p_error, _log_loss(alone, judged.gold) - _log_loss(pooled, judged.gold), folds)
     weights = fit_pooling(fast, slow, judged.gold)
     reasoner, adapter, prompt = next(iter(makers))

@@ -1,0 +1,124 @@
+"""The border to an encoder's own code: whatever it raises or returns instead of features is an `EncoderError`.
+
+Knows nothing of labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from ..errors import EncoderError
+from ..foreign import translated
+from ..types import Features, FloatArray, Sample
+from .base import Encoder, MapEncoder
+from .cached import CachedEncoder
+
+__all__ = ["CheckedEncoder", "Encoded", "checked_encoder"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """The posts of a batch that could be encoded.
+
+    Attributes:
+        rows: Their places in the batch, in order.
+        features: Theirs, row by row; `None` where there are none.
+        failures: What went wrong with each of the others.
+    """
+
+    rows: Sequence[int]
+    features: Features | None
+    failures: Mapping[int, EncoderError] = field(default_factory=dict)
+
+
+class CheckedEncoder:
+    """An encoder that raises `EncoderError` and nothing else, and whose features fit the heads.
+
+    Args:
+        encoder: Encodes the posts.
+        text_width, image_width: Numbers of features the heads read.
+    """
+
+    def __init__(self, encoder: Encoder, text_width: int, image_width: int) -> None:
+        self.encoder = encoder
+        self.name, self.hash = encoder.name, encoder.hash
+        self._widths = {"text_features": text_width, "image_features": image_width}
+
+    def encode(self, samples: Sequence[Sample]) -> Features:
+        """Features of read posts, in their order; see `Encoder.encode`.
+
+        Raises:
+            EncoderError: The encoder failed, or returned features of another number of posts, of another width, or
+                that are not finite numbers.
+        """
+        with translated(lambda cause: EncoderError(f"the encoder {self.name!r} failed ({cause})")):
+            features = self.encoder.encode(samples)
+            self._check(features, len(samples))
+            return features
+
+    @property
+    def uncached(self) -> CheckedEncoder:
+        """The same without a memory for posts: for changed versions of a post, which do not come up again."""
+        encoder = self.encoder.encoder if isinstance(self.encoder, CachedEncoder) else self.encoder
+        return checked_encoder(encoder, *self._widths.values())
+
+    def encode_each(self, samples: Sequence[Sample]) -> Encoded:
+        """Features of the posts that can be encoded: all at once, or one by one where the batch fails."""
+        if not samples:
+            return Encoded((), None)
+        try:
+            return Encoded(range(len(samples)), self.encode(samples))
+        except EncoderError as error:
+            if len(samples) == 1:
+                return Encoded((), None, {0: error})
+        rows, parts, failures = [], [], {}
+        for row, sample in enumerate(samples):
+            try:
+                parts.append(self.encode([sample]))
+                rows.append(row)
+            except EncoderError as error:
+                failures[row] = error
+        return Encoded(rows, Features.concatenate(parts) if parts else None, failures)
+
+    def _check(self, features: Any, n: int) -> None:
+        if not isinstance(features, Features):
+            raise EncoderError(f"the encoder {self.name!r} returned a {type(features).__name__}, not Features")
+        for part in fields(Features):
+            array, width = getattr(features, part.name), self._widths.get(part.name)
+            shape = (n,) if width is None else (n, width)
+            if not isinstance(array, np.ndarray) or array.shape != shape:
+                actual = list(getattr(array, "shape", ())) or type(array).__name__
+                raise EncoderError(f"the encoder {self.name!r} returned {part.name} {actual}, expected {list(shape)}")
+            if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+                raise EncoderError(f"the encoder {self.name!r} returned {part.name} that are not finite numbers")
+
+
+class _CheckedMapEncoder(CheckedEncoder):
+    """The same, for an encoder whose picture features are the mean of a map."""
+
+    encoder: MapEncoder
+
+    def image_maps(self, samples: Sequence[Sample]) -> FloatArray:
+        """The last feature map of each picture; see `MapEncoder.image_maps`."""
+        with translated(lambda cause: EncoderError(f"the encoder {self.name!r} failed ({cause})")):
+            maps = self.encoder.image_maps(samples)
+            width = self._widths["image_features"]
+            if (
+                not isinstance(maps, np.ndarray)
+                or maps.ndim != 4
+                or (len(maps), maps.shape[3]) != (len(samples), width)
+            ):
+                raise EncoderError(
+                    f"the encoder {self.name!r} returned no map [{len(samples)}, rows, columns, {width}]"
+                )
+            return maps
+
+
+def checked_encoder(encoder: Encoder, text_width: int, image_width: int) -> CheckedEncoder:
+    """The encoder behind the border; it offers feature maps where the encoder does. See `CheckedEncoder`."""
+    kind = _CheckedMapEncoder if isinstance(encoder, MapEncoder) else CheckedEncoder
+    return kind(encoder, text_width, image_width)
