@@ -184,7 +184,7 @@ FAULTS = [
     ("encoders", NOT_AN_ENCODER, r"returned a str, which is not an encoder"),
     ("encoders", ANOTHER_NAME, r"was opened as 'mine:3' and calls itself 'yours'"),
     ("encoders", "offer = 3", r"cannot open 'mine:3' \(TypeError: 'int' object is not callable"),
-    ("reasoners", "def offer(name): return 7", r"returned a int, which is not a reasoner"),
+    ("reasoners", "def offer(name): return 7", r"returned what cannot answer posts: a int is not a reasoner"),
     ("corpora", "offer = 'a folder'", r"is a str, not a `hybrid_mmsa\.data\.Corpus`"),
     ("corpora", CORPUS.format(body="yield 'a post'"), r"yields a str, not a `hybrid_mmsa\.data\.Record`"),
     ("corpora", CORPUS.format(body="raise KeyError('text')"), r"cannot read .* \(KeyError: 'text'\)"),

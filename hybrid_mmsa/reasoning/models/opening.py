@@ -98,8 +98,10 @@ def _from_plugin(plugin: Plugin, name: str) -> Reasoner:
     opener = plugin.load()
     with plugin.border(f"cannot open {name!r}"):
         reasoner: Reasoner = opener(name)
-        if not callable(getattr(reasoner, "reason", None)) or not isinstance(getattr(reasoner, "id", None), str):
-            raise plugin.error(f"returned a {type(reasoner).__name__}, which is not a reasoner with `id` and `reason`")
+    try:
+        check_reasoner(reasoner)
+    except InputError as error:
+        raise plugin.error(f"returned what cannot answer posts: {error.message}") from error
     return reasoner
 
 
