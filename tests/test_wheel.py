@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = {"numpy", "onnxruntime", "pillow", "pydantic", "rich", "safetensors", "tokenizers", "typer"}
+CORE = {"emoji", "ftfy", "numpy", "onnxruntime", "pillow", "pydantic", "rich", "safetensors", "tokenizers", "typer"}
 EXTRAS = {"tune", "clip", "vlm", "llama", "server", "train", "eval"}
 TOWERS_MB, REASONER_MB = 40, 30
 
