@@ -24,7 +24,7 @@ FACTS = st.builds(
     text=PERHAPS,
     picture=PERHAPS,
     sarcastic=st.one_of(st.none(), st.booleans()),
-    seen=THINGS,
+    things=THINGS,
     alone=st.booleans(),
 )
 WHOLE = Facts("positive", "positive", "neutral", None, ("golden retriever", "ball"))
@@ -100,7 +100,7 @@ def test_a_long_jumble_of_clauses_is_read_in_no_time():
 
 
 def test_things_whose_names_would_be_read_as_something_else_are_left_out():
-    odd = replace(WHOLE, seen=("the post", "A1", "x" * 60, "dog"))
+    odd = replace(WHOLE, things=("the post", "A1", "x" * 60, "dog"))
     told = {compose(odd, random.Random(seed)) for seed in range(60)}
     assert any("a dog" in words for words in told)
     assert not any('"' in words or "xx" in words or "A1" in words for words in told)

@@ -36,7 +36,7 @@ from .wordings import (
 
 __all__ = ["Claims", "Facts", "claims", "compose"]
 
-MOST_TOLD = 2
+MOST_THINGS = 2
 """Things that a rationale names."""
 _WORDS: Mapping[Label, str] = {label: label for label in LABELS}
 _RESERVED = frozenset({*LABELS, "words", "text", "picture", "post", "ironic", "ironically"})
@@ -45,13 +45,13 @@ _THING = re.compile(r"[a-z][a-z'\- ]{1,38}[a-z]")
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a post. What is `None` or empty is not known, or not there, and is not told.
+    """What is known of a post. What is `None` or empty is not known, or not there, and is left out.
 
     Attributes:
         label: Of the whole post.
         text, picture: What each side says by itself.
         sarcastic: Whether the author means the opposite of what is said.
-        seen: Things in the picture.
+        things: Things in the picture.
         alone: The post has one side only.
     """
 
@@ -59,7 +59,7 @@ class Facts:
     text: Label | None = None
     picture: Label | None = None
     sarcastic: bool | None = None
-    seen: tuple[str, ...] = ()
+    things: tuple[str, ...] = ()
     alone: bool = False
 
 
@@ -89,11 +89,11 @@ def compose(facts: Facts, chance: random.Random, words: Mapping[Label, str] = _W
         chance: Chooses the wording.
         words: What each label is called. `claims` reads labels by their own names.
     """
-    seen = [thing for thing in facts.seen if _THING.fullmatch(thing) and not _RESERVED & set(thing.split())]
+    things = [thing for thing in facts.things if _THING.fullmatch(thing) and not _RESERVED & set(thing.split())]
     # Mostly one or two of the things, sometimes none.
-    told = replace(facts, seen=tuple(seen[: chance.choices((0, 1, MOST_TOLD), (1, 3, 3))[0]]))
-    while len(rationale := _sentences(told, chance, words)) > MOST_CHARACTERS:
-        told = replace(told, seen=told.seen[:-1])  # no wording without any is too long
+    facts = replace(facts, things=tuple(things[: chance.choices((0, 1, MOST_THINGS), (1, 3, 3))[0]]))
+    while len(rationale := _sentences(facts, chance, words)) > MOST_CHARACTERS:
+        facts = replace(facts, things=facts.things[:-1])  # no wording without any is too long
     return rationale
 
 
@@ -103,34 +103,33 @@ def claims(rationale: str) -> Claims | None:
     Letter case, white space and a missing last full stop aside, each clause must be one that `compose` could write.
     """
     words = " ".join(rationale.split()).removesuffix(".")
-    found = next(_readings(words), None) if words else None
-    if found is None:
+    reading = next(_readings(words), None) if words else None
+    if reading is None:
         return None
-    told: dict[str, Label | bool] = {}
+    values: dict[str, Label | bool] = {}
     opposed = False
-    for name, value in found:
-        opposed |= told.setdefault(name, value) != value
-    return Claims(**told, opposed=opposed)  # type: ignore[arg-type]
+    for name, value in reading:
+        opposed |= values.setdefault(name, value) != value
+    return Claims(**values, opposed=opposed)  # type: ignore[arg-type]
 
 
 def _sentences(facts: Facts, chance: random.Random, words: Mapping[Label, str]) -> str:
     """The clauses in sentences, each with a capital and a full stop."""
-    sentences = list(_told(facts, chance, words))
+    sentences = list(_clauses(facts, chance, words))
     if facts.sarcastic is not None:
-        meant = chance.choice(IRONIC if facts.sarcastic else NOT_IRONIC)
-        place = len(sentences) - 1
-        sentences[place] = chance.choice((f"{sentences[place]}; {meant}", f"{meant}: {sentences[place]}"))
+        irony = chance.choice(IRONIC if facts.sarcastic else NOT_IRONIC)
+        sentences[-1] = chance.choice((f"{sentences[-1]}; {irony}", f"{irony}: {sentences[-1]}"))
     return " ".join(f"{_capital(sentence)}." for sentence in sentences)
 
 
-def _told(facts: Facts, chance: random.Random, words: Mapping[Label, str]) -> Iterator[str]:
+def _clauses(facts: Facts, chance: random.Random, words: Mapping[Label, str]) -> Iterator[str]:
     """What the sides say and what follows, in one sentence or two."""
 
     def filled(wordings: Sequence[str]) -> str:
         return _filled(chance.choice(wordings), facts, words)
 
     text = None if facts.text is None else filled(WORDS)
-    picture = None if facts.picture is None else filled(PICTURE_SEEN if facts.seen else PICTURE)
+    picture = None if facts.picture is None else filled(PICTURE_SEEN if facts.things else PICTURE)
     if text is None or picture is None:
         side = text or picture
         if side is None:
@@ -167,9 +166,10 @@ def _conclusions(facts: Facts) -> Sequence[str]:
 
 
 def _filled(wording: str, facts: Facts, words: Mapping[Label, str]) -> str:
-    seen = " and ".join(_article(thing) for thing in facts.seen)
+    things = " and ".join(_article(thing) for thing in facts.things)
     labels = {"label": facts.label, "text": facts.text, "picture": facts.picture, "both": facts.label}
-    return wording.format(seen=seen, **{slot: "" if label is None else words[label] for slot, label in labels.items()})
+    names = {slot: "" if label is None else words[label] for slot, label in labels.items()}
+    return wording.format(seen=things, **names)
 
 
 def _article(thing: str) -> str:
@@ -198,9 +198,9 @@ def _patterns() -> tuple[tuple[re.Pattern[str], tuple[tuple[str, bool], ...]], .
     """Every wording as a pattern, with what it claims beyond its slots."""
     sides = (WORDS, PICTURE, PICTURE_SEEN, BOTH)
     whole = (AGREEING, WORDS_DECIDE, PICTURE_DECIDES, APART, TOGETHER, TOGETHER_BOTH, FOLLOWING, ALONE)
-    found = [(_pattern(wording), ()) for wordings in (*sides, *whole) for wording in wordings]
-    meant = [(_pattern(w), (("sarcastic", value),)) for ws, value in ((IRONIC, True), (NOT_IRONIC, False)) for w in ws]
-    return (*found, *meant)
+    plain = [(_pattern(wording), ()) for wordings in (*sides, *whole) for wording in wordings]
+    irony = [(_pattern(w), (("sarcastic", value),)) for ws, value in ((IRONIC, True), (NOT_IRONIC, False)) for w in ws]
+    return (*plain, *irony)
 
 
 def _pattern(wording: str) -> re.Pattern[str]:

@@ -62,7 +62,7 @@ def _drawn_anew(answer: str, prompt: Prompt, chance: random.Random) -> Target:
     drawn: dict[str, Label] = {name: chance.choice(LABELS) for name in JUDGED if written[name] != NOTHING}
     text, picture = drawn.get("text_says"), drawn.get("picture_says")
     seen = tuple(written["picture_cues"]) if picture else ()
-    facts = Facts(drawn["label"], text, picture, seen=seen, alone=text is None or picture is None)
+    facts = Facts(drawn["label"], text, picture, things=seen, alone=text is None or picture is None)
     anew = write_answer(
         prompt,
         label=facts.label,
