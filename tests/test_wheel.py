@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = {"emoji", "ftfy", "numpy", "onnxruntime", "pillow", "pydantic", "rich", "safetensors", "tokenizers", "typer"}
-EXTRAS = {"tune", "clip", "vlm", "llama", "server", "train", "eval"}
+EXTRAS = {"tune", "clip", "hf", "vlm", "llama", "server", "train", "eval"}
 TOWERS_MB, REASONER_MB = 40, 30
 
 
