@@ -1,6 +1,5 @@
 """The benchmark compares like with like. Nothing is timed here."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from eval.bench.calibration import calibration
-from eval.bench.everyday import everyday
 from eval.bench.speed import bench, memory
-from hybrid_mmsa import Sample
-from hybrid_mmsa.adapters import Adapter
-from hybrid_mmsa.bundled import bundled_path
-from hybrid_mmsa.data import Record
 from hybrid_mmsa.metrics import calibration_error
 
 
@@ -73,22 +67,3 @@ def test_the_band_holds_a_model_that_tells_the_truth_and_no_boaster():
     assert low < calibration_error(gold, true) < high
     boasted = true**3 / (true**3).sum(1, keepdims=True)
     assert calibration_error(gold, boasted) > calibration.band(boasted, draws=200)[1]
-
-
-def test_the_record_of_everyday_posts_is_of_the_bundled_model():
-    """A new model is measured again: the README shows this record."""
-    results = Path(everyday.__file__).parent.parent / "results"
-    record = json.loads(sorted(results.glob("everyday-*.json"))[-1].read_text(encoding="utf-8"))
-    bundled = Adapter.load(bundled_path("adapters", "default")).provenance()
-    assert (record["model"]["model_hash"], record["model"]["encoder_hash"]) == (
-        bundled.model_hash,
-        bundled.encoder_hash,
-    )
-    posts = [post for post in everyday.everyday_posts() if post.group not in everyday.APART]
-    assert {row["cases"]: row["posts"] for row in record["rows"]}["everyday posts"] == len(posts)
-
-
-def test_right_and_wrong_answers_are_told_apart(analyzer):
-    answer = analyzer.analyze("I love it, best day ever")
-    assert everyday.label_is_right(answer, Record(Sample(label="positive")))
-    assert not everyday.label_is_right(answer, Record(Sample(label="negative")))
