@@ -27,7 +27,9 @@ from .models import bundled_models, card_opening
 
 __all__ = ["adapter_app"]
 
-adapter_app = typer.Typer(help="Adapters: fit the model to your own labelled posts.", no_args_is_help=True)
+adapter_app = typer.Typer(
+    help="Fit the model to your own labelled posts; list, check and export adapters.", no_args_is_help=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class HeadOptions:
     """Options of `adapter train --fast`."""
 
     few_shot: Annotated[
-        bool, typer.Option("--few-shot", help="--fast: for 8 to 64 posts of a label, hold on to the bundled heads.")
+        bool,
+        typer.Option("--few-shot", help="--fast: for 8 to 64 posts of each label, stay close to the bundled heads."),
     ] = False
     encoder: Annotated[
         str,
@@ -50,7 +53,7 @@ class HeadOptions:
     )
     features: Annotated[
         Path | None,
-        typer.Option("--features", metavar="FOLDER", help="--fast: keep what the encoder saw here, for other runs."),
+        typer.Option("--features", metavar="FOLDER", help="--fast: keep the encoder's features here, for other runs."),
     ] = None
 
 
@@ -66,7 +69,11 @@ class TuningOptions:
     ] = None
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", metavar="NAME_OR_FILE", help="How: a bundled recipe's name, or a TOML file."),
+        typer.Option(
+            "--recipe",
+            metavar="NAME_OR_FILE",
+            help="Settings of the training: a bundled recipe's name, or a TOML file.",
+        ),
     ] = None
     settings: Annotated[
         list[str] | None,
@@ -80,11 +87,11 @@ class TuningOptions:
     ] = None
     run: Annotated[
         Path | None,
-        typer.Option("--run", metavar="FOLDER", help="Where checkpoints and the log are kept; default: FOLDER.run"),
+        typer.Option("--run", metavar="FOLDER", help="Folder for checkpoints and the log; default: FOLDER.run"),
     ] = None
     model: Annotated[
         str,
-        typer.Option("--model", metavar="NAME_OR_PATH", help="--base: the model whose fast tier it works beside."),
+        typer.Option("--model", metavar="NAME_OR_PATH", help="--base: the model whose fast tier it is used with."),
     ] = "default"
 
 
@@ -93,14 +100,16 @@ class TuningOptions:
 @with_options("heads", HeadOptions())
 def train(
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Labelled posts: .jsonl, .csv or .parquet.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="The adapter's folder; names it too.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="The adapter's folder; its name is the adapter's.")
+    ],
     fast: Annotated[
         bool,
         typer.Option(
             "--fast", help="Fit the fast tier: heads on a frozen encoder. Needs the extra `tune`. With --base: as well."
         ),
     ] = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="Draws the parts to train and to test on.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of the split into training and test parts.")] = None,
     heads: HeadOptions = HeadOptions(),
     tuning: TuningOptions = TuningOptions(),
 ) -> None:
@@ -108,8 +117,8 @@ def train(
 
     The columns are id, text, image and label: negative, neutral, positive, or
     1 to 5 stars; text_label, image_label, sarcastic and rationale are used
-    where they are there. All posts are checked first. Near-duplicates stay on
-    one side. --fast fits the fast tier; --base (or --recipe) tunes a LoRA
+    where a post has them. All posts are checked first. Near-duplicates stay in
+    one part. --fast fits the fast tier; --base (or --recipe) tunes a LoRA
     adapter for a vision-language model, and needs the extra `train`.
 
     For example:
@@ -194,13 +203,13 @@ def export(
     base: Annotated[
         str, typer.Option("--base", metavar="MODEL", help="The model it was trained on: preset or folder.")
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="What to write; it must not be there.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder to write; it must not exist.")],
     with_base: Annotated[
         bool,
         typer.Option("--with-base", help="gguf: write the base too (LLaVA), and try the adapter on it in llama.cpp."),
     ] = False,
 ) -> None:
-    """Write an adapter's LoRA for other programs, and check that it answers as before.
+    """Write an adapter's LoRA for other programs, and check that its answers stay the same.
 
     For example:
         hybrid-mmsa adapter export adapters/mine --format merged --base qwen2.5-vl-3b -o mine-merged

@@ -30,7 +30,7 @@ def analyze(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what one post of text, picture or both feels.
+    """Analyse one post of text, picture or both.
 
     For example:
         hybrid-mmsa analyze "Best concert of my life!" --image crowd.jpg

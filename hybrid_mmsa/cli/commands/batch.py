@@ -36,36 +36,36 @@ CHUNK = 32
 def batch(
     options: AnswerOptions,
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to analyse: .jsonl, .csv or .parquet.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where the answers go, one JSON a line.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="File for the answers, one JSON a line.")],
     errors: Annotated[
         Path | None,
         typer.Option(
-            "--errors", metavar="FILE", help="Where failed rows go, with line and cause; OUT.errors.jsonl if not given."
+            "--errors", metavar="FILE", help="File for failed rows, with line and cause; default: OUT.errors.jsonl."
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Threads that answer posts side by side; one per core if not given."),
+        typer.Option("--workers", min=1, help="Threads that analyse posts side by side; default: one per core."),
     ] = None,
     queue: Annotated[
         Path | None,
-        typer.Option("--queue", metavar="FILE", help="Also write the answers a person should see, the worst first."),
+        typer.Option("--queue", metavar="FILE", help="Also write the answers to review, likeliest mistakes first."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from an interrupted run, or answer the rows added since the last.")
+        bool, typer.Option("--resume", help="Continue an interrupted run, or analyse the rows added since the last.")
     ] = False,
 ) -> None:
-    """Answer a whole file of posts.
+    """Analyse a file of posts.
 
     The columns are id, text, image and target, all optional but one of text
     and image; picture paths are relative to the file. Posts without an id are
     named by their line. Answers keep the order of the rows.
 
-    A row that cannot be used goes to the errors file, with its line and the
-    cause, and the others go on; the exit code is then 1.
+    A row that cannot be used is written to the errors file, with its line and
+    the cause, and the other rows continue; the exit code is then 1.
 
-    Until all rows are done, the answers stand in FILE.partial. A run that was
-    interrupted or killed goes on with --resume; rows that failed stay failed.
+    While a run lasts, its answers are in FILE.partial. An interrupted run
+    continues with --resume; failed rows stay failed.
 
     For example:
         hybrid-mmsa batch posts.jsonl -o answers.jsonl

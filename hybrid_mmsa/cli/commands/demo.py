@@ -39,10 +39,10 @@ PICTURES = MappingProxyType(
 
 
 def demo(reasoner: ReasonerChoice = None, as_json: AsJson = False) -> None:
-    """Answer the bundled sample posts and show them as a table.
+    """Analyse the bundled sample posts and show them as a table.
 
-    They are made-up posts with free photographs: plain ones, a sarcastic one, one whose words and picture disagree.
-    With a reasoner, the posts that the fast tier defers are asked about, and every step is shown.
+    The posts are invented and the photographs free: plain posts, a sarcastic one, one whose words and picture disagree.
+    With a reasoner, the deferred posts are sent to it and every step is shown.
 
     For example:
         hybrid-mmsa demo
@@ -83,8 +83,8 @@ def _show_deferred(console: Console, deferred: Sequence[tuple[Sample, Analysis]]
     if reasoner is None:
         if deferred:
             console.print(
-                "Deferred posts are for a reasoner, a larger model; none is configured: the fast answer stands. "
-                f"One is bundled: {invocation()} demo --reasoner {BUNDLED}",
+                "Deferred posts are for a reasoner, a larger model. None is configured, so the fast answer stands.\n"
+                f"A small one is bundled (extra vlm): {invocation()} demo --reasoner {BUNDLED}",
                 soft_wrap=True,
             )
     elif deferred:
@@ -92,4 +92,4 @@ def _show_deferred(console: Console, deferred: Sequence[tuple[Sample, Analysis]]
         console.print(f"{posts} deferred; {reasoner} is asked:\n")
         console.print(DeferredPosts(deferred, PICTURES))
     else:
-        console.print("The fast tier is sure of every post: none is deferred, and none is asked about.")
+        console.print("The fast tier is sure of every post: none is deferred.")

@@ -34,16 +34,16 @@ def embed(
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", metavar="FILE", help="Where the vectors go: .safetensors (ids in its metadata) or .parquet."
+            "-o", "--out", metavar="FILE", help="File for the vectors: .safetensors (ids in its metadata) or .parquet."
         ),
     ],
     model: Model = "default",
 ) -> None:
-    """Give every post a vector in one space of words and pictures, for search and recommendation.
+    """Write a vector for each post, in one space of words and pictures, for search and recommendation.
 
     The dot product of two vectors says how well two posts, a sentence and a
-    picture, or two pictures go together. Rows that cannot be used are told and
-    left out; the exit code is then 1.
+    picture, or two pictures go together. Rows that cannot be used are listed
+    and left out; the exit code is then 1.
 
     For example:
         hybrid-mmsa embed posts.jsonl -o vectors.safetensors

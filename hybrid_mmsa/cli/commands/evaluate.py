@@ -35,7 +35,7 @@ from ..terminal.options import AsJson, Model, ReasonerChoice
 
 __all__ = ["eval_app"]
 
-eval_app = typer.Typer(help="Measure: on a benchmark, or on your own labelled posts.", no_args_is_help=True)
+eval_app = typer.Typer(help="Measure a model on a benchmark, or on your own labelled posts.", no_args_is_help=True)
 AdapterName = Annotated[
     str | None,
     typer.Option(
@@ -45,7 +45,7 @@ AdapterName = Annotated[
     ),
 ]
 Pattern = Annotated[
-    str, typer.Option("--model", metavar="NAME_OR_PATH", help="A model; {fold} and {seed} in it are filled in.")
+    str, typer.Option("--model", metavar="NAME_OR_PATH", help="A model; {fold} and {seed} in its name are filled in.")
 ]
 
 
@@ -62,7 +62,7 @@ def run(
     floors_only: Annotated[bool, typer.Option(help="Measure no model, only the floors.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model on a benchmark, floors beside it. A run that broke off goes on where it stopped.
+    """Measure a model on a benchmark, with floors. An interrupted run continues where it stopped.
 
     For example:
 
@@ -121,7 +121,7 @@ def posts(
 def report(
     results: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")],
-    texts: Annotated[Path | None, typer.Option(help="Your posts or corpus: shows the words of the mistakes.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="Your posts or corpus, to show the text of the mistakes.")] = None,
 ) -> None:
     """Write results as one page that opens offline.
 
@@ -140,7 +140,7 @@ def results_page(
     folder: Annotated[Path, typer.Argument(help="Folder of result files.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The Markdown page to write.")],
 ) -> None:
-    """Write the page of all results from their files."""
+    """Write all results of a folder as one Markdown page."""
     out.write_text(render_results(_load([folder])), encoding="utf-8")
     say(f"wrote {out}")
 

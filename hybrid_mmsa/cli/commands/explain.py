@@ -23,7 +23,7 @@ from .batch import answers
 
 __all__ = ["explain_app"]
 
-explain_app = typer.Typer(help="Why posts were judged as they were.", no_args_is_help=True)
+explain_app = typer.Typer(help="Show analysts why posts got their answers.", no_args_is_help=True)
 T = TypeVar("T")
 
 IN_FULL = AnswerOptions(explain="full")
@@ -42,14 +42,18 @@ def page(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page to write, .html.")],
     recorded: Annotated[
         Path | None,
-        typer.Option("--answers", metavar="FILE", help="What `batch` answered to these posts; nothing is asked again."),
+        typer.Option(
+            "--answers",
+            metavar="FILE",
+            help="The answers that `batch` wrote for these posts; nothing is analysed again.",
+        ),
     ] = None,
     most: Annotated[
         int, typer.Option("--most", min=1, help="Posts to list, those most likely wrong first; all are counted.")
     ] = POSTS_SHOWN,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Threads that answer posts side by side; one per core if not given."),
+        typer.Option("--workers", min=1, help="Threads that analyse posts side by side; default: one per core."),
     ] = None,
     options: AnswerOptions = IN_FULL,
 ) -> None:

@@ -21,7 +21,7 @@ from ..terminal.options import AsJson
 
 __all__ = ["bundled_models", "card_opening", "models_app"]
 
-models_app = typer.Typer(help="The models at hand.")
+models_app = typer.Typer(help="Bundled models, and presets for reasoners.")
 
 
 @models_app.callback()
@@ -50,7 +50,7 @@ def list_models(as_json: AsJson = False) -> None:
             emit(json.dumps({"kind": "preset", **preset.model_dump(), "pulled": _is_pulled(preset)}))
         return
     console.print(
-        "\nMore reasoners, for --reasoner NAME; GB to fetch, and of memory in bfloat16 and in 4 bits (estimated):"
+        "\nMore reasoners, for --reasoner NAME; GB to download, and of memory in bfloat16 and in 4 bits (estimated):"
     )
     console.print(_table([*presets().values()]))
 
@@ -59,10 +59,10 @@ def list_models(as_json: AsJson = False) -> None:
 def pull_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A preset, see `models list`.")],
 ) -> None:
-    """Fetch a preset from the hub: its pinned commit, every file checked.
+    """Download a preset from the hub: its pinned commit, every file checked.
 
-    A pull that broke off goes on with the files that are not whole yet.
-    Nothing else in this program fetches anything.
+    An interrupted download continues with the files that are not complete.
+    No other command fetches anything.
 
     For example:
         hybrid-mmsa models pull qwen3-vl-4b

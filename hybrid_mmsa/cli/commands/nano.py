@@ -20,12 +20,12 @@ def train_nano(
     data: Corpora,
     runs: Runs,
     start: Annotated[
-        Path, typer.Option("--start", metavar="FILE", help="ImageNet weights of MobileNetV2 to see with.")
+        Path, typer.Option("--start", metavar="FILE", help="ImageNet weights of MobileNetV2, for the picture side.")
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the model is written.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the model.")],
     settings: Settings = None,
 ) -> None:
-    """Train a very small vision-language model from chance: a reasoner of 25 MB.
+    """Train a very small vision-language model from random weights: a reasoner of 25 MB.
 
     It learns to write on the corpora's texts, then to judge posts and to say
     why. On a GPU that takes minutes, on two CPU cores some hours; it runs on

@@ -40,7 +40,9 @@ REASONS = {
 SHIFTED = 0.01
 """Posts of one kind would be called shifted this often."""
 
-route_app = typer.Typer(help="When to ask a reasoner: fit, read and plan the router.", no_args_is_help=True)
+route_app = typer.Typer(
+    help="Decide when to ask a reasoner: fit, show, simulate and check the router.", no_args_is_help=True
+)
 Verdicts = Annotated[
     Path | None,
     typer.Option("--verdicts", metavar="FILE", help="A reasoner's verdicts, JSON lines with the post's id."),
@@ -54,10 +56,11 @@ def fit(
     verdicts: Verdicts = None,
     model: Model = "default",
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FOLDER", help="The model to write; the model itself if none.")
+        Path | None,
+        typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the fitted model; default: the model's own."),
     ] = None,
 ) -> None:
-    """Fit the router to your posts; with --verdicts, fit how that reasoner's verdicts count instead.
+    """Fit the router to your posts, or, with --verdicts, how that reasoner's verdicts count.
 
     The posts must be labelled and new to the model (and to the reasoner).
     Without --verdicts, P(error), thresholds and prediction sets are fitted, with
@@ -74,7 +77,7 @@ def fit(
     if verdicts is None:
         fitted = refit_on_posts(adapter, encoder, records)
         if adapter.pooling is not None:
-            say("the pooling went with the P(error) it was measured by; fit it again with --verdicts")
+            say("the pooling was removed, because it was fitted to the former P(error); fit it again with --verdicts")
     else:
         adapter.check_router()
         fitted = pool_on_posts(adapter, encoder, records, RecordedReasoner.load(verdicts).verdicts)
@@ -86,7 +89,7 @@ def fit(
 
 @route_app.command("show")
 def show(model: Model = "default", as_json: AsJson = False) -> None:
-    """Say in words when posts are deferred, what that reached, and whether asking helps.
+    """Say when posts are deferred, what that achieved, and whether asking helps.
 
     For example:
         hybrid-mmsa route show --model my-model
@@ -107,13 +110,13 @@ def simulate_(
     accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, help="Plan with a reasoner that is right this often.")
     ] = None,
-    cost: Annotated[float, typer.Option(min=0, help="What asking costs a post.")] = 1.0,
+    cost: Annotated[float, typer.Option(min=0, help="What one question to the reasoner costs.")] = 1.0,
     unit: Annotated[str, typer.Option(help="The unit of that cost.")] = "questions",
     model: Model = "default",
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Also draw it, as a page.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Also draw it as a page.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Accuracy and cost against the share of posts deferred, before you pay for a reasoner.
+    """Show accuracy and cost against the share of posts deferred, before you pay for a reasoner.
 
     For example:
         hybrid-mmsa route simulate labelled.jsonl --accuracy 0.8 --cost 900 --unit ms -o plan.html
@@ -158,9 +161,9 @@ def check(
     model: Model = "default",
     as_json: AsJson = False,
 ) -> None:
-    """Are these posts still like those the thresholds were fitted on?
+    """Check whether posts are still like those the thresholds were fitted on.
 
-    Exit code 1 where they are not, or where rows cannot be used; the others are compared.
+    The exit code is 1 if they are not, or if rows cannot be used; the other rows are compared.
 
     For example:
         hybrid-mmsa route check this-week.jsonl
@@ -192,7 +195,11 @@ def check(
             table.add_row(shift.what, f"{shift.distance:.2f}", f"{shift.p_value:.2g}")
         page().print(table)
         names = ", ".join(shift.what for shift in stale)
-        say(f"shifted: {names}; label some of these posts and `route fit`" if stale else "no shift found")
+        say(
+            f"shifted: {names}; label some of these posts and fit the router to them with `route fit`"
+            if stale
+            else "no shift found"
+        )
     if failed:
         say(f"{len(failed)} rows could not be used, such as line {failed[0].line}: {failed[0].error}")
     raise typer.Exit(1 if stale or failed else 0)

@@ -34,12 +34,12 @@ Config = TypeVar("Config")
 Joining: TypeAlias = Literal["early", "late", "attention", "gated", "all"]
 
 train_app = typer.Typer(
-    help="Train the fast tier. A killed run goes on where it stopped. Needs the extra `train`; heads on a frozen"
-    " encoder need `tune` alone."
+    help="Train the fast tier. An interrupted run continues where it stopped. Needs the extra `train`; heads on a"
+    " frozen encoder need `tune` alone."
 )
 
 Corpora = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="The folder that holds the corpora.")]
-Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Where stages, checkpoints and records are kept.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Folder for stages, checkpoints and records.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the recipe; a wrong NAME lists them all."),
@@ -141,19 +141,20 @@ def train_fusion(
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="The model's folder; its name is the model's.")
     ],
     strategy: Annotated[
-        Joining, typer.Option("--strategy", help="How the sides are joined; all: write nothing, compare all four.")
+        Joining,
+        typer.Option("--strategy", help="How words and picture are joined; all: compare the four and write nothing."),
     ] = "gated",
     towers: Annotated[
         Path | None,
-        typer.Option("--towers", metavar="FOLDER", help="Where the int8 towers go, if not into the model's folder."),
+        typer.Option("--towers", metavar="FOLDER", help="Folder for the int8 towers; default: the model's folder."),
     ] = None,
     settings: Settings = None,
     sources: Sources = Sources(),
 ) -> None:
     """Fit head, calibration and router on trained towers, exported to int8, or on a frozen encoder.
 
-    What comes out is a model: name its folder to the --model of other commands.
-    With --distil, what a reasoner said of your posts is taught to the fast tier.
+    The result is a model: pass its folder as --model to other commands.
+    With --distil, the fast tier learns a reasoner's verdicts on your posts.
     With --lora, the encoder's towers are tuned too: a few small matrices, which
     are kept in the model's folder.
 
@@ -214,7 +215,7 @@ def _tuned(data: Path, sources: Sources, out: Path, strategy: Joining, settings:
     with progress("posts", lambda: 2 * frozen_posts.count_posts(data)) as advance:
         fitted = tower_lora.train_with_lora(data, encoder, sides, out, config=config, advance=advance)
     for head, loss in fitted.made_with["log_loss_left_out"].items():
-        say(f"{head}: log-loss on posts left out {loss['frozen']:.3f} before, {loss['lora']:.3f} with LoRA")
+        say(f"{head}: log-loss on held-out posts {loss['frozen']:.3f} before, {loss['lora']:.3f} with LoRA")
 
 
 def _joining(config: Config, strategy: Joining) -> Config:
@@ -248,7 +249,7 @@ def train_router(
     image_runs: Annotated[Path, typer.Option("--image-runs", metavar="FOLDER", help="The --runs of `train image`.")],
     settings: Settings = None,
 ) -> None:
-    """Fit a model's router anew, in its folder; head and calibration stay.
+    """Fit a model's router again, in its folder; head and calibration stay.
 
     For example:
         hybrid-mmsa train router my-model --data corpora --text-runs runs/text --image-runs runs/image
@@ -272,7 +273,10 @@ def train_align(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FOLDER", help="The model that gets the space; without it, it is measured."
+            "-o",
+            "--out",
+            metavar="FOLDER",
+            help="The model that gets the space; without it, the space is only measured.",
         ),
     ] = None,
     settings: Settings = None,

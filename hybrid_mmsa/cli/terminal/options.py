@@ -35,12 +35,15 @@ Model = Annotated[
 ModeChoice = Annotated[
     Mode,
     typer.Option(
-        "--mode", help="auto: defer unsure posts to a reasoner, where one is configured; fast: none; deep: all."
+        "--mode",
+        help="auto: defer uncertain posts to the reasoner, if there is one; fast: defer none; deep: defer all.",
     ),
 ]
 Explain = Annotated[
     ExplainLevel,
-    typer.Option("--explain", help="How much evidence: none, what each side counts, or full: words and regions too."),
+    typer.Option(
+        "--explain", help="How much evidence: none; modality: the share of each side; full: words and regions as well."
+    ),
 ]
 AdapterChoice = Annotated[
     str | None,
@@ -51,8 +54,8 @@ ReasonerChoice = Annotated[
     typer.Option(
         "--reasoner",
         metavar="NAME_OR_PATH",
-        help="What answers deferred posts: nano, which is bundled; a pulled model's name (see `models list`), a model's"
-        " folder, a configuration (.toml), or recorded verdicts (.jsonl, with the post's id), or the name of a plugin.",
+        help="What judges deferred posts: nano (bundled), a pulled preset (see `models list`), a model's folder, a"
+        " configuration (.toml), recorded verdicts (.jsonl, with the post's id), or a plugin's name.",
     ),
 ]
 PolicyChoice = Annotated[
@@ -60,9 +63,9 @@ PolicyChoice = Annotated[
     typer.Option(
         "--policy",
         metavar="KIND[:NUMBER]",
-        help="Which posts are deferred: budget:0.2 (that share at most), risk:0.15 (so many that at most that share of"
-        " the others is wrong), threshold:0.3 (those with a higher P(error)), never, always, or fitted (the model's own"
-        " thresholds, the default).",
+        help="Which posts are deferred: budget:0.2 (at most that share), risk:0.15 (so many that at most that share"
+        " of the others is wrong), threshold:0.3 (those with a higher P(error)), never, always, or fitted (the model's"
+        " own thresholds, the default).",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of text for people.")]
