@@ -165,6 +165,7 @@ def test_floors_without_a_train_part_never_saw_the_words_they_judge():
     )
     assert all(np.allclose(p.sum(1), 1) for p in found.values())
     assert np.allclose(found["TF-IDF + LR"][:, 2], 0)
+    assert np.allclose(found["majority class"], [0.5, 0.5, 0.0])
     folded = found["TF-IDF + LR"].reshape(10, 5, 3)
     assert np.allclose(folded, folded[:, :1])
     assert (found["TF-IDF + LR"].argmax(1) == gold).mean() <= 0.5

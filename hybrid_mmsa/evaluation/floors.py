@@ -72,7 +72,8 @@ def out_of_fold_probabilities(samples: Sequence[Sample], gold: Sequence[int], cl
     """Probabilities of each floor for posts that have no train part, float64 `[n, classes]`.
 
     The posts are dealt into `FOLDS` folds by a hash of their words, and each fold is answered by floors fitted on the
-    others, so that no floor saw the words it judges.
+    others, so that none saw the words it judges. The majority class is that of the posts themselves: out of fold it
+    would be the rarer label wherever labels are as frequent as each other.
 
     Args:
         samples: The posts; of two different texts at least.
@@ -96,7 +97,7 @@ def out_of_fold_probabilities(samples: Sequence[Sample], gold: Sequence[int], cl
         )
         for name, probabilities in part.items():
             found.setdefault(name, np.zeros((len(samples), classes)))[inside] = probabilities
-    return found
+    return found | {MAJORITY: majority(np.asarray(gold, dtype=np.int64), len(samples), classes)}
 
 
 def words(sample: Sample) -> str:
