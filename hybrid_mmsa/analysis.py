@@ -115,13 +115,20 @@ def compose_analyses(
     """
     prior = fast.adapter.prior()
     posts = [
-        _Post(fast, i, verdicts.by_row.get(i), verdicts.reasoner, evidence[i] if evidence else None, prior)
+        _Post(
+            batch=fast,
+            row=i,
+            verdict=verdicts.by_row.get(i),
+            reasoner=verdicts.reasoner,
+            evidence=evidence[i] if evidence else None,
+            prior=prior,
+        )
         for i in range(len(fast.samples))
     ]
     return [post.analysis(explain, verdicts.warnings.get(i, ()), timings) for i, post in enumerate(posts)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Post:
     """One row of the stages' values.
 

@@ -150,7 +150,7 @@ class Analyzer(ModelParts):
             ArtefactError: The model has no such space, or one that finds too little of what it should.
         """
         call, posts = self._call(), self._read(samples)
-        return call.adapter.embed(self._checked.encode([Sample(s.text, s.image) for s in posts]))
+        return call.adapter.embed(self._checked.encode([Sample(text=s.text, image=s.image) for s in posts]))
 
     def _call(self, adapter: str | None = None, mode: Mode = "auto", explain: ExplainLevel = "modality") -> _Call:
         self._check_open()

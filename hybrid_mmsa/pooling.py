@@ -28,7 +28,7 @@ _NEUTRAL = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pooling:
     """How one reasoner's verdicts are pooled with fast answers.
 

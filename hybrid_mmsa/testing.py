@@ -203,8 +203,8 @@ def tiny_adapter(encoder: Encoder, samples: Sequence[Sample] | None = None, *, n
         head=head,
         calibration=Calibration(dict.fromkeys(TASKS, 1.0)),
         router=Router(
-            ErrorModel.plain(),
-            Thresholds(p_error=0.5, sarcasm=0.5, conflict=0.5),
+            error_model=ErrorModel.plain(),
+            thresholds=Thresholds(p_error=0.5, sarcasm=0.5, conflict=0.5),
             fitted_on={"posts": len(posts), "encoder_hash": encoder.hash},
             set_threshold=0.2,
         ),

@@ -65,7 +65,7 @@ def test_a_post_of_both_sides_lies_between_them(seeing):
     rng = np.random.default_rng(1)
     picture = tiny_photos.draw("red", "sea", rng)
     both, words, shown = seeing.embed(
-        [Sample("the red in my sea", picture), Sample("the red in my sea"), Sample(image=picture)]
+        [Sample(text="the red in my sea", image=picture), Sample(text="the red in my sea"), Sample(image=picture)]
     )
     assert np.allclose(both, (words + shown) / np.linalg.norm(words + shown), atol=1e-5)
     vectors = seeing.embed([Sample(text="good", target="sea"), Sample(text="good")])
@@ -167,7 +167,7 @@ def test_the_command_writes_vectors_with_their_ids(aligned, tmp_path, capsys):
         assert json.loads(file.metadata()["ids"]) == ["a", "3"]
         vectors = file.get_tensor("vectors")
     assert np.allclose(
-        vectors, Analyzer.from_pretrained(aligned).embed([Sample("the red"), Sample("the sea")]), atol=1e-4
+        vectors, Analyzer.from_pretrained(aligned).embed([Sample(text="the red"), Sample(text="the sea")]), atol=1e-4
     )
     posts.write_text(json.dumps(rows[0]))
     assert run(["embed", str(posts), "-o", str(tmp_path / "v.parquet"), "--model", str(aligned)]) == 0

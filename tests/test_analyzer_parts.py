@@ -59,7 +59,7 @@ def with_verdict(loaded, pooling):
     return Analyzer(loaded.encoder, [adapter], reasoner=reasoner, policy="threshold:0")
 
 
-POOLING = Pooling("wise", None, None, 0.5, 1.5, (0.0, 0.0, 0.0))
+POOLING = Pooling(reasoner="wise", adapter=None, prompt=None, fast_weight=0.5, verdict_weight=1.5, bias=(0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,12 @@ def test_answers_in_json_hold_the_verdicts_of_deferred_posts(verdicts, deferred,
 @pytest.mark.parametrize("width", [40, 71, 72, 100])
 def test_pooled_answers_fit_any_terminal(analyzer, width):
     """What both say together is named so, and no line is longer than the terminal."""
-    adapter = replace(analyzer.adapters["default"], pooling=Pooling("wise", None, None, 1.0, 1.0, (0.0, 0.0, 0.0)))
+    adapter = replace(
+        analyzer.adapters["default"],
+        pooling=Pooling(
+            reasoner="wise", adapter=None, prompt=None, fast_weight=1.0, verdict_weight=1.0, bias=(0.0, 0.0, 0.0)
+        ),
+    )
     verdict = RecordedReasoner({"x": Verdict(**VERDICT)}, "wise")
     asking = Analyzer(analyzer.encoder, [adapter], reasoner=verdict)
     (sample,) = [post for post in samples() if post.id == "sarcastic"]

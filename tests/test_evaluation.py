@@ -5,13 +5,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from hybrid_mmsa import Analyzer
+from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.data import SplitManifest, read_posts
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.evaluation import Protocol, evaluate_posts, load_protocol, load_result, run_protocol
+from hybrid_mmsa.evaluation import Protocol, Result, evaluate_posts, load_protocol, load_result, run_protocol
 from hybrid_mmsa.evaluation.answers import PredictionRow, collect
 from hybrid_mmsa.inputs import read_row
 from hybrid_mmsa.types import Analysis, Provenance, RouteDecision, RowError, Sample, prediction
@@ -328,6 +330,48 @@ def counting(monkeypatch):
     monkeypatch.setattr(
         "hybrid_mmsa.cli.commands.evaluate.Analyzer.from_pretrained", lambda name, **_: CountingAnalyzer(name)
     )
+
+
+@pytest.fixture
+def second(tiny_model, tmp_path):
+    """Another adapter fitted to the small model's towers."""
+    adapter = tiny.adapter(encoder_hash=Adapter.load(tiny_model).encoder_hash, name="second", seed=11)
+    adapter.save(tmp_path / "second")
+    return tmp_path / "second"
+
+
+def test_eval_opens_the_model_and_the_adapter_that_answers_in_its_place(posts, tiny_model, second, capsys):
+    def measured(*options):
+        assert run(["eval", "posts", str(posts), "--json", *options]) == 1
+        return Result.model_validate_json(capsys.readouterr().out)
+
+    own = measured("--model", str(tiny_model))
+    other = measured("--model", str(tiny_model), "--adapter", str(second))
+    assert (own.model.model, other.model.model) == ("tiny", "second")
+    assert own.model.encoder_hash == other.model.encoder_hash
+    assert own.system("fused") != other.system("fused")
+    assert run(["eval", "posts", str(posts), "--adapter", str(second)]) == 2
+    assert "adapter 'second' was fitted to encoder compact:towers" in capsys.readouterr().err
+
+
+def test_seeds_and_folds_are_filled_into_the_names_of_model_and_adapter(tmp_path, corpus, monkeypatch):
+    folds = {f"fold_{k}": tuple(str(i) for i in range(22) if i % 4 == k) for k in range(4)}
+    protocol = written(tmp_path, SplitManifest("folds", "mvsa_single", "drawn", folds, {}), seeds=(3, 5))
+    opened = []
+
+    def pretrained(name, *, adapters, reasoner):
+        opened.append((name, adapters))
+        counting = CountingAnalyzer(name)
+        counting.adapters = {"own": None, adapters[0]: None}
+        return counting
+
+    monkeypatch.setattr("hybrid_mmsa.cli.commands.evaluate.Analyzer.from_pretrained", pretrained)
+    values = protocol.model_dump(exclude={"notes"})
+    toml = tmp_path / "folds.toml"
+    toml.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    options = ["--model", "base", "--adapter", "mine-{seed}/{fold}", "-o", str(tmp_path / "out")]
+    assert run(["eval", "run", str(toml), "--data", str(corpus), *options]) == 0
+    assert opened == [("base", (f"mine-{seed}/{fold}",)) for seed in (3, 5) for fold in range(4)]
 
 
 @pytest.mark.usefixtures("counting")

@@ -263,6 +263,10 @@ def test_a_busy_server_is_asked_again(scripted):
             "gives no log-probabilities",
         ),
         (completion({}, tokens=[token(('{"label": "', 1.0)), token(("angry", 1.0))]), "none of the label words"),
+        (completion({}, text='{"label": "purple"}'), "answer cannot be read .*purple"),
+        (completion({}, text="positive, I would say"), "answer cannot be read"),
+        (completion({}, text="[" * 100_000), "answer cannot be read .*RecursionError"),
+        ({**completion({}), "usage": {"total_tokens": "many"}}, "makes sense: ValidationError"),
     ],
 )
 def test_a_failure_says_its_cause_and_no_key(scripted, monkeypatch, reply, cause):

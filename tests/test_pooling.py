@@ -151,7 +151,15 @@ def test_verdicts_of_two_models_or_too_few_are_refused():
 
 
 def test_a_pooling_survives_its_file_and_counts_for_one_reasoner_only():
-    pooling = Pooling("vlm", None, "p/1@00", 0.8, 1.2, (0.1, 0.0, -0.1), gain_from=math.inf)
+    pooling = Pooling(
+        reasoner="vlm",
+        adapter=None,
+        prompt="p/1@00",
+        fast_weight=0.8,
+        verdict_weight=1.2,
+        bias=(0.1, 0.0, -0.1),
+        gain_from=math.inf,
+    )
     again = Pooling.from_dict(json.loads(json.dumps(pooling.to_dict(), allow_nan=False)))
     assert again == pooling
     said = verdict([0.2, 0.3, 0.5])
@@ -174,7 +182,9 @@ def test_a_pooling_survives_its_file_and_counts_for_one_reasoner_only():
     ],
 )
 def test_a_pooling_file_with_a_wrong_part_is_refused(change):
-    values = Pooling("vlm", None, None, 1, 1, (0, 0, 0)).to_dict()
+    values = Pooling(
+        reasoner="vlm", adapter=None, prompt=None, fast_weight=1, verdict_weight=1, bias=(0, 0, 0)
+    ).to_dict()
     with pytest.raises(ArtefactError, match="pooling"):
         Pooling.from_dict({**values, **change})
     values.pop("bias")

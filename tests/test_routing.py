@@ -314,7 +314,7 @@ def test_a_plain_error_model_takes_the_probability_at_its_word_and_can_be_saved(
     said = posteriors()
     matrix = signal_matrix(CONFIDENCE, said, features(said), None)
     assert np.allclose(ErrorModel.plain().predict_proba(matrix), 1 - said["sentiment"].max(1), atol=1e-5)
-    never = Router(ErrorModel.plain(), Thresholds(np.inf, np.inf, np.inf))
+    never = Router(error_model=ErrorModel.plain(), thresholds=Thresholds(np.inf, np.inf, np.inf))
     again = Router.from_dict(json.loads(json.dumps(never.to_dict(), allow_nan=False)))
     assert {each.decision for each in decide(again, said)} == {"keep"}
 
@@ -369,14 +369,14 @@ def test_novelty_tells_posts_of_another_kind_and_reads_each_by_itself():
 def strangers(values):
     ordinary = features(values, 3)
     return Features(
-        ordinary.text_features * 9,
-        ordinary.image_features * 9,
-        ordinary.has_text,
-        ordinary.has_image,
-        ordinary.has_target,
-        ordinary.n_tokens,
-        ordinary.truncated,
-        ordinary.unknown_share,
+        text_features=ordinary.text_features * 9,
+        image_features=ordinary.image_features * 9,
+        has_text=ordinary.has_text,
+        has_image=ordinary.has_image,
+        has_target=ordinary.has_target,
+        n_tokens=ordinary.n_tokens,
+        truncated=ordinary.truncated,
+        unknown_share=ordinary.unknown_share,
     )
 
 

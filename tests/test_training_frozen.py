@@ -42,7 +42,16 @@ def drawn(n, seed, *, sarcastic=False):
         for directions, side, width in zip(DIRECTIONS, (said, shown), WIDTHS, strict=True)
     )
     yes = np.ones(n, dtype=bool)
-    features = Features(text, image, yes, yes, ~yes, np.full(n, 5), ~yes, np.zeros(n, np.float32))
+    features = Features(
+        text_features=text,
+        image_features=image,
+        has_text=yes,
+        has_image=yes,
+        has_target=~yes,
+        n_tokens=np.full(n, 5),
+        truncated=~yes,
+        unknown_share=np.zeros(n, np.float32),
+    )
     samples = [
         Sample(
             text="x",

@@ -141,7 +141,9 @@ def write_manifest(folder):
     """`compact.json` for the tower files that stand in a folder."""
     names = ("text.onnx", "image.onnx", "tokenizer.json")
     files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
-    manifest = CompactManifest(MAX_TOKENS, SIDE, text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH, files=files)
+    manifest = CompactManifest(
+        max_tokens=MAX_TOKENS, image_size=SIDE, text_width=TEXT_WIDTH, image_width=IMAGE_WIDTH, files=files
+    )
     (folder / "compact.json").write_text(json.dumps(asdict(manifest)), encoding="utf-8")
 
 
@@ -165,7 +167,9 @@ def router(**thresholds):
     model.weights_ = np.linspace(0.5, 1.5, len(model.signals))
     model.bias_ = -2.5
     limits = Thresholds(**{"p_error": 0.5, "sarcasm": 0.9, "conflict": 0.8, **thresholds})
-    return Router(model, limits, {"posts": 0}, sample=calibration_sample(), set_threshold=0.2)
+    return Router(
+        error_model=model, thresholds=limits, fitted_on={"posts": 0}, sample=calibration_sample(), set_threshold=0.2
+    )
 
 
 def calibration_sample(n=200, seed=5):

@@ -32,7 +32,7 @@ FILES = ("text.onnx", "image.onnx", "tokenizer.json")
 WEIGHTS = Path(__file__).parent / "weights" / "compact"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompactManifest:
     """`compact.json`: what the tower files are and what they must hash to.
 

@@ -58,13 +58,13 @@ def open_pair(name: str, root: Path) -> TowerPair:
     weights = {f"text.{k}": v for k, v in text.model.state_dict().items() if k not in text.unused}
     weights |= {f"image.{k}": v for k, v in image.model.state_dict().items()}
     return TowerPair(
-        name,
-        weights_hash(weights, facts),
-        text.model.config.hidden_size,
-        image.model.num_features,
-        text.read,
-        image.read,
-        {"text": Tower(text.model, text.features, "a day"), "image": Tower(image.model, image.features, grey())},
+        name=name,
+        hash=weights_hash(weights, facts),
+        text_width=text.model.config.hidden_size,
+        image_width=image.model.num_features,
+        read_texts=text.read,
+        read_pictures=image.read,
+        towers={"text": Tower(text.model, text.features, "a day"), "image": Tower(image.model, image.features, grey())},
     )
 
 

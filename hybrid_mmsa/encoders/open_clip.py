@@ -55,13 +55,13 @@ def open_pair(name: str, root: Path) -> TowerPair:
         texts, pictures = towers.probe()
     facts = ("open_clip", tokenizer.context_length, type(tokenizer).__name__, str(prepare))
     return TowerPair(
-        name,
-        weights_hash(model.state_dict(), facts),
-        texts,
-        pictures,
-        towers.read_texts,
-        towers.read_pictures,
-        towers.tunable(),
+        name=name,
+        hash=weights_hash(model.state_dict(), facts),
+        text_width=texts,
+        image_width=pictures,
+        read_texts=towers.read_texts,
+        read_pictures=towers.read_pictures,
+        towers=towers.tunable(),
     )
 
 

@@ -53,7 +53,7 @@ class Tower:
     example: Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TowerPair:
     """Both towers, safe to call from many threads. Targets are not read: their rows say that none was there.
 

@@ -22,7 +22,7 @@ LENGTH_STEP = 8
 """Padded lengths are multiples of this: math libraries compile and cache a kernel per shape."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TokenBatch:
     """Token ids of `n` texts, padded to one length (a multiple of `LENGTH_STEP`).
 
@@ -97,4 +97,11 @@ class WordPieces:
             segments[i, len(head) : len(head) + len(tail)] = 1
         n_tokens = mask.sum(1) - 2 - segments.any(1)
         unknown = (ids == self._unk).sum(1) / np.maximum(n_tokens, 1)
-        return TokenBatch(ids, mask, segments, n_tokens, cut, unknown.astype(np.float32))
+        return TokenBatch(
+            ids=ids,
+            mask=mask,
+            segments=segments,
+            n_tokens=n_tokens,
+            truncated=cut,
+            unknown_share=unknown.astype(np.float32),
+        )

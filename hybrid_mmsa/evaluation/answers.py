@@ -62,7 +62,7 @@ class PredictionRow(BaseModel):
     ms: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class PredictionTable:
     """Answers as arrays over `n` posts.
 

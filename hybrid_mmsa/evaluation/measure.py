@@ -23,7 +23,7 @@ __all__ = ["Measured", "measure", "today"]
 ERRORS_SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """The part of a `Result` that is computed from answers; its fields are the result's."""
 

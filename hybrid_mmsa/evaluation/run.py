@@ -32,7 +32,7 @@ Models = Callable[[int | None], AnalysisSource]
 """Gives the analyzer for a fold; for `None` where there are no folds."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Gathered:
     """What a run has gathered so far. `seconds` is `None` once answers of an earlier run were taken over."""
 

@@ -47,7 +47,7 @@ fills the tower. So a long text costs little more than a short one."""
 Group: TypeAlias = tuple[Span, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """The parts of an `Explanation` that `explain="full"` adds; see there. `None` for a side that was not read.
 

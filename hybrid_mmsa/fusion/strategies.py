@@ -38,7 +38,7 @@ Opinions: TypeAlias = tuple[Array, Array]
 _NEVER = -1e9
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Sides:
     """What both sides of `n` posts say, in the float type of the logits it was made from.
 
@@ -62,7 +62,14 @@ class Sides:
             _evidence_of(text, has_text),
             _evidence_of(image, has_image),
         )
-        return cls(evidence_text, evidence_image, p_text, p_image, has_text, has_image)
+        return cls(
+            text=evidence_text,
+            image=evidence_image,
+            p_text=p_text,
+            p_image=p_image,
+            has_text=has_text,
+            has_image=has_image,
+        )
 
     @cached_property
     def both(self) -> Array:

@@ -16,7 +16,7 @@ __all__ = ["CalibrationSample"]
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class CalibrationSample:
     """Scores of `n` posts that chose nothing, and of `m` training posts that order the tests of a risk.
 

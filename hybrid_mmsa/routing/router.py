@@ -94,7 +94,7 @@ def _log_odds(p: Any) -> Any:
     return np.log(p) - np.log1p(-p)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Router:
     """A fitted router.
 
@@ -260,12 +260,12 @@ class Router:
             if not parts["novelty"] and ("novelty" in weights or np.isfinite(thresholds.novel)):
                 raise ArtefactError("router: it reads novelty, and the summary of the training features is missing")
             return cls(
-                model,
-                thresholds,
-                values.get("fitted_on", {}),
-                Novelty.from_arrays(parts["novelty"]) if parts["novelty"] else None,
-                CalibrationSample.from_arrays(parts["sample"]) if parts["sample"] else None,
-                least,
+                error_model=model,
+                thresholds=thresholds,
+                fitted_on=values.get("fitted_on", {}),
+                novelty=Novelty.from_arrays(parts["novelty"]) if parts["novelty"] else None,
+                sample=CalibrationSample.from_arrays(parts["sample"]) if parts["sample"] else None,
+                set_threshold=least,
             )
 
 

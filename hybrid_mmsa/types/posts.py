@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .words import BoolArray, FloatArray, ImageSource, IntArray, Label, Modality
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Sample:
     """One post. Users build it raw; `inputs.read_sample` returns it checked, its picture decoded.
 
@@ -43,7 +43,7 @@ class Sample:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Features:
     """What an encoder saw in a batch of `n` posts. Rows of a missing modality are zero.
 

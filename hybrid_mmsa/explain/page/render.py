@@ -35,7 +35,7 @@ _FOLDER = Path(__file__).parent
 _SCRIPTS = ("draw.js", "page.js")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """A finished page.
 
@@ -86,7 +86,13 @@ def render_page(entries: Iterable[Entry | RowError], title: str, most: int = POS
         "failed": failures(first_failures, failed),
         "posts": script_json({"labels": LABELS, "csv": csv_line(CSV_COLUMNS), "posts": listed}),
     }
-    return Page(writable(_filled(parts)), tally.n, len(listed), failed, tuple(first_failures))
+    return Page(
+        html=writable(_filled(parts)),
+        answered=tally.n,
+        listed=len(listed),
+        failed=failed,
+        failures=tuple(first_failures),
+    )
 
 
 def script_json(values: object) -> str:

@@ -58,7 +58,7 @@ class Trend:
     unknown: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Tally:
     """What is counted of posts; memory grows with the hours and groups there are, not with the posts."""
 

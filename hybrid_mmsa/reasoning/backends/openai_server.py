@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 import openai
 
 from ...errors import InputError, ReasonerError
+from ...foreign import translated
 from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
 from ..config import ReasonerConfig
-from ..prompt.answer import answer_schema, read_answer, verdict
+from ..prompt.answer import answer_schema, read_answer, read_label, verdict
 from ..prompt.prompts import Prompt, Prompts
 from ..prompt.token_shares import SpelledToken, word_shares
 
@@ -114,7 +115,10 @@ class OpenAIServerReasoner:
         with ThreadPoolExecutor(min(self.config.batch_size, len(samples))) as pool:
             waiting = [pool.submit(self._judge, s, prompt.for_sample(s), lora, rationale) for s in samples]
             try:
-                return [each.result() for each in waiting]
+                with translated(
+                    lambda cause: ReasonerError(f"{self.config.url} sent no answer that makes sense: {cause}")
+                ):
+                    return [each.result() for each in waiting]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)  # after a failure the rest is not sent any more
 
@@ -130,6 +134,7 @@ class OpenAIServerReasoner:
             label_alone = {"properties": {"label": schema["properties"]["label"]}, "required": ["label"]}
             reply = self._ask(model, messages, {**schema, **label_alone}, LABEL_TOKENS)
             probabilities = self._probabilities(reply, prompt)
+            read_label(reply.text, prompt)  # refuses a reply that is not an answer, whatever its probabilities are
             answer, sarcasm = None, None
         else:
             most = self.config.max_rationale_tokens

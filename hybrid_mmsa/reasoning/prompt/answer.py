@@ -16,12 +16,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...errors import ReasonerError
+from ...foreign import translated
 from ...types import LABELS, Cue, FloatArray, Label, LoraRef, Modality, Sample, Verdict, prediction
 from .escape import escape, plain
 from .labels import ANSWER_START
 from .question import Prompt
 
-__all__ = ["ANSWER_START", "Answer", "answer_schema", "read_answer", "verdict", "write_answer"]
+__all__ = ["ANSWER_START", "Answer", "answer_schema", "read_answer", "read_label", "verdict", "write_answer"]
 
 MOST_CUES = 3
 CUE_CHARACTERS = 60
@@ -125,7 +126,7 @@ def read_answer(text: str, prompt: Prompt, sample: Sample) -> Answer:
         text_says, picture_says = (
             None if word == NOTHING else labels[word] for word in (written.text_says, written.picture_says)
         )
-    except (ValidationError, KeyError) as error:
+    except (ValidationError, KeyError, RecursionError) as error:
         raise ReasonerError(f"the model's answer cannot be read: {plain(text)[:80]!r}") from error
     has_text, has_image = bool(sample.text), sample.image is not None
     words = sample.text or ""
@@ -138,6 +139,21 @@ def read_answer(text: str, prompt: Prompt, sample: Sample) -> Answer:
         cues=(*quoted, *(_cues(written.picture_cues, "image") if has_image else ())),
         rationale=_bounded(written.rationale, RATIONALE_CHARACTERS) or None,
     )
+
+
+def read_label(text: str, prompt: Prompt) -> Label:
+    """Read the label of an answer that consists of nothing else.
+
+    Args:
+        text: The whole JSON object.
+        prompt: The prompt it answers; gives the label words.
+
+    Raises:
+        ReasonerError: It is no such object, or its label is not one of the words.
+    """
+    with translated(lambda cause: ReasonerError(f"the model's answer cannot be read ({cause}): {plain(text)[:80]!r}")):
+        word = json.loads(text)["label"]
+        return {word: label for label, word in prompt.labels.items()}[word]
 
 
 def verdict(

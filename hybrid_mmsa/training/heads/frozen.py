@@ -28,7 +28,7 @@ from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy, joined
 
 __all__ = ["FEW_SHOT", "UNROUTED", "FrozenConfig", "Labelled", "OutOfFold", "fit_frozen", "labels_of", "out_of_fold"]
 
-UNROUTED = Router(ErrorModel.plain(), Thresholds(np.inf, np.inf, np.inf))
+UNROUTED = Router(error_model=ErrorModel.plain(), thresholds=Thresholds(np.inf, np.inf, np.inf))
 """A router that keeps every post."""
 
 

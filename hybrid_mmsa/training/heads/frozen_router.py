@@ -53,4 +53,8 @@ def route_frozen(
         conflict=threshold_for_budget(opposition(learn.probabilities), config.conflict_share),
     )
     told = "the calibrated probability at its word: too few posts, or errors, to fit it"
-    return Router(model, thresholds, {"p_error": told, "posts": len(learn), "encoder_hash": encoder_hash})
+    return Router(
+        error_model=model,
+        thresholds=thresholds,
+        fitted_on={"p_error": told, "posts": len(learn), "encoder_hash": encoder_hash},
+    )

@@ -209,7 +209,7 @@ def _draft(name: str, encoder: Encoder, head: FusionHead, calibration: Calibrati
         encoder_hash=encoder.hash,
         head=head,
         calibration=calibration,
-        router=Router(ErrorModel(), Thresholds(1, 1, 1)),
+        router=Router(error_model=ErrorModel(), thresholds=Thresholds(1, 1, 1)),
     )
 
 

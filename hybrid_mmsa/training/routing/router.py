@@ -116,7 +116,7 @@ def fit_router(
     """
     config = config or RouterConfig()
     error_model, held_out, table = _fit_error_model(learn, choose, novelty, config)
-    draft = Router(error_model, Thresholds(0.5, 0.5, 0.5, 0.5), novelty=novelty)
+    draft = Router(error_model=error_model, thresholds=Thresholds(0.5, 0.5, 0.5, 0.5), novelty=novelty)
     scores = draft.scores(judge.probabilities, judge.features)
     own = Thresholds(
         p_error=threshold_for_budget(scores["low_confidence"], config.budget),
@@ -142,12 +142,12 @@ def fit_router(
     )
     keeps_novelty = "novelty" in error_model.signals or np.isfinite(thresholds.novel)
     router = Router(
-        error_model,
-        thresholds,
-        facts | _reached(judge.wrong, defer_scores(scores, thresholds) > 0, config) | table,
-        novelty if keeps_novelty else None,
-        sample,
-        conformal_threshold(judge.probabilities["sentiment"], judge.gold, config.alpha),
+        error_model=error_model,
+        thresholds=thresholds,
+        fitted_on=facts | _reached(judge.wrong, defer_scores(scores, thresholds) > 0, config) | table,
+        novelty=novelty if keeps_novelty else None,
+        sample=sample,
+        set_threshold=conformal_threshold(judge.probabilities["sentiment"], judge.gold, config.alpha),
     )
     return router
 

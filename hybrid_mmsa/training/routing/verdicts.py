@@ -83,9 +83,9 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
     weights = fit_pooling(fast, slow, judged.gold)
     reasoner, adapter, prompt = next(iter(makers))
     return Pooling(
-        reasoner,
-        adapter,
-        prompt,
+        reasoner=reasoner,
+        adapter=adapter,
+        prompt=prompt,
         fast_weight=float(weights[0]),
         verdict_weight=float(weights[1]),
         bias=(float(weights[2]), float(weights[3]), float(weights[4])),

@@ -64,7 +64,9 @@ def export_compact(text: TextTower, image: ImageTower, folder: Path, *, max_toke
     shutil.copyfile(start_folder() / "tokenizer.json", folder / "tokenizer.json")
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
     width = 2 * text.encoder.config.hidden_size
-    manifest = CompactManifest(max_tokens, side, text_width=width, image_width=WIDTH, files=hashes)
+    manifest = CompactManifest(
+        max_tokens=max_tokens, image_size=side, text_width=width, image_width=WIDTH, files=hashes
+    )
     (folder / "compact.json").write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
 
 
@@ -93,14 +95,14 @@ class ExactEncoder:
                 image[has_image] = self.image.features(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)).numpy()
         has_target = np.array([bool(t) for t in targets])
         return Features(
-            text.astype(np.float32),
-            image,
-            has_text,
-            has_image,
-            has_target,
-            tokens.n_tokens,
-            tokens.truncated,
-            tokens.unknown_share,
+            text_features=text.astype(np.float32),
+            image_features=image,
+            has_text=has_text,
+            has_image=has_image,
+            has_target=has_target,
+            n_tokens=tokens.n_tokens,
+            truncated=tokens.truncated,
+            unknown_share=tokens.unknown_share,
         )
 
 
