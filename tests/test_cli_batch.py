@@ -348,3 +348,12 @@ def test_a_policy_says_which_posts_are_for_review(tiny_model, tmp_path, capsys):
         told = capsys.readouterr().err.strip().splitlines()[-1]
         assert repr(policy) in told
         assert "possible are" in told
+
+
+def test_answers_of_a_later_schema_are_not_gone_on_from(tmp_path, capsys):
+    posts, out = tmp_path / "posts.jsonl", tmp_path / "answers.jsonl"
+    posts.write_text('{"text": "a good day"}\n{"text": "a bad day"}\n', encoding="utf-8")
+    values = json.loads(answer("1").model_dump_json()) | {"schema_version": "2.0"}
+    out.with_name("answers.jsonl.partial").write_text(json.dumps(values) + "\n", encoding="utf-8")
+    assert run(["batch", str(posts), "-o", str(out), "--resume"]) == 2
+    assert "schema version 2.0" in capsys.readouterr().err

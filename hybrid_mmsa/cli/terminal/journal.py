@@ -8,14 +8,12 @@ which rows are done.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ...data import LineFile
 from ...errors import InputError
@@ -155,8 +153,7 @@ def _read_done(answers: LineFile, failures: LineFile) -> Done:
             count, last = count + 1, line
         if not count:
             return Done(failed=failed)
-        answer: dict[str, Any] = json.loads(last)
-        provenance = Provenance.model_validate(answer["provenance"])
-        return Done(count, failed, answer["id"], provenance)
-    except (KeyError, TypeError, ValueError) as error:
+        answer = Analysis.model_validate_json(last)
+        return Done(count, failed, answer.id, answer.provenance)
+    except ValueError as error:
         raise InputError(f"{answers.path} is not what an earlier run has left: {error!r}", field="--resume") from error
