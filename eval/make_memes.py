@@ -112,7 +112,7 @@ def card(figures: Figures, scores: dict[str, float], chosen: str, coin: float) -
     gain, found = figures.macro_f1_gain, figures.adapter["macro F1"]
     others = "come from the bundled model's heads" if RECIPES[chosen][1] else "are not judged"
     rows = [f"| {name}{' (kept)' if name == chosen else ''} | {score:.3f} |" for name, score in scores.items()]
-    return f"""Says what an English meme feels, with heads fitted to Memotion 7k on the bundled encoder.
+    return f"""Judges what an English meme feels, with heads fitted to Memotion 7k on the bundled encoder.
 
 # Model card: memes
 
@@ -135,15 +135,15 @@ Macro F1 on one half of the dev part; thresholds were fitted on the other half.
 {chr(10).join(figures.lines())}
 
 The gain in macro F1 over the default model is {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}). Labels drawn by
-chance, as often as each occurs, would score {coin:.3f} where the adapter scores {found:.3f}: what is gained is that
-labels are said as often as they occur and probabilities are calibrated, hardly that it is known which meme has which
-label. Published figures, on other test posts, stand in `eval/RESULTS.md`.
+chance, as often as each occurs, would score {coin:.3f} where the adapter scores {found:.3f}: the gain is that labels
+are named as often as they occur and that probabilities are calibrated, hardly that the adapter knows which meme has
+which label. Published figures, on other test posts, are in `eval/RESULTS.md`.
 
 ## Limits
 
 - The labels are very noisy: people disagree on what memes feel. Do not act on a single answer.
-- To say the commonest label always would be right more often. Probabilities are low, and the calibrated ones mean that.
-- English memes of 2019, many about the same few people and films. The tower does not read text in pictures: give it.
+- Always naming the commonest label would be right more often. Probabilities are low, since they are calibrated.
+- English memes of 2019, many about the same few people and films. Text in pictures is not read: pass it as text.
 - Political and offensive content is in the data. Do not use it to judge people.
 """
 
