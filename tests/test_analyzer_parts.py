@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 import tiny
 
@@ -135,7 +136,7 @@ def test_rows_of_every_kind_have_one_answer(loaded, row):
 
 
 def test_the_rows_of_a_table_are_answered(loaded):
-    pandas = pytest.importorskip("pandas")
+
     table = pandas.DataFrame(
         {
             "id": ["a", "b", "c"],
@@ -327,7 +328,6 @@ def test_a_live_part_that_cannot_travel_is_named(loaded, tiny_model, how):
 
 def test_a_configured_reasoner_travels_as_its_configuration(tiny_model):
     config = ReasonerConfig(backend="openai_server", model="wise", url="http://127.0.0.1:9/v1")
-    pytest.importorskip("openai")
     with Analyzer.from_pretrained(tiny_model, reasoner=config) as analyzer:
         again = pickle.loads(pickle.dumps(analyzer))
         assert again.reasoner.id == "wise"
