@@ -14,7 +14,7 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.data import SplitManifest, read_posts
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.evaluation import Protocol, Result, evaluate_posts, load_protocol, load_result, run_protocol
-from hybrid_mmsa.evaluation.answers import PredictionRow, collect
+from hybrid_mmsa.evaluation.predictions import PredictionRow, collect
 from hybrid_mmsa.inputs import read_row
 from hybrid_mmsa.types import Analysis, Provenance, RouteDecision, RowError, Sample, prediction
 

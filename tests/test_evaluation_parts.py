@@ -21,7 +21,6 @@ from hybrid_mmsa.evaluation import (
     save_result,
     summary,
 )
-from hybrid_mmsa.evaluation.answers import PredictionRow, PredictionTable
 from hybrid_mmsa.evaluation.charts import forest_chart
 from hybrid_mmsa.evaluation.floors import (
     floor_probabilities,
@@ -31,12 +30,10 @@ from hybrid_mmsa.evaluation.floors import (
     vader,
     words,
 )
-from hybrid_mmsa.evaluation.measure import measure
-from hybrid_mmsa.evaluation.posts import measured_fields
-from hybrid_mmsa.evaluation.predictions import Predictions
+from hybrid_mmsa.evaluation.measure import compare, measure, mistakes, score, sides
+from hybrid_mmsa.evaluation.predictions import PredictionRow, Predictions, PredictionTable
 from hybrid_mmsa.evaluation.protocol import published_figures
 from hybrid_mmsa.evaluation.result import Figure
-from hybrid_mmsa.evaluation.scoring import compare, mistakes, score, sides
 from hybrid_mmsa.types import Sample
 
 PROTOCOLS = sorted(path.stem for path in bundled_path("eval", "protocols").glob("*.toml"))
@@ -64,7 +61,7 @@ def drawn_answers(n=60, seed=0, sure=4.0):
 def drawn_result(**changes):
     measured = measure(drawn_answers(), "sentiment", {"majority class": np.tile([0.2, 0.3, 0.5], (60, 1))}, seconds=3.0)
     values = {"protocol": "mvsa_single", "title": "Drawn <posts>", "date": "2026-01-02", "metric": "accuracy"}
-    return Result(**values, **measured_fields(measured)).model_copy(update=changes)
+    return Result(**values, **measured.fields()).model_copy(update=changes)
 
 
 def test_score_covers_the_posts_a_system_answered():

@@ -31,7 +31,7 @@ from hybrid_mmsa.training.towers.image_tower import (
     same_padding,
 )
 from hybrid_mmsa.training.towers.text import BranchConfig
-from hybrid_mmsa.training.towers.text_tower import TextTower, read_states, said_by_words, text_heads
+from hybrid_mmsa.training.towers.text_tower import TextTower, mix_branch, read_states, text_heads
 from hybrid_mmsa.types import Sample
 
 CONFIG = LoopConfig(epochs=2, learning_rate=1e-2, checkpoint_every=3, averaging=0.9, seed=5)
@@ -222,7 +222,7 @@ def test_a_text_head_on_both_features_is_what_the_towers_heads_say(tmp_path):
     with torch.inference_mode():
         features, told = tower.features(batch).numpy(), tower.all_logits(*tower.trunk(batch))
     told = {name: value.numpy() for name, value in told.items()}
-    wanted = {**told, "sentiment": said_by_words(told, 0.3)}
+    wanted = {**told, "sentiment": mix_branch(told, 0.3)}
     for task in TEXT_HEADS:
         found = features @ arrays[f"text.{task}.weight"].T + arrays[f"text.{task}.bias"]
         assert np.allclose(found, wanted[task], atol=1e-4), task

@@ -13,9 +13,10 @@ from hybrid_mmsa import Analyzer
 from hybrid_mmsa.encoders import extract_features
 from hybrid_mmsa.errors import ArtefactError, InputError
 from hybrid_mmsa.fusion import STRATEGIES, log_softmax
-from hybrid_mmsa.training.heads.frozen import FEW_SHOT, FrozenConfig, Labelled, fit_frozen, labels_of, out_of_fold
+from hybrid_mmsa.training.heads.frozen import FEW_SHOT, FrozenConfig, cross_fit_heads, fit_frozen
 from hybrid_mmsa.training.heads.logistic import LinearHead, choose_head, fit_heads
 from hybrid_mmsa.training.heads.strategies import JoiningConfig, compare_strategies
+from hybrid_mmsa.training.posts.labelled import Labelled, labels_of
 from hybrid_mmsa.types import LABELS, Features, Sample
 
 WIDTHS = (12, 20)
@@ -159,11 +160,11 @@ def test_held_out_opinions_are_worse_than_fitted_ones():
     posts = drawn(90, 11)
     noise = np.random.default_rng(0).normal(size=(90, 300)).astype(np.float32)
     blank = dataclasses.replace(posts, features=dataclasses.replace(posts.features, text_features=noise))
-    seen = out_of_fold(blank, FrozenConfig(penalties=(0.01,), least=10))
+    seen = cross_fit_heads(blank, FrozenConfig(penalties=(0.01,), least=10))
     gold = blank.labels["text.joint"]
     fitted = LinearHead(seen.arrays["text.joint.weight"], seen.arrays["text.joint.bias"]).logits(noise)
     assert (fitted.argmax(1) == gold).mean() > 0.9
-    assert (seen.said["text.joint"].argmax(1) == gold).mean() < 0.6
+    assert (seen.logits["text.joint"].argmax(1) == gold).mean() < 0.6
 
 
 @given(st.integers(0, 10**6), st.floats(0.01, 100))
@@ -190,7 +191,7 @@ def test_caution_prefers_the_start_where_posts_prove_nothing():
 
 def test_the_strategies_are_compared_on_the_same_posts():
     posts = drawn(300, 12)
-    seen = out_of_fold(posts, FrozenConfig(penalties=(1, 10)))
+    seen = cross_fit_heads(posts, FrozenConfig(penalties=(1, 10)))
     rows = compare_strategies(seen.evidence, posts.folds)
     assert [row.strategy for row in rows] == list(STRATEGIES)
     for row in rows:

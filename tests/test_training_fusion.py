@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.training.heads.fusion import FusionConfig, refit_router, train_fusion
+from hybrid_mmsa.training.heads.fusion import FusionConfig, TowerRuns, refit_router, train_fusion
 from hybrid_mmsa.types import LABELS, TASKS
 
 POSTS = 220
@@ -61,7 +61,7 @@ def save_runs(folder, ids, logits):
 def fitted(drawn, tiny_model, tmp_path_factory):
     out = tmp_path_factory.mktemp("fitted") / "mine"
     shutil.copytree(tiny_model / "towers", out / "towers")
-    return train_fusion(drawn / "data", drawn / "text", drawn / "image", out), out
+    return train_fusion(drawn / "data", TowerRuns(drawn / "text", drawn / "image"), out), out
 
 
 def test_the_fitted_folder_answers(fitted, drawn):
@@ -93,7 +93,7 @@ def test_what_was_fitted_says_on_what_and_what_it_reached(fitted):
 def test_the_router_alone_is_fitted_anew_to_the_same_thresholds(fitted, drawn):
     adapter, out = fitted
     encoder = Analyzer.from_pretrained(out).encoder
-    again = refit_router(drawn / "data", (drawn / "text", drawn / "image"), encoder, adapter)
+    again = refit_router(drawn / "data", TowerRuns(drawn / "text", drawn / "image"), encoder, adapter)
     assert again.router.to_dict() == adapter.router.to_dict()
     assert again.head is adapter.head
     runs = ["--text-runs", str(drawn / "text"), "--image-runs", str(drawn / "image")]
@@ -121,18 +121,20 @@ def test_posts_are_matched_by_id_and_not_by_place(fitted, drawn, tmp_path):
     shutil.copytree(drawn / "image", tmp_path / "image")
     save_runs(tmp_path / "image", [ids[i] for i in order], {k: v[order] for k, v in logits.items()})
     towers = fitted[1] / "towers"
-    again = train_fusion(drawn / "data", drawn / "text", tmp_path / "image", tmp_path / "again", towers=towers)
+    again = train_fusion(
+        drawn / "data", TowerRuns(drawn / "text", tmp_path / "image"), tmp_path / "again", towers=towers
+    )
     for name, values in fitted[0].head.arrays.items():
         assert np.allclose(values, again.head.arrays[name], atol=1e-5), name
     assert again.calibration.temperatures == pytest.approx(fitted[0].calibration.temperatures, rel=1e-3)
     fewer = order[: len(ids) - 20]
     save_runs(tmp_path / "image", [ids[i] for i in fewer], {k: v[fewer] for k, v in logits.items()})
-    part = train_fusion(drawn / "data", drawn / "text", tmp_path / "image", tmp_path / "part", towers=towers)
+    part = train_fusion(drawn / "data", TowerRuns(drawn / "text", tmp_path / "image"), tmp_path / "part", towers=towers)
     assert part.made_with["n_train"] == len(ids) - 20
 
 
 def test_towers_kept_elsewhere_are_found_again(fitted, drawn, tmp_path):
     shutil.copytree(fitted[1] / "towers", tmp_path / "shared" / "towers")
     out = tmp_path / "models" / "mine"
-    train_fusion(drawn / "data", drawn / "text", drawn / "image", out, towers=tmp_path / "shared" / "towers")
+    train_fusion(drawn / "data", TowerRuns(drawn / "text", drawn / "image"), out, towers=tmp_path / "shared" / "towers")
     assert Analyzer.from_pretrained(out).analyze("great sun").provenance.model == "mine"

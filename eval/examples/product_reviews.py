@@ -20,7 +20,7 @@ import hybrid_mmsa
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.inputs import sample_from_row
 from hybrid_mmsa.metrics import Interval, wilson
-from hybrid_mmsa.training.heads.adapting import Figures, plan_adapter, train_adapter
+from hybrid_mmsa.training.heads.adapting import AdapterFigures, plan_adapter, train_adapter
 from hybrid_mmsa.training.heads.frozen import FEW_SHOT
 from hybrid_mmsa.training.posts.labelled_file import read_labelled_file
 
@@ -60,7 +60,7 @@ def reviews(count: int, seed: int, folder: Path) -> list[dict[str, object]]:
     return rows
 
 
-def fitted(folder: Path) -> Figures:
+def fitted(folder: Path) -> AdapterFigures:
     """Write the file of stars, and fit an adapter to it: `adapter train reviews.jsonl --fast --few-shot`."""
     file = folder / "reviews.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in reviews(200, 1, folder)), encoding="utf-8")

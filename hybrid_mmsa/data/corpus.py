@@ -115,14 +115,14 @@ def find_corpus(name: str) -> Corpus:
 
 
 def _usable(records: Records, report: LoadReport) -> Records:
-    seen: set[str] = set()
+    ids: set[str] = set()
     for record in records:
         id_ = record.sample.id or ""
         if record.sample.text is None and record.sample.image is None:
             report.add("neither text nor picture", id_)
-        elif id_ in seen:
+        elif id_ in ids:
             report.add("duplicate id", id_)
         else:
-            seen.add(id_)
+            ids.add(id_)
             report.records += 1
             yield record

@@ -58,7 +58,7 @@ def load_photos(root: Path, report: LoadReport | None = None) -> Iterator[Photo]
 
 
 def _photos(files: list[Path], report: LoadReport) -> Iterator[Photo]:
-    seen: set[str] = set()
+    names: set[str] = set()
     for file in files:
         for number, row in read_json_lines(file, report):
             where = f"{file.parent.name}/{row.get('image', number)}"
@@ -66,10 +66,10 @@ def _photos(files: list[Path], report: LoadReport) -> Iterator[Photo]:
             captions = _captions(row)
             if not captions:
                 report.add("missing text", where)
-            elif where in seen:
+            elif where in names:
                 report.add("duplicate id", where)
             elif path is not None:
-                seen.add(where)
+                names.add(where)
                 report.records += 1
                 yield Photo(where, path, captions, named=file.name == NAMES)
 
@@ -78,6 +78,6 @@ def _captions(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The sentences of a row, each once; of a class name, one in the words CLIP's authors found to work best."""
     if name := " ".join(str(row.get("label") or "").replace("_", " ").split()):
         return (f"a photo of a {name.lower()}",)
-    told = row.get("captions")
-    written = [told] if isinstance(told, str) else told if isinstance(told, list) else []
+    captions = row.get("captions")
+    written = [captions] if isinstance(captions, str) else captions if isinstance(captions, list) else []
     return tuple(dict.fromkeys(c.strip() for c in written if isinstance(c, str) and c.strip()))

@@ -69,8 +69,8 @@ def _json_lines(path: Path) -> Iterator[_Parsed]:
             except (ValueError, RecursionError) as error:
                 yield line, RowError(line=line, error=f"not JSON: {error}")
             else:
-                found = type(row).__name__
-                wrong = RowError(line=line, error=f"a JSON object is wanted, not a {found}")
+                kind = type(row).__name__
+                wrong = RowError(line=line, error=f"a JSON object is wanted, not a {kind}")
                 yield line, row if isinstance(row, dict) else wrong
 
 

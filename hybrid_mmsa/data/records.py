@@ -70,9 +70,9 @@ class LoadReport:
     def add(self, problem: Problem, where: str) -> None:
         """Count one problem of the post or line named by `where`."""
         self.counts[problem] = self.counts.get(problem, 0) + 1
-        seen = self.examples.setdefault(problem, [])
-        if len(seen) < _EXAMPLES_KEPT:
-            seen.append(where)
+        examples = self.examples.setdefault(problem, [])
+        if len(examples) < _EXAMPLES_KEPT:
+            examples.append(where)
 
     @property
     def lost(self) -> int:

@@ -140,10 +140,10 @@ def make_folds(groups: Sequence[Sequence[str]], labels: Mapping[str, str], folds
     held: list[Counter[str]] = [Counter() for _ in range(folds)]
     fold_of: dict[str, int] = {}
     for group in sorted(groups, key=shuffled):
-        wanted = Counter(labels[id_] for id_ in group)
-        load = [(sum(n * h[label] for label, n in wanted.items()), h.total(), k) for k, h in enumerate(held)]
+        label_counts = Counter(labels[id_] for id_ in group)
+        load = [(sum(n * h[label] for label, n in label_counts.items()), h.total(), k) for k, h in enumerate(held)]
         fold = min(load)[-1]
-        held[fold].update(wanted)
+        held[fold].update(label_counts)
         fold_of.update(dict.fromkeys(group, fold))
     return fold_of
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .answers import AnalysisSource
 from .markdown import render_results
 from .posts import evaluate_posts
+from .predictions import AnalysisSource
 from .protocol import Protocol, load_protocol
 from .report import render_report
 from .result import Result, load_result, load_results, save_result

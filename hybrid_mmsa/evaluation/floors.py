@@ -59,13 +59,13 @@ def floor_probabilities(
     """
     needs_eval_extra()
     gold = np.asarray(train_gold, dtype=np.int64)
-    found = {
+    by_floor = {
         MAJORITY: majority(gold, len(test), classes),
         TFIDF: tfidf([words(s) for s in train], gold, [words(s) for s in test], classes),
     }
     if classes == 3:
-        found[VADER] = vader([s.text or "" for s in test])
-    return found
+        by_floor[VADER] = vader([s.text or "" for s in test])
+    return by_floor
 
 
 def out_of_fold_probabilities(samples: Sequence[Sample], gold: Sequence[int], classes: int) -> dict[str, Floats]:
@@ -89,15 +89,15 @@ def out_of_fold_probabilities(samples: Sequence[Sample], gold: Sequence[int], cl
         raise InputError("floors need a train part, or posts of different words")
     fold_of = {text: place % FOLDS for place, text in enumerate(ordered)}
     folds = np.array([fold_of[text] for text in texts])
-    found: dict[str, Floats] = {}
+    by_floor: dict[str, Floats] = {}
     for fold in range(min(FOLDS, len(ordered))):
         inside, outside = np.flatnonzero(folds == fold).tolist(), np.flatnonzero(folds != fold).tolist()
         part = floor_probabilities(
             [samples[i] for i in outside], [gold[i] for i in outside], [samples[i] for i in inside], classes
         )
         for name, probabilities in part.items():
-            found.setdefault(name, np.zeros((len(samples), classes)))[inside] = probabilities
-    return found | {MAJORITY: majority(np.asarray(gold, dtype=np.int64), len(samples), classes)}
+            by_floor.setdefault(name, np.zeros((len(samples), classes)))[inside] = probabilities
+    return by_floor | {MAJORITY: majority(np.asarray(gold, dtype=np.int64), len(samples), classes)}
 
 
 def words(sample: Sample) -> str:

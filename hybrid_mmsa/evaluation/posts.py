@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from ..data import read_posts
 from ..errors import InputError
 from ..inputs import NumberedRow
 from ..types import RowError, Sample
-from .answers import AnalysisSource, EvaluatedTask, PredictionRow, collect, gold_index, model_provenance
-from .measure import ERRORS_SHOWN, Measured, measure, today
+from .measure import ERRORS_SHOWN, measure, today
+from .predictions import AnalysisSource, EvaluatedTask, PredictionRow, collect, gold_index, model_provenance
 from .result import Result
 
-__all__ = ["error_line", "evaluate_posts", "measured_fields"]
+__all__ = ["error_line", "evaluate_posts"]
 
 
 def evaluate_posts(
@@ -74,13 +72,8 @@ def evaluate_posts(
         errors=tuple(error_line(error) for error in failures[:ERRORS_SHOWN]),
         model=model,
         notes=(f"{unlabelled:,} rows without a gold label were left out",) if unlabelled else (),
-        **measured_fields(measured),
+        **measured.fields(),
     )
-
-
-def measured_fields(measured: Measured) -> dict[str, Any]:
-    """The fields of a result that were computed, by name."""
-    return {field.name: getattr(measured, field.name) for field in fields(measured)}
 
 
 def error_line(error: RowError) -> str:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..bundled import bundled_path
 from ..data import LoadReport, Record, SplitManifest, find_corpus, load_corpus, load_manifest
 from ..errors import ArtefactError, InputError
-from .answers import EvaluatedTask, gold_index
+from .predictions import EvaluatedTask, gold_index
 from .result import Published
 
 __all__ = ["Protocol", "load_protocol", "published_figures"]

@@ -17,11 +17,19 @@ from numpy.typing import NDArray
 from ..data import LoadReport, Record, SplitManifest
 from ..errors import InputError
 from ..types import Provenance, RowError, Sample
-from .answers import AnalysisSource, PredictionRow, collect, gold_index, model_provenance, task_labels, unanswered
 from .floors import floor_probabilities, needs_eval_extra, out_of_fold_probabilities
 from .measure import ERRORS_SHOWN, measure, today
-from .posts import error_line, measured_fields
-from .predictions import Predictions
+from .posts import error_line
+from .predictions import (
+    AnalysisSource,
+    PredictionRow,
+    Predictions,
+    collect,
+    gold_index,
+    model_provenance,
+    task_labels,
+    unanswered,
+)
 from .protocol import Protocol, published_figures
 from .result import Result
 
@@ -183,5 +191,5 @@ def _result(
         notes=tuple(notes),
         model=gathered.model,
         published=published_figures(protocol.name),
-        **measured_fields(measured),
+        **measured.fields(),
     )

@@ -154,8 +154,8 @@ def _sized(picture: Image.Image, limits: Limits) -> Image.Image:
     if width < 1 or height < 1:
         raise refusal("image", f"a picture of {width} x {height} pixels", "at least one pixel")
     if width * height > limits.max_image_pixels:
-        found = f"a picture of {width:,} x {height:,} pixels"
-        raise refusal("image", found, f"at most {limits.max_image_pixels:,} pixels in all")
+        size = f"a picture of {width:,} x {height:,} pixels"
+        raise refusal("image", size, f"at most {limits.max_image_pixels:,} pixels in all")
     return picture
 
 
@@ -194,8 +194,8 @@ def _from_array(values: NDArray[Any], limits: Limits) -> Image.Image:
     shape = values.shape
     if values.ndim not in (2, 3) or (values.ndim == 3 and shape[2] not in (1, 2, 3, 4)) or 0 in shape:
         hint = " (channels come last)" if values.ndim == 3 and shape[0] in (1, 3, 4) else ""
-        wanted = f"shape [height, width] or [height, width, 1 to 4]{hint}"
-        raise refusal("image", f"an array of shape {list(shape)}", wanted)
+        expected = f"shape [height, width] or [height, width, 1 to 4]{hint}"
+        raise refusal("image", f"an array of shape {list(shape)}", expected)
     if shape[0] * shape[1] > limits.max_image_pixels:
         raise refusal("image", f"an array of shape {list(shape)}", f"at most {limits.max_image_pixels:,} pixels in all")
     if values.ndim == 3 and shape[2] == 1:
@@ -212,12 +212,12 @@ def _eight_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype.kind not in "iuf":
         raise refusal("image", f"samples of type {values.dtype}", "uint8, uint16, bool, or float in 0 to 1")
     low, high = values.min(), values.max()
-    found = f"samples of type {values.dtype} from {low} to {high}"
+    samples = f"samples of type {values.dtype} from {low} to {high}"
     if values.dtype.kind == "f":
         if not (low >= 0 and high <= 1):  # also true of NaN
-            raise refusal("image", found, "finite values in 0 to 1, or uint8")
+            raise refusal("image", samples, "finite values in 0 to 1, or uint8")
         return np.asarray(values * 255 + 0.5).astype(np.uint8)
     if low < 0 or high > 65535:
-        raise refusal("image", found, "values in 0 to 255, or 0 to 65535")
+        raise refusal("image", samples, "values in 0 to 255, or 0 to 65535")
     wide = values.dtype.kind == "u" and values.dtype.itemsize == 2
     return (values >> 8 if wide or high > 255 else values).astype(np.uint8)

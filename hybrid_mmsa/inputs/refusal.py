@@ -11,9 +11,9 @@ __all__ = ["check_choice", "refusal", "shown"]
 _LONGEST = 60
 
 
-def refusal(field: str, found: str, wanted: str) -> InputError:
+def refusal(field: str, value: str, expected: str) -> InputError:
     """The error for one field: what was found, what is wanted."""
-    return InputError(f"found {found}; wanted {wanted}", field=field)
+    return InputError(f"found {value}; wanted {expected}", field=field)
 
 
 def check_choice(field: str, value: str, choices: Sequence[str]) -> None:

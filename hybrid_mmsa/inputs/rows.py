@@ -86,8 +86,8 @@ def sample_of(row: Row) -> Sample:
         if isinstance(row, tuple) and hasattr(row, "_asdict"):
             return sample_from_row(row._asdict())
         if not isinstance(row, Mapping):
-            wanted = "a text, a Sample, a mapping of column names to values or a named tuple"
-            raise refusal("row", shown(row), wanted)
+            expected = "a text, a Sample, a mapping of column names to values or a named tuple"
+            raise refusal("row", shown(row), expected)
         return sample_from_row(row)
 
 

@@ -139,5 +139,5 @@ def _from_data_uri(source: str, limit: int) -> bytes:
         raise refusal("image", f"a malformed data: URI ({error})", "data:image/...;base64,...") from error
 
 
-def _too_large(found: str, limit: int) -> InputError:
-    return refusal("image", found, f"at most {limit:,} bytes")
+def _too_large(value: str, limit: int) -> InputError:
+    return refusal("image", value, f"at most {limit:,} bytes")

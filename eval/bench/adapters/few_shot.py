@@ -24,7 +24,8 @@ from eval.bench.keeping import keep, today
 from hybrid_mmsa import Analyzer, metrics
 from hybrid_mmsa.data import load_corpus, load_manifest
 from hybrid_mmsa.encoders import extract_features
-from hybrid_mmsa.training.heads.frozen import FEW_SHOT, FrozenConfig, Labelled, fit_frozen, labels_of
+from hybrid_mmsa.training.heads.frozen import FEW_SHOT, FrozenConfig, fit_frozen
+from hybrid_mmsa.training.posts.labelled import Labelled, labels_of
 from hybrid_mmsa.training.posts.rows import fold_of, text_key
 from hybrid_mmsa.types import LABELS, FloatArray
 

@@ -93,7 +93,7 @@ def measured(base: Adapter, places: tuple[Path, Path, Path], data: Path) -> dict
     """Figures of one pair of towers under the bundled model's joining, on the test part."""
     text, image, towers = places
     joining = {name: base.head.arrays[name] for name in STRATEGIES[base.head.strategy].shapes}
-    head = FusionHead({**linear_heads(text, image, FusionConfig().said), **joining}, base.head.strategy)
+    head = FusionHead({**linear_heads(text, image, FusionConfig().branch_share), **joining}, base.head.strategy)
     encoder = CompactEncoder(towers, threads=2, name="compact:towers")
     adapter = replace(base, encoder=encoder.name, encoder_hash=encoder.hash, head=head)
     test = [r for r in post_records(data) if r.split == "test"]

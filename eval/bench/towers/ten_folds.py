@@ -35,7 +35,7 @@ from hybrid_mmsa.training.towers.export import export_compact
 from hybrid_mmsa.training.towers.image import ImageConfig, picture_logits, picture_rows, serving_pixels, train_top
 from hybrid_mmsa.training.towers.image_tower import ImageTower, load_tower, read_start, read_views
 from hybrid_mmsa.training.towers.text import BranchConfig, TextConfig, train_branch
-from hybrid_mmsa.training.towers.text_tower import TextTower, read_states, said_by_words, start_folder
+from hybrid_mmsa.training.towers.text_tower import TextTower, mix_branch, read_states, start_folder
 from hybrid_mmsa.types import LABELS, TASKS, Task
 
 MAX_TOKENS = TextConfig().max_tokens
@@ -113,10 +113,10 @@ def _model(
         name: np.array([LABELS.index(getattr(post, name)) for post in posts])
         for name in ("label", "text_label", "image_label")
     }
-    said = said_by_words(text, config.said)
+    said = mix_branch(text, config.branch_share)
     evidence = Evidence(said, text["joint"], image["sentiment"], image["joint"], gold["label"])
     runs = out / "runs"
-    arrays = linear_heads(runs / "text" / str(fold), runs / "image" / str(fold), config.said)
+    arrays = linear_heads(runs / "text" / str(fold), runs / "image" / str(fold), config.branch_share)
     head = FusionHead({**arrays, **fit_strategy(evidence, config.joining)}, config.joining.strategy)
     inner = np.array([fold_of(f"fusion/{text_key(post.text or '')}", CROSS_FITS) for post in posts])
     logits = cross_fit(evidence, inner, config.joining) | {

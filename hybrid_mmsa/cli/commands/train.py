@@ -174,10 +174,10 @@ def train_fusion(
         from ...training.heads import fusion
 
         if strategy == "all":
-            _compare(*fusion.held_out_evidence(data, runs))
+            _compare(*fusion.held_out_evidence(data, fusion.TowerRuns(*runs)))
             return
         config = _joining(with_settings(fusion.FusionConfig(), settings or ()), strategy)
-        fusion.train_fusion(data, *runs, out, towers=towers, config=config)
+        fusion.train_fusion(data, fusion.TowerRuns(*runs), out, towers=towers, config=config)
 
 
 def _frozen(data: Path, sources: Sources, out: Path, strategy: Joining, settings: Sequence[str]) -> None:
@@ -260,7 +260,8 @@ def train_router(
 
         config = with_settings(fusion.FusionConfig(), settings or ())
         opened = open_model(model)
-        fusion.refit_router(data, (text_runs, image_runs), opened.encoder, opened.adapter, config).save(model)
+        runs = fusion.TowerRuns(text_runs, image_runs)
+        fusion.refit_router(data, runs, opened.encoder, opened.adapter, config).save(model)
 
 
 @train_app.command("align")

@@ -22,10 +22,11 @@ from ...metrics import Interval
 from ...model import open_model
 from ...types import LABELS, Features, IntArray, Task, TaskArrays
 from ..common.provenance import made_now
+from ..posts.labelled import Labelled, labels_of
 from ..posts.labelled_file import LabelledFile, Parts, part_posts
-from .frozen import FEW_SHOT, FrozenConfig, Labelled, fit_frozen, labels_of
+from .frozen import FEW_SHOT, FrozenConfig, fit_frozen
 
-__all__ = ["AdapterPlan", "Figures", "fit_fast_tier", "plan_adapter", "train_adapter"]
+__all__ = ["AdapterFigures", "AdapterPlan", "fit_fast_tier", "plan_adapter", "train_adapter"]
 
 COMPACT = "compact"
 START = "default"
@@ -70,7 +71,7 @@ class AdapterPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class AdapterFigures:
     """Figures on posts that nothing was fitted to: of the adapter, of the default model, and their difference."""
 
     n: int
@@ -88,8 +89,8 @@ class Figures:
         ]
         for name, value in self.adapter.items():
             gain = gains.get(name)
-            told = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})" if gain else ""
-            lines.append(f"| {name} | {value:.3f} | {self.default[name]:.3f} | {told} |")
+            interval = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})" if gain else ""
+            lines.append(f"| {name} | {value:.3f} | {self.default[name]:.3f} | {interval} |")
         return lines
 
 
@@ -124,7 +125,7 @@ def train_adapter(
     features: Path | None = None,
     threads: int = 1,
     advance: Callable[[], None] = lambda: None,
-) -> Figures:
+) -> AdapterFigures:
     """Fit, measure and save an adapter; a killed run goes on where it stopped.
 
     Args:
@@ -135,10 +136,10 @@ def train_adapter(
     """
     encoder = open_encoder(plan.encoder, Path.cwd(), threads=threads)
     kept = features or plan.out.with_name(f"{plan.out.name}.features")
-    seen = extract_features(encoder, plan.posts.samples, kept, advance=advance)
+    encoded = extract_features(encoder, plan.posts.samples, kept, advance=advance)
     default = Adapter.load(resolve_adapter(START))
     start = default if encoder.hash == default.encoder_hash else None
-    learn, held = _labelled(plan.posts, plan.parts, seen)
+    learn, held = _labelled(plan.posts, plan.parts, encoded)
     named = _Named(encoder, moved_name(plan.encoder, Path.cwd(), plan.out))
     adapter = fit_frozen(learn, held, named, name=plan.out.name, config=plan.config, start=start)
     test = plan.parts.test
@@ -146,9 +147,9 @@ def train_adapter(
         tested = [plan.posts.samples[i] for i in test]
         compact = extract_features(open_model(START, threads=threads).encoder, tested)
     else:
-        compact = seen.take(test)
+        compact = encoded.take(test)
     gold = labels_of(plan.posts.samples)["text.joint"][test]
-    figures = compare(adapter.posteriors(seen.take(test)), default.posteriors(compact), gold)
+    figures = compare(adapter.posteriors(encoded.take(test)), default.posteriors(compact), gold)
     made_with = _made_with(plan, start)
     replace(adapter, made_with=made_with, card=_card(plan, adapter, figures)).save(plan.out)
     if features is None:
@@ -173,13 +174,13 @@ def fit_fast_tier(posts: LabelledFile, parts: Parts, encoder: Encoder, *, name: 
     return fit_frozen(learn, held, encoder, name=name, config=config, start=start)
 
 
-def _labelled(posts: LabelledFile, parts: Parts, seen: Features) -> tuple[Labelled, Labelled | None]:
+def _labelled(posts: LabelledFile, parts: Parts, features: Features) -> tuple[Labelled, Labelled | None]:
     """The posts to train on, and those for the router if there are any."""
     labels = labels_of(posts.samples)
 
     def part(chosen: IntArray) -> Labelled:
         keys = [posts.keys[i] for i in chosen]
-        return Labelled(seen.take(chosen), {k: v[chosen] for k, v in labels.items()}, parts.folds[chosen], keys)
+        return Labelled(features.take(chosen), {k: v[chosen] for k, v in labels.items()}, parts.folds[chosen], keys)
 
     return part(parts.train), part(parts.calibration) if len(parts.calibration) else None
 
@@ -191,29 +192,29 @@ class _Named:
         self.name, self.hash, self.encode = name, encoder.hash, encoder.encode
 
 
-def compare(adapter: TaskArrays, default: TaskArrays, gold: IntArray) -> Figures:
-    """Figures of two models' posteriors on the same posts; `gold` is `[n]`."""
+def compare(adapter: TaskArrays, default: TaskArrays, gold: IntArray) -> AdapterFigures:
+    """AdapterFigures of two models' posteriors on the same posts; `gold` is `[n]`."""
     first, second = adapter["sentiment"].argmax(1), default["sentiment"].argmax(1)
     gains = [
         metrics.paired_difference(metric, gold, first, second, len(LABELS))
         for metric in (metrics.accuracy, metrics.macro_f1)
     ]
-    return Figures(len(gold), _figures(adapter, gold), _figures(default, gold), gains[0], gains[1])
+    return AdapterFigures(len(gold), _figures(adapter, gold), _figures(default, gold), gains[0], gains[1])
 
 
-def _figures(found: TaskArrays, gold: IntArray) -> dict[str, float]:
-    counts = metrics.confusion(gold, found["sentiment"].argmax(1), len(LABELS))
+def _figures(posteriors: TaskArrays, gold: IntArray) -> dict[str, float]:
+    counts = metrics.confusion(gold, posteriors["sentiment"].argmax(1), len(LABELS))
     values = {
         "accuracy": float(metrics.accuracy(counts)),
         "macro F1": float(metrics.macro_f1(counts)),
-        "log-loss": float(metrics.nll(gold, found["sentiment"])),
-        "calibration error": metrics.calibration_error(gold, found["sentiment"]),
+        "log-loss": float(metrics.nll(gold, posteriors["sentiment"])),
+        "calibration error": metrics.calibration_error(gold, posteriors["sentiment"]),
     }
     sides: dict[str, Task] = {"accuracy, words alone": "text_alone", "accuracy, picture alone": "image_alone"}
     for name, task in sides.items():
-        there = ~np.isnan(found[task][:, 0])
+        there = ~np.isnan(posteriors[task][:, 0])
         if there.any():
-            values[name] = float((found[task][there].argmax(1) == gold[there]).mean())
+            values[name] = float((posteriors[task][there].argmax(1) == gold[there]).mean())
     return values
 
 
@@ -233,7 +234,7 @@ def _made_with(plan: AdapterPlan, start: Adapter | None) -> dict[str, Any]:
     }
 
 
-def _card(plan: AdapterPlan, adapter: Adapter, figures: Figures) -> str:
+def _card(plan: AdapterPlan, adapter: Adapter, figures: AdapterFigures) -> str:
     unsure = figures.accuracy_gain.low <= 0 <= figures.accuracy_gain.high
     verdict = (
         f"The interval holds 0: these posts do not show whether it is better than {START!r}."
@@ -251,7 +252,7 @@ def _card(plan: AdapterPlan, adapter: Adapter, figures: Figures) -> str:
             "",
             *(f"- {line}" for line in plan.lines()),
             "",
-            "## Figures",
+            "## AdapterFigures",
             "",
             *figures.lines(),
             "",

@@ -1,6 +1,7 @@
 """Heads, fusion, calibration and router on the frozen features of any encoder: an adapter in seconds, without torch.
 
-All that is fitted on predictions is fitted on those for posts of a fold left out. Knows no files and no corpora.
+All that is fitted on predictions is fitted on those for posts of a fold left out. The router is fitted as the bundled
+one is, or takes the calibrated probability as it is where posts are few. Knows no files and no corpora.
 """
 
 from __future__ import annotations
@@ -18,18 +19,29 @@ from ...encoders import Encoder
 from ...errors import InputError
 from ...fusion import STRATEGIES, FusionHead, PresentSides, answer_from_sides
 from ...fusion.head import OPTIONAL_HEADS
-from ...routing import ErrorModel, Router, Thresholds
+from ...routing import (
+    CONFIDENCE,
+    ErrorModel,
+    Novelty,
+    Router,
+    Thresholds,
+    opposition,
+    signal_matrix,
+    threshold_for_budget,
+)
 from ...types import LABELS, TASKS, BoolArray, FloatArray, IntArray, Task, TaskArrays
-from ..posts.labelled import HEADS, UNKNOWN, Labelled, labels_of
-from ..routing.router import LEAST_POSTS, Judged, RouterConfig
-from .frozen_router import route_frozen
+from ..posts.labelled import HEADS, UNKNOWN, Labelled
+from ..routing.posts import half
+from ..routing.router import LEAST_POSTS, Judged, RouterConfig, fit_router
 from .logistic import LinearHead, choose_head, matching_bias
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy, joined
 
-__all__ = ["FEW_SHOT", "UNROUTED", "FrozenConfig", "Labelled", "OutOfFold", "fit_frozen", "labels_of", "out_of_fold"]
+__all__ = ["FEW_SHOT", "UNROUTED", "CrossFittedHeads", "FrozenConfig", "cross_fit_heads", "fit_frozen"]
 
 UNROUTED = Router(error_model=ErrorModel.plain(), thresholds=Thresholds(np.inf, np.inf, np.inf))
 """A router that keeps every post."""
+LEAST_ERRORS = 20
+"""Wrong answers, and right ones, that P(error) is fitted to at the least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +72,20 @@ FEW_SHOT = FrozenConfig(penalties=(0.3, 1, 3, 10, 30, 100), caution=1.0, least=8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OutOfFold:
+class CrossFittedHeads:
     """Linear heads, and their logits `[n, classes]` for posts of a fold left out; NaN where the side is missing."""
 
     arrays: dict[str, FloatArray]
-    said: dict[str, FloatArray]
+    logits: dict[str, FloatArray]
     both: BoolArray
     labels: IntArray
     targets: NDArray[np.float64]
 
     @property
     def evidence(self) -> Evidence:
-        """What both sides said, of the posts that have both and of whose label something is known."""
+        """What both sides answer, of the posts that have both and of whose label something is known."""
         names = ("text.sentiment", "text.joint", "image.sentiment", "image.joint")
-        parts = [self.said[name][self.both] for name in names]
+        parts = [self.logits[name][self.both] for name in names]
         return Evidence(parts[0], parts[1], parts[2], parts[3], self.labels[self.both], self.targets[self.both])
 
 
@@ -85,7 +97,7 @@ def fit_frozen(
     name: str,
     config: FrozenConfig | None = None,
     start: Adapter | None = None,
-    seen: OutOfFold | None = None,
+    heads: CrossFittedHeads | None = None,
 ) -> Adapter:
     """Everything on top of an encoder.
 
@@ -98,30 +110,30 @@ def fit_frozen(
         config: The recipe.
         start: An adapter for the same encoder: its heads are started from and pulled to, and kept for tasks that the
             posts have no labels for.
-        seen: Linear heads that were fitted already, and what they made of posts they had not seen.
+        heads: Linear heads that were fitted already, with their logits for posts of a fold left out.
 
     Raises:
         InputError: Too few posts, or too few of a side, for a head that there is no start for.
     """
     config = config or FrozenConfig()
-    seen = seen or out_of_fold(posts, config, start)
+    heads = heads or cross_fit_heads(posts, config, start)
     begin, strategy = _fusion_of(start, config), config.joining.strategy
-    if int(seen.both.sum()) >= config.least:
+    if int(heads.both.sum()) >= config.least:
         pull = begin if config.keep_joining else None
-        fusion = fit_strategy(seen.evidence, config.joining, pull)
-        fused = cross_fit(seen.evidence, posts.folds[seen.both], config.joining, pull)
+        fusion = fit_strategy(heads.evidence, config.joining, pull)
+        fused = cross_fit(heads.evidence, posts.folds[heads.both], config.joining, pull)
     elif begin is None:
         raise InputError(
-            f"{int(seen.both.sum())} posts have both words and a picture; {config.least} are wanted", field="posts"
+            f"{int(heads.both.sum())} posts have both words and a picture; {config.least} are wanted", field="posts"
         )
     else:
-        fusion, fused = begin, joined(begin, strategy, seen.evidence) if seen.both.any() else {}
+        fusion, fused = begin, joined(begin, strategy, heads.evidence) if heads.both.any() else {}
     if config.match_shares and fused:
-        shift = matching_bias(fused["sentiment"], _shares(posts, "text.joint", np.flatnonzero(seen.both)))
+        shift = matching_bias(fused["sentiment"], _shares(posts, "text.joint", np.flatnonzero(heads.both)))
         fusion = {**fusion, "fusion.bias": fusion["fusion.bias"] + shift}
         fused = {task: logits + shift for task, logits in fused.items()}
-    head = FusionHead({**seen.arrays, **fusion}, strategy)
-    logits = _task_logits(seen, fused)
+    head = FusionHead({**heads.arrays, **fusion}, strategy)
+    logits = _task_logits(heads, fused)
     calibration = _calibrate(logits, posts, config, start)
     draft = Adapter(
         name=name,
@@ -135,20 +147,20 @@ def fit_frozen(
     sides = PresentSides.of(posts.features, answers_targets=False)
     learn = _judged(posts, answer_from_sides(calibration.probabilities(logits), sides))
     held = None if judged is None else _judged(judged, draft.posteriors(judged.features))
-    router = route_frozen(learn, held, sarcasm=sarcasm, encoder_hash=encoder.hash, config=config.router)
+    router = _route_frozen(learn, held, sarcasm=sarcasm, encoder_hash=encoder.hash, config=config.router)
     return replace(draft, router=router)
 
 
-def out_of_fold(posts: Labelled, config: FrozenConfig, start: Adapter | None = None) -> OutOfFold:
-    """Fit the linear heads, and say what they make of posts they were not fitted to."""
+def cross_fit_heads(posts: Labelled, config: FrozenConfig, start: Adapter | None = None) -> CrossFittedHeads:
+    """Fit the linear heads, and give their logits for posts of a fold left out."""
     arrays = {} if start is None else {k: v for k, v in start.head.arrays.items() if not k.startswith("fusion.")}
-    said: dict[str, FloatArray] = {}
-    seen = {"text": posts.features.has_text, "image": posts.features.has_image}
+    logits: dict[str, FloatArray] = {}
+    present = {"text": posts.features.has_text, "image": posts.features.has_image}
     values = {"text": posts.features.text_features, "image": posts.features.image_features}
     for name, classes in HEADS.items():
         side = name.partition(".")[0]
         targets = posts.targets(name, config.teaching)
-        rows = np.flatnonzero(seen[side] & (targets.sum(1) > 0))
+        rows = np.flatnonzero(present[side] & (targets.sum(1) > 0))
         before = LinearHead(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) if f"{name}.weight" in arrays else None
         counts = np.bincount(targets[rows].argmax(1), minlength=classes)
         if (counts >= config.least).sum() >= 2 and len(np.unique(posts.folds[rows])) > 1:
@@ -163,19 +175,20 @@ def out_of_fold(posts: Labelled, config: FrozenConfig, start: Adapter | None = N
             )
             shift = matching_bias(choice.held_out, _shares(posts, name, rows)) if config.match_shares else np.float32(0)
             arrays |= {f"{name}.weight": choice.head.weight, f"{name}.bias": choice.head.bias + shift}
-            said[name] = choice.head.logits(values[side]) + shift
-            said[name][rows] = choice.held_out + shift
+            logits[name] = choice.head.logits(values[side]) + shift
+            logits[name][rows] = choice.held_out + shift
         elif before is not None:
-            said[name] = before.logits(values[side])
+            logits[name] = before.logits(values[side])
         elif name in OPTIONAL_HEADS:
             continue
         else:
-            wanted = f"{config.least} posts with {side} of two labels at the least"
-            raise InputError(f"found {_counted(counts)} posts with {side}; wanted {wanted}", field="posts")
-        said[name][~seen[side]] = np.nan
+            need = f"{config.least} posts with {side} of two labels at the least"
+            listed = ", ".join(f"{n} {label}" for n, label in zip(counts, LABELS, strict=False))
+            raise InputError(f"found {listed} posts with {side}; wanted {need}", field="posts")
+        logits[name][~present[side]] = np.nan
     joint = posts.targets("text.joint", config.teaching)
-    both = seen["text"] & seen["image"] & (joint.sum(1) > 0)
-    return OutOfFold(arrays, said, both, posts.labels["text.joint"], joint)
+    both = present["text"] & present["image"] & (joint.sum(1) > 0)
+    return CrossFittedHeads(arrays, logits, both, posts.labels["text.joint"], joint)
 
 
 def _shares(posts: Labelled, name: str, rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -192,10 +205,6 @@ def _judged(posts: Labelled, answers: TaskArrays) -> Judged:
     return Judged(probabilities, posts.features.take(rows), gold, [posts.keys[i] for i in rows])
 
 
-def _counted(counts: NDArray[Any]) -> str:
-    return ", ".join(f"{n} {label}" for n, label in zip(counts, LABELS, strict=False))
-
-
 def _fusion_of(start: Adapter | None, config: FrozenConfig) -> dict[str, FloatArray] | None:
     """The start's fused head, if it is of the strategy asked for."""
     if start is None or start.head.strategy != config.joining.strategy:
@@ -203,13 +212,13 @@ def _fusion_of(start: Adapter | None, config: FrozenConfig) -> dict[str, FloatAr
     return {name: start.head.arrays[name] for name in STRATEGIES[config.joining.strategy].shapes}
 
 
-def _task_logits(seen: OutOfFold, fused: Mapping[Task, FloatArray]) -> TaskArrays:
+def _task_logits(heads: CrossFittedHeads, fused: Mapping[Task, FloatArray]) -> TaskArrays:
     """Held-out logits of all tasks; NaN where a side is missing, and where there is no head."""
-    n = len(seen.labels)
+    n = len(heads.labels)
     logits: TaskArrays = {
-        "text_sentiment": seen.said["text.sentiment"],
-        "image_sentiment": seen.said["image.sentiment"],
-        "sarcasm": seen.said.get("text.sarcasm", _nothing(n, 2)),
+        "text_sentiment": heads.logits["text.sentiment"],
+        "image_sentiment": heads.logits["image.sentiment"],
+        "sarcasm": heads.logits.get("text.sarcasm", _nothing(n, 2)),
         "emotion": _nothing(n, 4),
         "target_sentiment": _nothing(n, len(LABELS)),
     }
@@ -217,7 +226,7 @@ def _task_logits(seen: OutOfFold, fused: Mapping[Task, FloatArray]) -> TaskArray
     for task in tasks:
         logits[task] = _nothing(n, len(LABELS))
         if task in fused:
-            logits[task][seen.both] = fused[task]
+            logits[task][heads.both] = fused[task]
     return logits
 
 
@@ -249,3 +258,38 @@ def _calibrate(logits: TaskArrays, posts: Labelled, config: FrozenConfig, start:
             share = len(rows) / (len(rows) + config.steady)
             temperatures[task] = float(fitted**share * temperatures[task] ** (1 - share))
     return Calibration(temperatures)
+
+
+def _route_frozen(
+    learn: Judged, held: Judged | None, *, sarcasm: float, encoder_hash: str, config: RouterConfig
+) -> Router:
+    """A router; where there are too few posts to fit one, the calibrated probability is taken at its word.
+
+    Args:
+        learn: Training posts with the answers of heads that had not seen them.
+        held: Posts that nothing was fitted to, if any.
+        sarcasm: Threshold for P(sarcastic).
+        encoder_hash: For `router.json`.
+        config: The recipe.
+    """
+    errors = int(learn.wrong.sum())
+    if held is not None and min(errors, len(learn) - errors) >= LEAST_ERRORS:
+        judges = np.array([half(key) for key in held.keys], dtype=bool)
+        choose, judge = (held.take(np.flatnonzero(part)) for part in (~judges, judges))
+        if min(len(choose), len(judge)) >= LEAST_POSTS:
+            novelty = Novelty().fit(learn.features)
+            facts: dict[str, Any] = {"encoder_hash": encoder_hash}
+            return fit_router(learn, choose, judge, sarcasm=sarcasm, novelty=novelty, facts=facts, config=config)
+    model = ErrorModel.plain()
+    p_error = model.predict_proba(signal_matrix(CONFIDENCE, learn.probabilities, learn.features, None))
+    thresholds = Thresholds(
+        p_error=threshold_for_budget(p_error, config.budget),
+        sarcasm=sarcasm,
+        conflict=threshold_for_budget(opposition(learn.probabilities), config.conflict_share),
+    )
+    p_error_note = "the calibrated probability at its word: too few posts, or errors, to fit it"
+    return Router(
+        error_model=model,
+        thresholds=thresholds,
+        fitted_on={"p_error": p_error_note, "posts": len(learn), "encoder_hash": encoder_hash},
+    )

@@ -20,7 +20,7 @@ from ...types import IntArray, Verdict
 from ..common.provenance import made_now
 from ..posts.labelled import Labelled, labels_of, taught_by
 from ..posts.rows import OWN_POSTS, fold_of, post_records, text_key
-from .frozen import FrozenConfig, fit_frozen, out_of_fold
+from .frozen import FrozenConfig, cross_fit_heads, fit_frozen
 from .strategies import Evidence
 
 __all__ = ["count_posts", "frozen_evidence", "kept_features", "labelled_posts", "train_frozen"]
@@ -40,7 +40,7 @@ def train_frozen(
 ) -> Adapter:
     """Fit a model on top of an encoder that is left as it is, and save the folder `Analyzer.from_pretrained` loads.
 
-    With a reasoner's verdicts the fast tier is taught what the reasoner said of the training posts, labelled or not
+    With a reasoner's verdicts the fast tier is taught the reasoner's verdicts on the training posts, labelled or not
     (`FrozenConfig.teaching`); gold labels calibrate it where there are enough. What was used stands in `made_with`.
 
     Features stand in `<out>.features` and are found again by the next run.
@@ -86,7 +86,7 @@ def frozen_evidence(
     config: FrozenConfig | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> tuple[Evidence, IntArray]:
-    """What linear heads on an encoder say of training posts they were not fitted to, and the folds `[n]`.
+    """Logits of linear heads on an encoder for training posts they were not fitted to, and the folds `[n]`.
 
     Args:
         data: As in `train_frozen`.
@@ -98,8 +98,8 @@ def frozen_evidence(
     records = post_records(data)
     opened, start = _opened(encoder, records, threads=2)
     train = labelled_posts(opened, [r for r in records if r.split == "train"], kept_features(out), advance)
-    seen = out_of_fold(train, config or FrozenConfig(), start)
-    return seen.evidence, train.folds[seen.both]
+    heads = cross_fit_heads(train, config or FrozenConfig(), start)
+    return heads.evidence, train.folds[heads.both]
 
 
 def count_posts(data: Path, taught: Container[str] = frozenset()) -> int:

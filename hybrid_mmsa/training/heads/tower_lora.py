@@ -36,7 +36,7 @@ from ..common.multitask import multitask_loss
 from ..common.provenance import made_now
 from ..posts.labelled import HEADS, UNKNOWN, Labelled
 from ..posts.rows import post_records
-from .frozen import FrozenConfig, OutOfFold, fit_frozen, out_of_fold
+from .frozen import CrossFittedHeads, FrozenConfig, cross_fit_heads, fit_frozen
 from .frozen_posts import kept_features, labelled_posts
 
 __all__ = ["LoraConfig", "LoraSideConfig", "LoraSides", "SidePosts", "TunedSide", "train_with_lora", "tune_side"]
@@ -264,18 +264,18 @@ def train_with_lora(
     parts = {name: [r for r in records if r.split == name] for name in ("train", "dev")}
     runs = kept_features(out)
     base = labelled_posts(plain, parts["train"], runs, advance)
-    seen = out_of_fold(base, config.frozen)
+    heads = cross_fit_heads(base, config.frozen)
     gains: dict[str, dict[str, float]] = {}
     recipes = {"text": config.text, "image": config.image}
     for side in tuned_sides:
-        posts, rows = _side_posts(parts["train"], base, side, seen, config.folds)
+        posts, rows = _side_posts(parts["train"], base, side, heads, config.folds)
         tuned = tune_side(plain.towers[side], posts, recipes[side], runs / f"lora-{side}", out / TOWERS / side)
-        seen, losses = _replaced(seen, tuned, rows, base)
+        heads, losses = _replaced(heads, tuned, rows, base)
         gains |= losses
     name = f"{encoder}+lora:{os.path.relpath(out / TOWERS, Path.cwd())}"
     opened = open_encoder(name, Path.cwd())
     train, dev = (labelled_posts(opened, parts[part], runs, advance) for part in ("train", "dev"))
-    adapter = fit_frozen(train, dev, opened, name=out.name, config=config.frozen, seen=seen)
+    adapter = fit_frozen(train, dev, opened, name=out.name, config=config.frozen, heads=heads)
     made_with = {
         **made_now(),
         "n_train": len(parts["train"]),
@@ -290,23 +290,23 @@ def train_with_lora(
 
 
 def _side_posts(
-    records: Sequence[Record], base: Labelled, side: Modality, seen: OutOfFold, folds: int
+    records: Sequence[Record], base: Labelled, side: Modality, heads: CrossFittedHeads, folds: int
 ) -> tuple[SidePosts, np.ndarray[Any, Any]]:
     """The posts that have this side, and their row numbers."""
     there = base.features.has_text if side == "text" else base.features.has_image
     values = base.features.text_features if side == "text" else base.features.image_features
     rows = np.flatnonzero(there)
     samples = [records[int(i)].sample for i in rows]
-    heads = [name for name in seen.said if name.startswith(f"{side}.")]
+    names = [name for name in heads.logits if name.startswith(f"{side}.")]
     words = [clean(read_sample(Sample(text=s.text)).text or "") for s in samples] if side == "text" else []
     key = hashlib.sha256(repr([s.id for s in samples]).encode() + np.ascontiguousarray(values[rows]).tobytes())
-    for name in heads:
+    for name in names:
         key.update(base.labels[name][rows].tobytes())
     return SidePosts(
         side=side,
         inputs=words if side == "text" else [s.image for s in samples],
         read=str if side == "text" else partial(read_image, draft=DRAFT_PIXELS),
-        labels={name: base.labels[name][rows] for name in heads},
+        labels={name: base.labels[name][rows] for name in names},
         folds=base.folds[rows] % folds,
         features=values[rows],
         key=key.hexdigest(),
@@ -314,20 +314,19 @@ def _side_posts(
 
 
 def _replaced(
-    seen: OutOfFold, tuned: TunedSide, rows: np.ndarray[Any, Any], base: Labelled
-) -> tuple[OutOfFold, dict[str, dict[str, float]]]:
+    heads: CrossFittedHeads, tuned: TunedSide, rows: np.ndarray[Any, Any], base: Labelled
+) -> tuple[CrossFittedHeads, dict[str, dict[str, float]]]:
     """What the tuned side says in place of the frozen one, and both log-losses per head on posts left out."""
-    said, gains = dict(seen.said), {}
+    replaced, gains = dict(heads.logits), {}
     for name, logits in tuned.logits.items():
-        whole = np.full_like(seen.said[name], np.nan)
+        whole = np.full_like(heads.logits[name], np.nan)
         whole[rows] = logits
         known = rows[base.labels[name][rows] != UNKNOWN]
         gold = base.labels[name][known]
-        variants: Mapping[str, FloatArray] = {"frozen": seen.said[name], "lora": whole}
-        gains[name] = {key: round(_log_loss(values[known], gold), 4) for key, values in variants.items()}
-        said[name] = whole
-    return replace(seen, arrays=seen.arrays | tuned.arrays, said=said), gains
-
-
-def _log_loss(logits: FloatArray, gold: np.ndarray[Any, Any]) -> float:
-    return float(-log_softmax(logits.astype(np.float64))[np.arange(len(gold)), gold].mean())
+        variants: Mapping[str, FloatArray] = {"frozen": heads.logits[name], "lora": whole}
+        gains[name] = {
+            key: round(float(-log_softmax(values[known].astype(np.float64))[np.arange(len(gold)), gold].mean()), 4)
+            for key, values in variants.items()
+        }
+        replaced[name] = whole
+    return replace(heads, arrays=heads.arrays | tuned.arrays, logits=replaced), gains

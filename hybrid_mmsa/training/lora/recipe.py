@@ -76,9 +76,9 @@ class TuningRecipe:
         for name in ("dropout", "warmup"):
             self._check(name, getattr(self, name) < 1, "less than 1")
 
-    def _check(self, name: str, holds: bool, wanted: str) -> None:
+    def _check(self, name: str, holds: bool, range_: str) -> None:
         if not holds:
-            raise InputError(f"found {getattr(self, name)}; wanted {wanted}", field=name)
+            raise InputError(f"found {getattr(self, name)}; wanted {range_}", field=name)
 
 
 def recipe_names() -> list[str]:

@@ -202,7 +202,7 @@ def make_texts(seed: int, *, held_out: Iterable[str] = (), book: RuleBook | None
     texts: list[MadeText] = []
     for rule in book.rules:
         rng = random.Random(f"{seed} {rule.kind} {rule.label} {rule.targets}")
-        wanted = rule.rows
+        missing = rule.rows
         for marked in _drawn(rule, book, rng):
             targets = [_TARGET.sub(r"\1", target) for target in _TARGET.findall(marked)]
             text = _TARGET.sub(r"\1", marked)
@@ -210,8 +210,8 @@ def make_texts(seed: int, *, held_out: Iterable[str] = (), book: RuleBook | None
                 continue
             used.add(sentence_key(text))
             texts += _labelled(rule, text, targets)
-            wanted -= 1
-            if not wanted:
+            missing -= 1
+            if not missing:
                 break
     return texts
 

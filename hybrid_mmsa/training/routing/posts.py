@@ -57,18 +57,16 @@ def encode_posts(encoder: Encoder, samples: Sequence[Sample]) -> Features:
     Raises:
         InputError: One cannot be used; it is named by its id, or by its position.
     """
-    parts = [
-        encoder.encode([_read(s, j) for j, s in enumerate(samples[i : i + BATCH], i)])
-        for i in range(0, max(len(samples), 1), BATCH)
-    ]
+    parts = []
+    for start in range(0, max(len(samples), 1), BATCH):
+        posts = []
+        for index, sample in enumerate(samples[start : start + BATCH], start):
+            try:
+                posts.append(read_sample(sample))
+            except InputError as error:
+                raise error.at(index) if sample.id is None else InputError(f"post {sample.id}: {error}") from error
+        parts.append(encoder.encode(posts))
     return Features.concatenate(parts)
-
-
-def _read(sample: Sample, index: int) -> Sample:
-    try:
-        return read_sample(sample)
-    except InputError as error:
-        raise error.at(index) if sample.id is None else InputError(f"post {sample.id}: {error}") from error
 
 
 def judged(adapter: Adapter, encoder: Encoder, posts: Sequence[Record], posteriors: TaskArrays | None = None) -> Judged:
@@ -81,7 +79,7 @@ def judged(adapter: Adapter, encoder: Encoder, posts: Sequence[Record], posterio
 def train_router(
     draft: Adapter,
     encoder: Encoder,
-    trained: tuple[Sequence[Record], TaskArrays],
+    learn: Judged,
     held_out: Sequence[Record],
     dev: dict[str, list[TextRow]],
     config: RouterConfig,
@@ -91,12 +89,11 @@ def train_router(
     Args:
         draft: The model; its router is not used.
         encoder: Its encoder.
-        trained: The training posts, and their posteriors by towers and heads that had not seen them.
+        learn: The training posts with the answers of towers and heads that were trained without them.
         held_out: Dev posts: one half chooses between P(error) models, the other is for thresholds alone.
         dev: Dev rows of the text corpora, for the threshold of sarcasm.
         config: The recipe.
     """
-    learn = judged(draft, encoder, *trained)
     judge = [p for p in held_out if half(p.sample.id or "")]
     choose = [p for p in held_out if not half(p.sample.id or "")]
     sarcastic = [row for corpus in SARCASM for row in dev.get(corpus, ()) if half(row.text)]

@@ -39,8 +39,8 @@ __all__ = [
     "GENERAL_HEADS",
     "TextStates",
     "TextTower",
+    "mix_branch",
     "read_states",
-    "said_by_words",
     "start_folder",
     "text_heads",
 ]
@@ -212,7 +212,7 @@ def read_states(tower: TextTower, pieces: WordPieces, rows: Sequence[TextRow]) -
     return TextStates(list(rows), hidden)
 
 
-def said_by_words(logits: Mapping[str, NDArray[Any]], share: float) -> FloatArray:
+def mix_branch(logits: Mapping[str, NDArray[Any]], share: float) -> FloatArray:
     """Logits `[n, 3]` of the `sentiment` head from those of both; `share` in [0, 1] is the branch's."""
     mixed: FloatArray = ((1 - share) * logits["sentiment"] + share * logits["said"]).astype(np.float32)
     return mixed
