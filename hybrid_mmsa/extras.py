@@ -1,6 +1,6 @@
 """The door of every optional feature: a package that is not installed becomes one error with its install line.
 
-It knows no feature and imports no package.
+It knows no feature and imports no package. Behind the door the packages report nothing to their makers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .errors import HybridError, MissingExtraError
+from .privacy import switch_telemetry_off
 
 __all__ = ["needs"]
 
@@ -33,6 +34,7 @@ def needs(extra: str, feature: str) -> Iterator[None]:
     Raises:
         MissingExtraError: A package is not installed, or is too old to offer what is imported from it.
     """
+    switch_telemetry_off()
     try:
         yield
     except ImportError as error:

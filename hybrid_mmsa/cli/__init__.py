@@ -16,6 +16,7 @@ import typer
 
 from .._version import __version__
 from ..errors import HybridError
+from ..privacy import forbid_downloads, switch_telemetry_off
 from .commands import analyze, batch, demo, doctor, embed, nano
 from .commands.adapter import adapter_app
 from .commands.evaluate import eval_app
@@ -57,6 +58,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows "?"
+    switch_telemetry_off()
+    if sys.argv[1:3] != ["models", "pull"]:
+        forbid_downloads()
     # It warns of each kernel that it lacks, at its import; what cannot do without one raises an error.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     sys.exit(run(sys.argv[1:]))

@@ -1,4 +1,7 @@
-"""ONNX Runtime sessions as this package wants them: CPU, quiet, few threads. Knows nothing of posts."""
+"""ONNX Runtime sessions as this package wants them: CPU, quiet, few threads. Knows nothing of posts.
+
+The one place that imports onnxruntime, because its telemetry has to be off before that.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ArtefactError
+from ..privacy import switch_telemetry_off
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -25,6 +29,7 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     Raises:
         ArtefactError: The file is missing or no valid model.
     """
+    switch_telemetry_off()
     import onnxruntime  # not before: a process that only asks a reasoner opens no encoder
 
     options = onnxruntime.SessionOptions()
