@@ -19,7 +19,7 @@ ROWS = [
     {"id": "b", "text": "The queue was long and the food was cold.", "label": "negative"},
     {"id": "c", "text": "Parliament meets again on Tuesday.", "label": "neutral"},
 ]
-# `doctor` is not among them: it imports whatever extras are installed, each in a process of its own, to see whether it can.
+# `doctor` is not among them: it imports whatever extras are installed, in processes of their own, to see if they work.
 COMMANDS = {
     "analyze": ["analyze", "What a day!", "--image", "sea.png", "--explain", "full", "--json"],
     "demo": ["demo"],
