@@ -23,18 +23,19 @@ def test_json_lines_keep_their_line_numbers(tmp_path):
     first = rows[0][1]
     assert isinstance(first, Sample)
     assert (first.id, first.text, first.label, first.image) == ("7", "hi", "positive", tmp_path / "a.jpg")
-    causes = [row.error for _, row in rows[1:] if isinstance(row, RowError)]
+    causes = [row.error for _, row in rows[1:-1]]
     assert "not JSON" in causes[0]
     assert "not a list" in causes[1]
     assert "not UTF-8" in causes[2]
-    assert (rows[4][1].id, rows[4][1].field) == ("q", "label")
+    assert (rows[4][1].id, rows[4][1].label) == ("q", None)
+    assert "happy" in rows[4][1].warnings[0]
 
 
 def test_csv_with_quotes_line_breaks_and_bad_rows(tmp_path):
     path = tmp_path / "posts.csv"
     path.write_bytes(
         b'id,text,label\n1,"two\nlines, one cell",negative\n2,too,many,cells\n'
-        b"3,caf\xe9,neutral\n4,,neutral\n5,fine,positive\n"
+        b"3,caf\xe9,neutral\n4,,neutral\n5,fine \xc3\xa9\xc3\xa9,positive\n"
     )
     rows = list(read_posts(path))
     assert [line for line, _ in rows] == [2, 4, 5, 6, 7]
@@ -48,7 +49,7 @@ def test_csv_with_quotes_line_breaks_and_bad_rows(tmp_path):
 def test_csv_without_a_text_or_image_column_is_refused(tmp_path):
     path = tmp_path / "posts.csv"
     path.write_text("id,words\n1,hi\n")
-    with pytest.raises(InputError, match="names no column text or image"):
+    with pytest.raises(InputError, match="no column is known as text or image"):
         list(read_posts(path))
 
 
@@ -68,7 +69,8 @@ def test_parquet(tmp_path):
     assert [line for line, _ in rows] == [1, 2, 3]
     assert (rows[0][1].id, rows[0][1].label) == ("1", "neutral")
     assert (rows[1][1].text, rows[1][1].image) == (None, tmp_path / "b.png")
-    assert rows[2][1].field == "label"
+    assert rows[2][1].label is None
+    assert "odd" in rows[2][1].warnings[0]
 
 
 def test_parquet_that_is_none_is_refused(tmp_path):
@@ -78,8 +80,11 @@ def test_parquet_that_is_none_is_refused(tmp_path):
         list(read_posts(path))
 
 
-@pytest.mark.parametrize(("name", "words"), [("gone.jsonl", "no file"), ("posts.xlsx", "none of .jsonl")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("gone.jsonl", "no file"), ("posts.bin", "is not text; wanted JSON lines")]
+)
 def test_a_file_that_cannot_be_read_is_refused_at_once(tmp_path, name, words):
+    (tmp_path / "posts.bin").write_bytes(bytes(range(256)))
     with pytest.raises(InputError, match=words):
         read_posts(tmp_path / name)
 

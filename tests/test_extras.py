@@ -31,7 +31,8 @@ DOORS = {
     "llama": ["hybrid_mmsa.reasoning.backends.llama_cpp"],
     "server": ["hybrid_mmsa.reasoning.backends.openai_server"],
     "train": [name for name in MODULES if name.startswith("hybrid_mmsa.training.")],
-    "eval": ["hybrid_mmsa.evaluation.floors", "hybrid_mmsa.cli.commands.embed"],
+    "tables": ["hybrid_mmsa.data.rows.sheet_rows", "hybrid_mmsa.cli.commands.embed"],
+    "eval": ["hybrid_mmsa.evaluation.floors"],
 }
 # Declared, although no line of ours imports it: open_clip and timm need the one that fits torch.
 NOT_IMPORTED = {"torchvision"}

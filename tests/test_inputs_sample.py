@@ -13,7 +13,7 @@ from PIL import Image
 
 import hybrid_mmsa
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.inputs import Limits, read_image, read_row, read_sample, row_id, sample_from_row
+from hybrid_mmsa.inputs import Limits, needing, read_image, read_row, read_sample, row_id, sample_from_row
 from hybrid_mmsa.types import RowError, Sample
 
 SAMPLES = Path(hybrid_mmsa.__file__).parent / "samples"
@@ -183,7 +183,24 @@ def test_a_label_may_be_stars(value, label):
 @pytest.mark.parametrize(
     ("column", "value"),
     [
+        ("text", 5),
+        ("text", ["a"]),
+        ("target", 5),
+        ("id", [1]),
+        ("id", True),
+    ],
+)
+def test_a_wrong_column_is_named(column, value):
+    with pytest.raises(InputError) as caught:
+        sample_from_row({column: value})
+    assert caught.value.field == column
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
         ("label", "joyful"),
+        ("label", "mixed"),
         ("label", 0),
         ("label", 2.5),
         ("label", "6"),
@@ -192,18 +209,69 @@ def test_a_label_may_be_stars(value, label):
         ("text_label", True),
         ("sarcastic", "perhaps"),
         ("sarcastic", 2),
-        ("text", 5),
-        ("text", ["a"]),
-        ("id", [1]),
-        ("id", True),
-        ("time", 1_700_000_000),
+        ("time", 12),
+        ("time", "03/04/2024"),
+        ("time", []),
+        ("group", []),
         ("rationale", {}),
+        ("id", float("inf")),
+        ("id", json.loads("1e400")),
     ],
 )
-def test_a_wrong_column_is_named(column, value):
-    with pytest.raises(InputError) as caught:
-        sample_from_row({column: value})
-    assert caught.value.field == column
+def test_what_an_answer_does_not_need_costs_none(column, value):
+    sample = read_row(1, {"text": "fine", column: value})
+    assert getattr(sample, column) is None
+    assert len(sample.warnings) == 1
+    assert sample.warnings[0].endswith("; it was left out")
+    assert (needing(column, 7, sample).line, needing(column, 7, sample).field) == (7, column)
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        ("pos", "positive"),
+        ("NEG", "negative"),
+        (" Neu ", "neutral"),
+        ("very positive", "positive"),
+        ("Extremely_Negative", "negative"),
+        ("somewhat-negative", "negative"),
+        ("4 stars", "positive"),
+        ("1 star", "negative"),
+        ("3/5", "neutral"),
+        ("5 out of 5", "positive"),
+        ("★★☆☆☆", "negative"),
+        ("⭐⭐⭐⭐⭐", "positive"),
+    ],
+)
+def test_labels_are_read_as_people_write_them(value, label):
+    assert sample_from_row({"label": value}).label == label
+
+
+@pytest.mark.parametrize(
+    ("value", "time"),
+    [
+        ("2024-05-03T07:32:10+02:00", "2024-05-03T07:32:10+02:00"),
+        ("2024-05-03", "2024-05-03"),
+        (1714730400000, "2024-05-03T10:00:00+00:00"),
+        (1714730400, "2024-05-03T10:00:00+00:00"),
+        ("1714730400", "2024-05-03T10:00:00+00:00"),
+        (1714730400.0, "2024-05-03T10:00:00+00:00"),
+        ("Wed Oct 10 20:19:24 +0000 2018", "2018-10-10T20:19:24+00:00"),
+        ("Wed, 10 Oct 2018 20:19:24 +0200", "2018-10-10T20:19:24+02:00"),
+        ("2015-02-24 11:35:52 UTC", "2015-02-24 11:35:52+00:00"),
+        ("2015/02/24 11:35", "2015-02-24 11:35"),
+        ("09 13, 2009", "2009-09-13T00:00:00"),
+        ("September 13, 2009", "2009-09-13T00:00:00"),
+    ],
+)
+def test_times_are_read_as_exports_write_them(value, time):
+    sample = sample_from_row({"time": value})
+    assert (sample.time, sample.warnings) == (time, ())
+
+
+def test_a_picture_of_a_data_set_is_its_bytes_or_its_path(tmp_path):
+    assert sample_from_row({"image": {"bytes": b"x", "path": "a.jpg"}}, tmp_path).image == b"x"
+    assert sample_from_row({"image": {"bytes": None, "path": "a.jpg"}}, tmp_path).image == tmp_path / "a.jpg"
 
 
 @given(st.dictionaries(st.sampled_from([f.name for f in fields(Sample)] + ["other"]), values))

@@ -79,10 +79,14 @@ IGNORANT_OF = {
 }
 
 CORE_PACKAGES = {
+    "charset_normalizer",
+    "clevercsv",
     "emoji",
     "ftfy",
+    "ijson",
     "numpy",
     "onnxruntime",
+    "openpyxl",
     "PIL",
     "pydantic",
     "rich",

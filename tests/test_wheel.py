@@ -12,8 +12,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = {"emoji", "ftfy", "numpy", "onnxruntime", "pillow", "pydantic", "rich", "safetensors", "tokenizers", "typer"}
-EXTRAS = {"tune", "clip", "hf", "vlm", "llama", "server", "train", "eval"}
+CORE = {
+    "charset-normalizer",
+    "clevercsv",
+    "emoji",
+    "ftfy",
+    "ijson",
+    "numpy",
+    "onnxruntime",
+    "openpyxl",
+    "pillow",
+    "pydantic",
+    "rich",
+    "safetensors",
+    "tokenizers",
+    "typer",
+}
+EXTRAS = {"tune", "clip", "hf", "vlm", "llama", "server", "train", "tables", "eval"}
 TOWERS_MB, REASONER_MB = 40, 30
 
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..data import read_posts
+from ..data import PostsFile, read_posts
 from ..errors import InputError
-from ..inputs import NumberedRow
+from ..inputs import NumberedRow, needing
 from ..types import RowError, Sample
 from .measure import ERRORS_SHOWN, measure, today
 from .predictions import AnalysisSource, EvaluatedTask, PredictionRow, collect, gold_index, model_provenance
@@ -18,18 +18,18 @@ __all__ = ["error_line", "evaluate_posts"]
 
 
 def evaluate_posts(
-    path: Path,
+    posts: Path | PostsFile,
     analyzer: AnalysisSource,
     task: EvaluatedTask = "sentiment",
     progress: Callable[[int], None] | None = None,
 ) -> Result:
-    """Score an analyzer on a file of labelled posts (JSONL, CSV or Parquet; see `data.read_posts`).
+    """Score an analyzer on a file of labelled posts (see `data.read_posts`).
 
     Rows that cannot be read or answered are counted in `Result.failed` and the first are named; rows without a gold
     label are left out and counted in the notes.
 
     Args:
-        path: The file.
+        posts: The file, or what `data.read_posts` made of it.
         analyzer: Who answers.
         task: `"sentiment"` (column `label`) or `"sarcasm"` (column `sarcastic`).
         progress: Called with the number of rows done so far.
@@ -37,11 +37,14 @@ def evaluate_posts(
     Raises:
         InputError: The file cannot be read at all, or none of its rows has a label and an answer.
     """
+    rows = posts if isinstance(posts, PostsFile) else read_posts(posts)
+    column = "label" if task == "sentiment" else "sarcastic"
     model, unlabelled = model_provenance(analyzer), 0
 
     def labelled() -> Iterator[NumberedRow]:
         nonlocal unlabelled
-        for line, row in read_posts(path):
+        for line, row in rows:
+            row = needing(column, line, row)
             if isinstance(row, Sample) and gold_index(row, task) is None:
                 unlabelled += 1
             else:
@@ -58,13 +61,12 @@ def evaluate_posts(
         if progress is not None:
             progress(done)
     if not answers:
-        column = "label" if task == "sentiment" else "sarcastic"
         cause = f"; the first row that failed, {error_line(failures[0])}" if failures else ""
-        raise InputError(f"no row of {Path(path).name} has a {column!r} and could be answered{cause}", field=column)
+        raise InputError(f"no row of {rows.source.name} has a {column!r} and could be answered{cause}", field=column)
     measured = measure(answers, task, seconds=time.perf_counter() - start)
     return Result(
         protocol="posts",
-        title=Path(path).name,
+        title=rows.source.name,
         date=today(),
         task=task,
         metric="macro_f1",

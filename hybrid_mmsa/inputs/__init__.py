@@ -6,9 +6,21 @@ from .image import DRAFT_PIXELS, FORMATS, read_image, to_pixels
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import check_choice
 from .rewording import reword
-from .rows import NumberedRow, Row, numbered_rows, read_row, row_id, sample_from_row, sample_of, stars
+from .rows import (
+    NumberedRow,
+    Row,
+    needing,
+    numbered_rows,
+    read_label,
+    read_row,
+    row_id,
+    sample_from_row,
+    sample_of,
+    stars,
+)
 from .sample import read_sample
 from .text import clean, looks_foreign, normalise, writable
+from .times import read_time
 
 __all__ = [
     "DEFAULT_LIMITS",
@@ -20,11 +32,14 @@ __all__ = [
     "check_choice",
     "clean",
     "looks_foreign",
+    "needing",
     "normalise",
     "numbered_rows",
     "read_image",
+    "read_label",
     "read_row",
     "read_sample",
+    "read_time",
     "reword",
     "row_id",
     "sample_from_row",

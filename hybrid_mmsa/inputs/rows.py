@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral, Number, Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias, cast, get_args
+from typing import Any, TypeAlias, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -19,8 +19,23 @@ from .refusal import refusal, shown
 from .sample import read_sample
 from .source import is_uri
 from .text import writable
+from .times import read_time
 
-__all__ = ["NumberedRow", "Row", "numbered_rows", "read_row", "row_id", "sample_from_row", "sample_of", "stars"]
+__all__ = [
+    "NumberedRow",
+    "Row",
+    "needing",
+    "numbered_rows",
+    "read_label",
+    "read_row",
+    "row_id",
+    "sample_from_row",
+    "sample_of",
+    "stars",
+]
+
+T = TypeVar("T")
+LEFT_OUT = "; it was left out"
 
 _TRUE = frozenset({"true", "yes", "1"})
 _FALSE = frozenset({"false", "no", "0"})
@@ -31,6 +46,15 @@ Row: TypeAlias = "str | Sample | Mapping[str, object] | tuple[Any, ...]"
 """A post as callers hold it: its text, a sample, or the columns of a row by name (a mapping or a named tuple)."""
 NumberedRow: TypeAlias = "tuple[int, Sample | RowError]"
 """A line of a file, and the post that stands there or what is wrong with it."""
+_NAMES: Mapping[str, Label] = {name: name for name in get_args(Label)} | {
+    "neg": "negative",
+    "neu": "neutral",
+    "neut": "neutral",
+    "pos": "positive",
+}
+_DEGREES = frozenset({"very", "extremely", "strongly", "somewhat", "slightly", "mostly", "weakly", "highly"})
+_WORDS = re.compile(r"[\s_\-]+")
+_STARS = re.compile(r"(?P<number>[1-5](\.0)?) ?(-?stars?|/ ?5|out of 5|out of 5 stars)")
 # Reviews' stars, the usual reading: the middle is neutral.
 _OF_STARS: Mapping[int, Label] = {1: "negative", 2: "negative", 3: "neutral", 4: "positive", 5: "positive"}
 
@@ -40,32 +64,56 @@ def sample_from_row(row: Mapping[str, object], root: Path | None = None) -> Samp
 
     The columns are `id`, `text`, `image`, `target`, `time`, `group`, `label`, `text_label`, `image_label`,
     `sarcastic` and `rationale`; others are ignored. An absent, None, NaN or blank value is missing. Numbers as `id`
-    or `group` become strings; labels are read in any case, `sarcastic` also from true/false, yes/no and 1/0. A `label`
-    may be one to five stars instead, as a number or a numeral: 1 and 2 are negative, 3 is neutral, 4 and 5 positive.
+    or `group` become strings; times are read in the ways of `times.read_time`, labels in those of `read_label`,
+    `sarcastic` also from true/false, yes/no and 1/0. A `label` may be one to five stars instead: 1 and 2 are negative,
+    3 is neutral, 4 and 5 positive.
+
+    What an answer does not need (time, group, labels, rationale, an endless number as id) is left out where it cannot
+    be read, with a warning that begins with the column's name.
 
     Args:
-        row: Column name to value.
+        row: Column name to value. A picture may be `{"bytes": ..., "path": ...}`, as `datasets` writes it.
         root: Folder that picture paths are relative to; absolute paths and `..` are followed, since whoever names
             the file chooses what is read. None leaves paths as they are.
 
     Raises:
-        InputError: The row is not a mapping, or a column holds something that is not of its kind.
+        InputError: The row is not a mapping, or its text, picture, target or id is not of its kind.
     """
     if not isinstance(row, Mapping):
         raise refusal("row", shown(row), "a mapping of column names to values")
+    notes: list[str] = []
+
+    def unless_wrong(read: Callable[[Mapping[str, object], str], T | None], column: str) -> T | None:
+        try:
+            return read(row, column)
+        except InputError as error:
+            notes.append(writable(f"{error}{LEFT_OUT}"))
+            return None
+
     return Sample(
         text=_string(row, "text"),
         image=_picture(row, root),
         target=_string(row, "target"),
-        id=_name(row, "id"),
-        time=_time(row),
-        group=_name(row, "group"),
-        label=_label(row, "label"),
-        text_label=_label(row, "text_label"),
-        image_label=_label(row, "image_label"),
-        sarcastic=_truth(row, "sarcastic"),
-        rationale=_string(row, "rationale"),
+        id=unless_wrong(_name, "id") if _is_endless(row.get("id")) else _name(row, "id"),
+        time=unless_wrong(_time, "time"),
+        group=unless_wrong(_name, "group"),
+        label=unless_wrong(_label, "label"),
+        text_label=unless_wrong(_label, "text_label"),
+        image_label=unless_wrong(_label, "image_label"),
+        sarcastic=unless_wrong(_truth, "sarcastic"),
+        rationale=unless_wrong(_string, "rationale"),
+        warnings=tuple(notes),
     )
+
+
+def needing(column: str, line: int, row: Sample | RowError) -> Sample | RowError:
+    """The row; an error where this column was left out of it, for what cannot do without."""
+    if isinstance(row, Sample):
+        for note in row.warnings:
+            if note.startswith(f"{column}: "):
+                cause = note.removeprefix(f"{column}: ").removesuffix(LEFT_OUT)
+                return RowError(line=line, id=row.id, field=column, error=cause)
+    return row
 
 
 def sample_of(row: Row) -> Sample:
@@ -152,6 +200,8 @@ def _name(row: Mapping[str, object], column: str) -> str | None:
     value = _value(row, column)
     if value is None or isinstance(value, str):
         return value and writable(value)
+    if _is_endless(value):
+        raise refusal(column, shown(value), "a string or a number with an end")
     if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)  # a table with gaps keeps whole numbers as floats
     if isinstance(value, Number) and not isinstance(value, bool):
@@ -162,34 +212,53 @@ def _name(row: Mapping[str, object], column: str) -> str | None:
     raise refusal(column, shown(value), "a string or a number")
 
 
-def _time(row: Mapping[str, object]) -> str | None:
-    value = _value(row, "time")
-    if isinstance(value, date):  # a datetime is one too
-        return value.isoformat()
-    if value is None or isinstance(value, str):
-        return value
-    raise refusal("time", shown(value), "a date and time in ISO 8601")
+def _time(row: Mapping[str, object], column: str) -> str | None:
+    value = _value(row, column)
+    return None if value is None else read_time(value)
 
 
 def _label(row: Mapping[str, object], column: str) -> Label | None:
     value = _value(row, column)
     if value is None:
         return None
-    name = value.strip().lower() if isinstance(value, str) else None
-    if name in get_args(Label):
-        return cast(Label, name)
+    label = read_label(value, stars_too=column == "label")
+    if label is not None:
+        return label
     if column != "label":
         raise refusal(column, shown(value), "negative, neutral or positive")
-    if (number := stars(value)) is not None:
-        return _OF_STARS[number]
     hint = "; labels are not numbered, since corpora do it differently" if isinstance(value, Number) else ""
     raise refusal(column, shown(value), f"negative, neutral or positive, or 1 to 5 stars{hint}")
 
 
+def read_label(value: object, *, stars_too: bool = True) -> Label | None:
+    """A sentiment label in the ways people write one; `None` if it is none.
+
+    Read are the three names in any case, `pos`, `neg` and `neu`, any of these with `very`, `somewhat` and the like
+    before it, and, if asked for, one to five stars (see `stars`).
+    """
+    if isinstance(value, str):
+        words = _WORDS.sub(" ", value).strip().lower().split()
+        if len(words) == 2 and words[0] in _DEGREES:
+            words = words[1:]
+        if len(words) == 1 and words[0] in _NAMES:
+            return _NAMES[words[0]]
+    number = stars(value) if stars_too else None
+    return None if number is None else _OF_STARS[number]
+
+
 def stars(value: object) -> int | None:
-    """How many stars of five a label's value gives; `None` where it is no number from 1 to 5 or its numeral."""
+    """How many stars of five a label's value gives; `None` where it gives none.
+
+    Read are numbers from 1 to 5, their numerals, `4 stars`, `4/5`, `4 out of 5` and the stars themselves: `★★★★☆`.
+    """
     if isinstance(value, bool | np.bool_) or not isinstance(value, str | Number):
         return None
+    if isinstance(value, str):
+        drawn = value.strip().replace("\ufe0f", "")
+        if drawn and len(drawn) <= len("★★★★★") and set(drawn) <= set("★⭐☆✩"):
+            value = len(drawn.rstrip("☆✩"))
+        elif match := _STARS.fullmatch(drawn.lower()):
+            value = match["number"]
     try:
         number = float(cast(float, value))
     except (TypeError, ValueError, OverflowError):
@@ -209,8 +278,14 @@ def _truth(row: Mapping[str, object], column: str) -> bool | None:
     raise refusal(column, shown(value), "true or false")
 
 
+def _is_endless(value: object) -> bool:
+    return isinstance(value, float | np.floating) and math.isinf(value)
+
+
 def _picture(row: Mapping[str, object], root: Path | None) -> ImageSource | None:
     value = _value(row, "image")
+    if isinstance(value, Mapping) and {"bytes", "path"} & set(value):  # as `datasets` writes a picture
+        value = value.get("bytes") or value.get("path")
     if root is not None and isinstance(value, str | PathLike) and not (isinstance(value, str) and is_uri(value)):
         return root / value
     return cast("ImageSource | None", value)  # `read_image` checks what it is

@@ -16,11 +16,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ...adapters import Adapter, resolve_adapter
+from ...data import PostsFile
 from ...errors import ArtefactError, InputError
 from ...extras import needs
 from ...fusion import Strategy
 from ..terminal.console import emit, page, say
-from ..terminal.options import AsJson, with_options
+from ..terminal.options import DETECTED, POSTS_HELP, AsJson, ReadingOptions, with_options
 from ..terminal.progress import Advance, progress
 from ..terminal.settings import with_settings
 from .models import bundled_models, card_opening
@@ -98,8 +99,9 @@ class TuningOptions:
 @adapter_app.command("train")
 @with_options("tuning", TuningOptions())
 @with_options("heads", HeadOptions())
+@with_options("reading", DETECTED)
 def train(
-    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Labelled posts: .jsonl, .csv or .parquet.")],
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help=f"Labelled posts: {POSTS_HELP}.")],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="The adapter's folder; its name is the adapter's.")
     ],
@@ -112,6 +114,7 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the split into training and test parts.")] = None,
     heads: HeadOptions = HeadOptions(),
     tuning: TuningOptions = TuningOptions(),
+    reading: ReadingOptions = DETECTED,
 ) -> None:
     """Fit an adapter to labelled posts, and measure it on a fifth of them.
 
@@ -128,18 +131,19 @@ def train(
         hybrid-mmsa adapter train posts.jsonl --recipe qwen2.5-vl-3b-mvsa -o adapters/mine
     """
     _check_out(out)
+    rows = reading.open(posts, labels=True)
     if tuning.base is not None or tuning.recipe is not None:
         if heads != HeadOptions():
             raise InputError(
                 "--few-shot, --encoder, --strategy and --features have no use beside --base", field="--base"
             )
-        _tune(posts, out, tuning, fast=fast, seed=seed)
+        _tune(rows, out, tuning, fast=fast, seed=seed)
     elif fast:
         if tuning != TuningOptions():
             raise InputError(
                 "--set, --teacher, --run and --model have no use beside --fast without --base", field="--fast"
             )
-        _fit_heads(posts, out, heads, seed=seed or 0)
+        _fit_heads(rows, out, heads, seed=seed or 0)
     else:
         raise InputError(
             "say what to train: --base MODEL tunes a LoRA adapter, --fast fits the heads of the fast tier",
@@ -252,7 +256,7 @@ def _check_out(out: Path) -> None:
     raise InputError(f"{out.name!r} is the name of the bundled adapter in {bundled}; name another", field="-o")
 
 
-def _fit_heads(posts: Path, out: Path, options: HeadOptions, *, seed: int) -> None:
+def _fit_heads(posts: PostsFile, out: Path, options: HeadOptions, *, seed: int) -> None:
     """Read the posts, show the plan, fit the fast tier, show the figures."""
     with needs("tune", "training an adapter"):
         from ...training.heads.adapting import plan_adapter, train_adapter
@@ -260,7 +264,7 @@ def _fit_heads(posts: Path, out: Path, options: HeadOptions, *, seed: int) -> No
         from ...training.posts.labelled_file import read_labelled_file
 
         least = (FEW_SHOT if options.few_shot else FrozenConfig()).least
-        with progress("posts read", lambda: sum(1 for _ in posts.open("rb"))) as advance:
+        with progress("posts read", lambda: sum(1 for _ in posts.raw_rows())) as advance:
             own = read_labelled_file(posts, least=least, advance=advance)
         plan = plan_adapter(
             own, out, encoder=options.encoder, few_shot=options.few_shot, strategy=options.strategy, seed=seed
@@ -273,7 +277,7 @@ def _fit_heads(posts: Path, out: Path, options: HeadOptions, *, seed: int) -> No
     say(f"wrote {out}; use it with --model {out}")
 
 
-def _tune(posts: Path, out: Path, options: TuningOptions, *, fast: bool, seed: int | None) -> None:
+def _tune(posts: PostsFile, out: Path, options: TuningOptions, *, fast: bool, seed: int | None) -> None:
     """Read the posts, show the plan, tune a LoRA adapter, show the figures."""
     with needs("train", "tuning an adapter"):
         from ...training.common.processes import place
@@ -290,7 +294,7 @@ def _tune(posts: Path, out: Path, options: TuningOptions, *, fast: bool, seed: i
         def shown(name: str, total: Callable[[], int], done: int = 0) -> AbstractContextManager[Advance]:
             return progress(name, total, done) if leads else nullcontext(lambda: None)
 
-        with shown("posts read", lambda: sum(1 for _ in posts.open("rb"))) as advance:
+        with shown("posts read", lambda: sum(1 for _ in posts.raw_rows())) as advance:
             own = read_labelled_file(posts, least=LEAST_TUNED, advance=advance)
         plan = plan_tuning(
             own, out, recipe, run=options.run, teacher=options.teacher, fast=options.model, fit_fast=fast

@@ -16,14 +16,21 @@ from typing import Annotated
 import typer
 
 from ...analyzer import Analyzer
-from ...data import read_posts
 from ...errors import InputError
 from ...inputs import NumberedRow
 from ...types import Analysis, RowError, Sample
 from ..terminal.console import Stopped, counted, say
 from ..terminal.failures import LISTED, say_failures
 from ..terminal.journal import Journal, beside
-from ..terminal.options import AnswerOptions, check_file, with_answer_options
+from ..terminal.options import (
+    DETECTED,
+    POSTS_HELP,
+    AnswerOptions,
+    ReadingOptions,
+    check_file,
+    with_answer_options,
+    with_options,
+)
 from ..terminal.progress import progress
 
 __all__ = ["answers", "batch"]
@@ -32,10 +39,11 @@ CHUNK = 32
 """Posts a worker takes at a time: few enough to hold their pictures in memory."""
 
 
+@with_options("reading", DETECTED)
 @with_answer_options
 def batch(
     options: AnswerOptions,
-    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to analyse: .jsonl, .csv or .parquet.")],
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help=f"Posts to analyse: {POSTS_HELP}.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="File for the answers, one JSON a line.")],
     errors: Annotated[
         Path | None,
@@ -54,12 +62,14 @@ def batch(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run, or analyse the rows added since the last.")
     ] = False,
+    reading: ReadingOptions = DETECTED,
 ) -> None:
     """Analyse a file of posts.
 
     The columns are id, text, image and target, all optional but one of text
-    and image; picture paths are relative to the file. Posts without an id are
-    named by their line. Answers keep the order of the rows.
+    and image, or those of a known export; --map names others. Picture paths
+    are relative to the file. Posts without an id are named by their line.
+    Answers keep the order of the rows.
 
     A row that cannot be used is written to the errors file, with its line and
     the cause, and the other rows continue; the exit code is then 1.
@@ -73,14 +83,14 @@ def batch(
         hybrid-mmsa batch posts.csv -o answers.jsonl --policy budget:0.1 --queue review.jsonl
     """
     failures = _check_paths(posts, out, errors, queue)
-    rows = read_posts(posts)
+    rows = reading.open(posts)
     journal = Journal(out, failures, resume=resume)
     analyzer, adapter = options.open()
     journal.done.check_model(analyzer.adapters[adapter or analyzer.default].hash)
     started = monotonic()
     count = 0
     try:
-        with journal, progress("posts", lambda: sum(1 for _ in read_posts(posts)), len(journal.done)) as advance:
+        with journal, progress("posts", lambda: sum(1 for _ in rows), len(journal.done)) as advance:
             remaining = journal.done.remaining(_named(rows))
             for answer in answers(analyzer, remaining, options, adapter, workers):
                 journal.write(answer)

@@ -12,14 +12,13 @@ import typer
 from safetensors.numpy import save_file
 
 from ...analyzer import Analyzer
-from ...data import read_posts
 from ...errors import InputError
 from ...extras import needs
 from ...inputs import read_row
 from ...types import FloatArray, RowError, Sample
 from ..terminal.console import say
 from ..terminal.failures import say_failures
-from ..terminal.options import Model, check_file
+from ..terminal.options import DETECTED, POSTS_HELP, Model, ReadingOptions, check_file, with_options
 from ..terminal.progress import progress
 
 __all__ = ["embed"]
@@ -29,8 +28,9 @@ SUFFIXES = (".safetensors", ".parquet")
 IDS = "ids"
 
 
+@with_options("reading", DETECTED)
 def embed(
-    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to embed: .jsonl, .csv or .parquet.")],
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help=f"Posts to embed: {POSTS_HELP}.")],
     out: Annotated[
         Path,
         typer.Option(
@@ -38,6 +38,7 @@ def embed(
         ),
     ],
     model: Model = "default",
+    reading: ReadingOptions = DETECTED,
 ) -> None:
     """Write a vector for each post, in one space of words and pictures, for search and recommendation.
 
@@ -52,17 +53,18 @@ def embed(
     if out.suffix not in SUFFIXES:
         raise InputError(f"found {out.name}; wanted a name that ends in {' or '.join(SUFFIXES)}", field="-o")
     if out.suffix == ".parquet":
-        with needs("eval", "writing Parquet files"):
+        with needs("tables", "writing Parquet files"):
             import pyarrow.parquet  # noqa: F401  # before any post is read
+    rows = reading.open(posts)
     analyzer = Analyzer.from_pretrained(model)
     ids: list[str] = []
     vectors = [analyzer.embed([])]
     failed = 0
-    with progress("posts", lambda: sum(1 for _ in read_posts(posts))) as advance:
-        numbered = ((line, read_row(line, row)) for line, row in read_posts(posts))
-        while rows := list(islice(numbered, CHUNK)):
-            good = [(row.id or str(line), row) for line, row in rows if isinstance(row, Sample)]
-            for _, row in rows:
+    with progress("posts", lambda: sum(1 for _ in rows)) as advance:
+        numbered = ((line, read_row(line, row)) for line, row in rows)
+        while chunk := list(islice(numbered, CHUNK)):
+            good = [(row.id or str(line), row) for line, row in chunk if isinstance(row, Sample)]
+            for _, row in chunk:
                 advance()
                 if isinstance(row, RowError):
                     failed += 1

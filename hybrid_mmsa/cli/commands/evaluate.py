@@ -31,7 +31,7 @@ from ...inputs import NumberedRow
 from ...reasoning import Reasoner, open_reasoner
 from ...types import Analysis, RowError, Sample
 from ..terminal.console import emit, notes, page, say
-from ..terminal.options import AsJson, Model, ReasonerChoice
+from ..terminal.options import DETECTED, POSTS_HELP, AsJson, Model, ReadingOptions, ReasonerChoice, with_options
 
 __all__ = ["eval_app"]
 
@@ -93,14 +93,16 @@ def run(
 
 
 @eval_app.command("posts")
+@with_options("reading", DETECTED)
 def posts(
-    file: Annotated[Path, typer.Argument(help="Labelled posts: .jsonl, .csv or .parquet.")],
+    file: Annotated[Path, typer.Argument(help=f"Labelled posts: {POSTS_HELP}.")],
     model: Model = "default",
     adapter: AdapterName = None,
     reasoner: ReasonerChoice = None,
     sarcasm: Annotated[bool, typer.Option("--sarcasm", help="Score sarcasm instead of sentiment.")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result to this file.")] = None,
     as_json: AsJson = False,
+    reading: ReadingOptions = DETECTED,
 ) -> None:
     """Measure a model on your own labelled posts: fused, text alone and picture alone.
 
@@ -108,9 +110,10 @@ def posts(
 
         hybrid-mmsa eval posts labelled.jsonl
     """
+    rows = reading.open(file, labels=True)
     analyzer = _System.of(model, adapter, reasoner).open()
     with _progress() as advance:
-        result = evaluate_posts(file, analyzer, "sarcasm" if sarcasm else "sentiment", lambda done: advance(done, None))
+        result = evaluate_posts(rows, analyzer, "sarcasm" if sarcasm else "sentiment", lambda done: advance(done, None))
     if out is not None:
         save_result(result, out)
     _show(result, as_json)

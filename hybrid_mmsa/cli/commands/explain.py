@@ -10,14 +10,21 @@ from typing import Annotated, TypeVar
 import typer
 from pydantic import ValidationError
 
-from ...data import read_posts
 from ...errors import InputError
 from ...explain.page import POSTS_SHOWN, AnswerFunction, Page, entries, render_page
 from ...inputs import NumberedRow
 from ...types import Analysis, RowError
 from ..terminal.console import counted, say
 from ..terminal.failures import LISTED, say_failures
-from ..terminal.options import AnswerOptions, check_file, with_answer_options
+from ..terminal.options import (
+    DETECTED,
+    POSTS_HELP,
+    AnswerOptions,
+    ReadingOptions,
+    check_file,
+    with_answer_options,
+    with_options,
+)
 from ..terminal.progress import progress
 from .batch import answers
 
@@ -36,9 +43,10 @@ def _group() -> None:
 
 
 @explain_app.command("page")
+@with_options("reading", DETECTED)
 @with_answer_options
 def page(
-    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="Posts to show: .jsonl, .csv or .parquet.")],
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help=f"Posts to show: {POSTS_HELP}.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page to write, .html.")],
     recorded: Annotated[
         Path | None,
@@ -56,6 +64,7 @@ def page(
         typer.Option("--workers", min=1, help="Threads that analyse posts side by side; default: one per core."),
     ] = None,
     options: AnswerOptions = IN_FULL,
+    reading: ReadingOptions = DETECTED,
 ) -> None:
     """Write posts, their answers and the evidence as one page that opens offline.
 
@@ -69,18 +78,20 @@ def page(
         hybrid-mmsa explain page posts.csv -o page.html --answers answers.jsonl
     """
     check_file(out, "-o")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"found {out.name}; wanted a name that ends in .html", field="-o")
     if out.resolve() in {source.resolve() for source in (posts, recorded) if source is not None}:
         raise InputError("the page must not replace what it is made from", field="-o")
     if recorded is not None and options != IN_FULL:
         message = "these answers are shown as they are: leave out --mode, --model and all else about how to answer"
         raise InputError(message, field="--answers")
-    rows = read_posts(posts)
+    rows = reading.open(posts)
     if recorded is not None:
         answer_rows = _recorded_answers(recorded)
     else:
         analyzer, adapter = options.open()
         answer_rows = partial(answers, analyzer, options=options, adapter=adapter, workers=workers)
-    with progress("posts", lambda: sum(1 for _ in read_posts(posts))) as advance:
+    with progress("posts", lambda: sum(1 for _ in rows)) as advance:
         made = render_page(_counting(entries(rows, answer_rows), advance), f"{posts.name}: posts and answers", most)
     unfinished = out.with_name(f"{out.name}.partial")
     unfinished.write_text(made.html, encoding="utf-8")

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
 import typer
 
 from ...analyzer import Analyzer
+from ...data import PostsFile, Reading, read_posts
 from ...errors import InputError
 from ...routing import Policy
-from ...types import ExplainLevel, Mode
+from ...types import ExplainLevel, Label, Mode
+from .console import say
 
 __all__ = [
+    "DETECTED",
+    "POSTS_HELP",
     "AnswerOptions",
     "AsJson",
     "Explain",
     "ModeChoice",
     "Model",
+    "ReadingOptions",
     "ReasonerChoice",
     "check_file",
     "with_answer_options",
@@ -91,6 +96,72 @@ class AnswerOptions:
             raise InputError(error.message, field="--policy") from error
         analyzer = Analyzer.from_pretrained(self.model, adapters=more, reasoner=self.reasoner, policy=policy)
         return analyzer, [*analyzer.adapters][-1] if more else None
+
+
+POSTS_HELP = "CSV, JSON, Excel, Parquet, an export, a folder of pictures, or - for standard input"
+"""What a command takes as its posts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingOptions:
+    """How a file of posts is to be read: the options of every command that reads one."""
+
+    map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="OURS=THEIRS",
+            help="What a column is called in the file, as in text=tweet or text=title+body; repeat it.",
+        ),
+    ] = None
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels",
+            metavar="THEIRS=OURS,...",
+            help="What the file's labels mean, as in happy=positive,angry=negative.",
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None, typer.Option("--encoding", metavar="NAME", help="Encoding of a text file; detected by default.")
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        typer.Option("--delimiter", metavar="CHARACTER", help="Delimiter of a CSV file; detected by default."),
+    ] = None
+
+    def open(self, posts: Path, *, labels: bool = False) -> PostsFile:
+        """The posts of a file; how they are read is said on standard error, where it is not as documented.
+
+        Args:
+            posts: Where they are.
+            labels: Whether their labels matter.
+        """
+        file = read_posts(posts, self.reading())
+        if line := file.understood(labels=labels):
+            say(line)
+        return file
+
+    def reading(self) -> Reading:
+        """As the reading room takes it."""
+        delimiter = {"\\t": "\t", "tab": "\t"}.get(self.delimiter or "", self.delimiter)
+        if delimiter is not None and len(delimiter) != 1:
+            raise InputError(f"found {delimiter!r}; wanted one character, or tab", field="--delimiter")
+        columns = {ours: theirs for ours, theirs in _pairs(self.map or (), "--map")}
+        labels = dict(_pairs([pair for pairs in self.labels or () for pair in pairs.split(",")], "--labels"))
+        return Reading(columns, cast(dict[str, Label], labels), self.encoding, delimiter)
+
+
+DETECTED = ReadingOptions()
+"""A file is read as it looks."""
+
+
+def _pairs(written: Iterable[str], option: str) -> Iterator[tuple[str, str]]:
+    for pair in written:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not (equals and name and value):
+            raise InputError(f"found {pair!r}; wanted NAME=VALUE", field=option)
+        yield name, value
 
 
 def check_file(path: Path | None, option: str) -> None:

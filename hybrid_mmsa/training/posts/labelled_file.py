@@ -6,7 +6,6 @@ with their lines and counts.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from ...data import read_posts
+from ...data import PostsFile, read_posts
 from ...data.duplicates import groups, picture_hash, picture_pairs, text_pairs
-from ...data.posts import read_raw_rows
 from ...data.splits import make_folds
 from ...errors import InputError
-from ...inputs import read_sample, stars
+from ...inputs import needing, read_sample, stars
 from ...types import LABELS, RowError, Sample
 
 __all__ = ["LabelledFile", "Parts", "part_posts", "read_labelled_file"]
@@ -66,11 +64,13 @@ class Parts:
     folds: NDArray[np.int64]
 
 
-def read_labelled_file(path: Path, *, least: int, advance: Callable[[], None] = lambda: None) -> LabelledFile:
+def read_labelled_file(
+    path: Path | PostsFile, *, least: int, advance: Callable[[], None] = lambda: None
+) -> LabelledFile:
     """Read a file of posts and check each of them: fields, label, picture.
 
     Args:
-        path: `.jsonl`, `.csv` or `.parquet` in the columns of `data.read_posts`.
+        path: A file as `data.read_posts` takes it, or what that made of it.
         least: Posts that every label which occurs must have.
         advance: Called after every post.
 
@@ -80,7 +80,9 @@ def read_labelled_file(path: Path, *, least: int, advance: Callable[[], None] = 
     samples: dict[str, Sample] = {}
     pictures: dict[str, NDArray[np.uint8]] = {}
     wrong: list[str] = []
-    for line, row in read_posts(path):
+    rows = path if isinstance(path, PostsFile) else read_posts(path)
+    for line, row in rows:
+        row = needing("label", line, row)
         try:
             if isinstance(row, RowError):
                 raise InputError(row.error, field=row.field)
@@ -102,18 +104,18 @@ def read_labelled_file(path: Path, *, least: int, advance: Callable[[], None] = 
     texts = {line: sample.text for line, sample in samples.items() if sample.text}
     twins = groups(samples, [*text_pairs(texts), *picture_pairs(pictures)])
     key_of = {line: group[0] for group in twins for line in group}
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = rows.sha256()
     posts = LabelledFile(list(samples.values()), [key_of[line] for line in samples], sha256)
     _check_counts(posts.counts, least)
-    _check_stars(path, posts.counts)
+    _check_stars(rows, posts.counts)
     return posts
 
 
-def _check_stars(path: Path, counts: Counter[str]) -> None:
+def _check_stars(posts: PostsFile, counts: Counter[str]) -> None:
     """Refuse a file whose labels are all 1, 2 or 3: rather numbers of labels than stars, and read wrongly then."""
     if counts["positive"]:
         return
-    numbers = [stars(row.get("label")) for _, row in read_raw_rows(path) if not isinstance(row, RowError)]
+    numbers = [stars(row.get("label")) for _, row in posts.raw_rows() if not isinstance(row, RowError)]
     if all(number is not None for number in numbers):
         raise InputError(
             "all are numbers from 1 to 3; stars go up to 5, and numbers of labels are not read: write negative, "

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from ...data import Record, Split, load_corpus, load_manifest, read_posts
 from ...errors import InputError
-from ...inputs import clean, normalise
+from ...inputs import clean, needing, normalise
 from ...types import EMOTIONS, LABELS, RowError, Sample
 
 __all__ = [
@@ -129,6 +129,7 @@ def post_records(root: Path, taught: Container[str] = frozenset()) -> list[Recor
 
 
 def _own_post(line: int, row: Sample | RowError, taught: Container[str]) -> Record:
+    row = needing("label", line, row)
     if isinstance(row, RowError):
         raise InputError(f"{OWN_POSTS}, line {line}: {row.error}", field=row.field)
     if row.label is None and row.id not in taught:

@@ -16,7 +16,7 @@ from ...adapters import Adapter
 from ...data import Record, read_posts
 from ...encoders import Encoder
 from ...errors import InputError
-from ...inputs import read_row, read_sample
+from ...inputs import needing, read_row, read_sample
 from ...routing import Novelty, Router, threshold_at_precision
 from ...types import LABELS, Features, IntArray, RowError, Sample, TaskArrays, Verdict
 from ..posts.rows import TextRow, fold_of, text_key
@@ -131,6 +131,7 @@ def read_labelled(path: Path) -> list[Record]:
     """
     posts = []
     for line, row in read_posts(path):
+        row = needing("label", line, row)
         if not isinstance(row, Sample):
             raise InputError(f"{path.name}, line {line}: {row.error}", field=row.field)
         if row.label is not None:
