@@ -66,10 +66,9 @@ def batch(
 ) -> None:
     """Analyse a file of posts.
 
-    The columns are id, text, image and target, all optional but one of text
-    and image, or those of a known export; --map names others. Picture paths
-    are relative to the file. Posts without an id are named by their line.
-    Answers keep the order of the rows.
+    The columns are id, text, image and target, or those of a known export;
+    --map names others. Picture paths are relative to the file. Posts without
+    an id are named by their line. Answers keep the order of the rows.
 
     A row that cannot be used is written to the errors file, with its line and
     the cause, and the other rows continue; the exit code is then 1.
