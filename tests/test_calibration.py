@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from drawn_logits import calibration_of_tasks, task_logits
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -10,8 +11,6 @@ from hybrid_mmsa.calibration import Calibration, TemperatureScaling
 from hybrid_mmsa.errors import NotFittedError
 from hybrid_mmsa.fusion import log_softmax, softmax
 from hybrid_mmsa.types import TASKS
-
-CLASSES = {"sarcasm": 2, "emotion": 4}
 
 
 def drawn(n=4000, seed=0):
@@ -86,20 +85,9 @@ def test_nothing_is_predicted_before_fitting():
         TemperatureScaling().predict_proba(np.zeros((1, 3)))
 
 
-def task_logits(n, text, image, target):
-    """Drawn logits per task as a head gives them: NaN where a side is missing."""
-    rng = np.random.default_rng(n + 2 * text + 4 * image + 8 * target)
-    there = {"sentiment": text and image, "target_sentiment": text and target}
-    there |= dict.fromkeys(("text_sentiment", "text_alone", "sarcasm", "emotion"), text)
-    there |= dict.fromkeys(("image_sentiment", "image_alone"), image)
-    shapes = {task: (n, CLASSES.get(task, 3)) for task in TASKS}
-    draws = {task: rng.normal(size=shape).astype(np.float32) for task, shape in shapes.items()}
-    return {task: draws[task] if there[task] else np.full_like(draws[task], np.nan) for task in TASKS}
-
-
 @pytest.fixture
 def calibration():
-    return Calibration({task: 0.5 + 0.25 * i for i, task in enumerate(TASKS)})
+    return calibration_of_tasks()
 
 
 def test_each_task_has_its_own_temperature(calibration):

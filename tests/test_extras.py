@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from test_locks import needed
-from test_structure import MODULES, TREES, foreign, imports, top_level
+from test_structure import MODULES, TREES, foreign, reached_by
 
 from hybrid_mmsa import InputError, MissingExtraError
 from hybrid_mmsa.encoders import open_encoder
@@ -50,18 +50,6 @@ def extras_named(trees):
     calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
     doors = [call.args[0] for call in calls if ast.unparse(call.func) == "needs"]
     return {extra.value for extra in doors if isinstance(extra, ast.Constant)}
-
-
-def reached_by(modules):
-    """These modules and those of ours that they import when they are imported."""
-    reached, waiting = set(), list(modules)
-    while waiting:
-        module = waiting.pop()
-        if module in MODULES and module not in reached:
-            reached.add(module)
-            file = MODULES[module]
-            waiting += [name for node in top_level(TREES[file]) for name in imports(file, node)]
-    return reached
 
 
 def distributions_of(modules):

@@ -2,32 +2,19 @@
 
 import numpy as np
 import pytest
+from drawn_logits import calibration_of_tasks, task_logits
 
-from hybrid_mmsa.calibration import Calibration
 from hybrid_mmsa.fusion import PresentSides, answer_from_sides, softmax
 from hybrid_mmsa.types import TASKS
-
-CLASSES = {"sarcasm": 2, "emotion": 4}
 
 
 def sides_of(n, *, text, image, target):
     return PresentSides(*(np.full(n, flag, dtype=bool) for flag in (text, image, target)))
 
 
-def task_logits(n, *, text, image, target):
-    """Drawn logits per task as a head gives them: NaN where a side is missing."""
-    rng = np.random.default_rng(n + 2 * text + 4 * image + 8 * target)
-    there = {"sentiment": text and image, "target_sentiment": text and target}
-    there |= dict.fromkeys(("text_sentiment", "text_alone", "sarcasm", "emotion"), text)
-    there |= dict.fromkeys(("image_sentiment", "image_alone"), image)
-    shapes = {task: (n, CLASSES.get(task, 3)) for task in TASKS}
-    draws = {task: rng.normal(size=shape).astype(np.float32) for task, shape in shapes.items()}
-    return {task: draws[task] if there[task] else np.full_like(draws[task], np.nan) for task in TASKS}
-
-
 @pytest.fixture
 def calibration():
-    return Calibration({task: 0.5 + 0.25 * i for i, task in enumerate(TASKS)})
+    return calibration_of_tasks()
 
 
 def answered(calibration, n, **kind):

@@ -7,7 +7,7 @@ import ast
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -246,14 +246,19 @@ def test_importing_outside_the_heavy_rooms_needs_the_light_core_only(file):
 
 def imported_by_its_room(file: Path) -> bool:
     """Whether importing the room (its `__init__`) imports this file as well."""
-    reached, waiting = set(), [f"hybrid_mmsa.{room(module_name(file))}"]
+    return module_name(file) in reached_by([f"hybrid_mmsa.{room(module_name(file))}"])
+
+
+def reached_by(modules: Iterable[str]) -> set[str]:
+    """These modules and those of ours that they import when they are imported."""
+    reached, waiting = set(), list(modules)
     while waiting:
         module = waiting.pop()
-        if module not in reached and module in MODULES:
+        if module in MODULES and module not in reached:
             reached.add(module)
             source = MODULES[module]
             waiting += [name for node in top_level(TREES[source]) for name in imports(source, node)]
-    return module_name(file) in reached
+    return reached
 
 
 def test_functions_are_short():

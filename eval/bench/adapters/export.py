@@ -11,18 +11,16 @@ Without `--model` the LLaVA is trained first, which takes about a minute.
 from __future__ import annotations
 
 import platform
-import sys
-import tempfile
 from collections.abc import Sequence
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.table import Table
 
-from eval.bench.keeping import program, tell, today
+from eval.bench.keeping import tell, today
+from eval.bench.small_vlm import small_vlm, vlm_program
 from hybrid_mmsa import __version__
 from hybrid_mmsa.adapters import Adapter, describe_adapter
 from hybrid_mmsa.metrics import wilson
@@ -30,22 +28,17 @@ from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.training.lora.export import Export, export_lora
 from hybrid_mmsa.types import LABELS, Sample, Verdict
 
-ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("gguf", "llama-cpp-python", "peft", "torch", "transformers")
 TRAINED_ON, SEED = 300, 21
-sys.path.insert(0, str(ROOT / "tests"))  # the drawn posts and the small VLM live there
 
 
 def main() -> None:
     """Train, export, ask, print, save where asked."""
-    parser = program(__doc__, "adapter-export")
-    parser.add_argument("--model", type=Path, help="folder of a small VLM that was trained before")
+    parser = vlm_program(__doc__, "adapter-export")
     parser.add_argument("--posts", type=int, default=300, help="held-out posts")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        model = options.model or import_module("tiny_vlm").trained_vlm(Path(folder) / "vlm")
-        result = record(model, Path(folder), options.posts)
+    with small_vlm(options.model) as (model, folder):
+        result = record(model, folder, options.posts)
     tell("adapter-export", result, table(result), options)
 
 

@@ -11,8 +11,6 @@ is trained first.
 from __future__ import annotations
 
 import json
-import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,15 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.table import Table
 
-from eval.bench.keeping import circumstances, program, tell
+from eval.bench.keeping import circumstances, tell
+from eval.bench.small_vlm import small_vlm, vlm_program
 from hybrid_mmsa import Analyzer, metrics
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.types import LABELS, Mode, Sample
 
-ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("accelerate", "bitsandbytes", "peft", "torch", "transformers", "trl")
 SETTINGS = {
     "learning_rate": "5e-3",
@@ -43,19 +40,15 @@ SETTINGS = {
 """For a model of a million parameters; models of a thousand times that want a tenth of this rate."""
 HALVES = ("epochs=4", "evaluate_every=15")
 """For the cascade's posts: half of the words there cannot be learnt, only learnt by heart."""
-sys.path.insert(0, str(ROOT / "tests"))  # the drawn posts and the small VLM live there
 
 
 def main() -> None:
     """Measure, print, save where asked."""
-    parser = program(__doc__, "adapter-train")
-    parser.add_argument("--model", type=Path, help="folder of a small VLM that was trained before")
+    parser = vlm_program(__doc__, "adapter-train")
     parser.add_argument("--unseen", type=int, default=300, help="posts to judge on")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        model = options.model or import_module("tiny_vlm").trained_vlm(Path(folder) / "vlm")
-        result = record(model.resolve(), Path(folder), options.unseen)
+    with small_vlm(options.model) as (model, folder):
+        result = record(model, folder, options.unseen)
     tell("adapter-train", result, table(result), options)
 
 

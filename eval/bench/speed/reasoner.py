@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -23,29 +21,25 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from eval.bench.keeping import circumstances, program, tell
+from eval.bench.keeping import circumstances, tell
+from eval.bench.small_vlm import small_vlm, vlm_program
 from hybrid_mmsa.errors import ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt
 from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
 from hybrid_mmsa.types import Label, Sample, Verdict
 
-ROOT = Path(__file__).resolve().parents[3]
 BATCHES = (1, 8)
 PACKAGES = ("bitsandbytes", "llguidance", "torch", "transformers")
-sys.path.insert(0, str(ROOT / "tests"))  # the drawn posts and the small VLM live there
 
 
 def main() -> None:
     """Measure, print, save where asked."""
-    parser = program(__doc__, "reasoner")
-    parser.add_argument("--model", type=Path, help="folder of a small VLM that was trained before")
+    parser = vlm_program(__doc__, "reasoner")
     parser.add_argument("--posts", type=int, default=120, help="held-out posts")
     parser.add_argument("--rounds", type=int, default=3, help="turns each way of answering takes")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        model = options.model or import_module("tiny_vlm").trained_vlm(Path(folder))
+    with small_vlm(options.model) as (model, _):
         result = record(model, options)
     tell("reasoner", result, table(result), options)
 

@@ -8,6 +8,7 @@ Nothing here hangs on colour alone: the likeliest label is marked with a sign as
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -54,11 +55,11 @@ VERDICT_USES: Mapping[VerdictUse, str] = MappingProxyType(
 )
 
 
+@dataclass(frozen=True, slots=True)
 class AnswerPanel:
-    """One answer, all that is known of it."""
+    """One answer with its facts, evidence, rationale and warnings."""
 
-    def __init__(self, answer: Analysis) -> None:
-        self.answer = answer
+    answer: Analysis
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         answer = self.answer
@@ -83,17 +84,17 @@ class AnswerPanel:
         )
 
 
+@dataclass(frozen=True, slots=True)
 class PostTable:
-    """Posts and what was answered, one row each.
+    """Posts and their answers, one row each.
 
-    Args:
+    Attributes:
         posts: Each post as it was read from its file, and its answer.
         pictures: What the pictures show, by file name.
     """
 
-    def __init__(self, posts: Sequence[tuple[Sample, Analysis]], pictures: Mapping[str, str]) -> None:
-        self.posts = posts
-        self.pictures = pictures
+    posts: Sequence[tuple[Sample, Analysis]]
+    pictures: Mapping[str, str]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         spare = options.max_width - NARROWEST
@@ -136,17 +137,12 @@ class PostTable:
         return Text(self.pictures.get(path.name, "")).append(f"\n{name}", style="dim")
 
 
+@dataclass(frozen=True, slots=True)
 class DeferredPosts:
-    """Deferred posts one below the other, each with its steps.
+    """Deferred posts one below the other, each with its steps; the fields are those of `PostTable`."""
 
-    Args:
-        posts: Each post as it was read from its file, and its answer.
-        pictures: What the pictures show, by file name.
-    """
-
-    def __init__(self, posts: Sequence[tuple[Sample, Analysis]], pictures: Mapping[str, str]) -> None:
-        self.posts = posts
-        self.pictures = pictures
+    posts: Sequence[tuple[Sample, Analysis]]
+    pictures: Mapping[str, str]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for sample, answer in self.posts:
