@@ -382,7 +382,7 @@ def test_predictions_go_on_where_they_stopped(tmp_path):
     whole = path.read_text()
     path.write_text(whole[:-40])  # broken off while the third answer was written
     with Predictions(path, header) as kept:
-        assert list(kept.done) == ["p0", "p1"]
+        assert list(kept.rows) == ["p0", "p1"]
         kept.add(answers[2])
     assert path.read_text() == whole
     with pytest.raises(InputError, match="predictions of another run"):

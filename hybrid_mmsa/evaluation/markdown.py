@@ -53,7 +53,7 @@ def _table(result: Result) -> list[str]:
     train = "" if result.n_train is None else f", n_train = {result.n_train:,}"
     model = "" if result.model is None else f", model `{result.model.model}` `{result.model.model_hash[:12]}`"
     lines = [
-        f"{result.date}: {result.seen}, n = {result.n:,}{train}{model}",
+        f"{result.date}: {result.modalities}, n = {result.n:,}{train}{model}",
         "",
         _row(["system", "n", *(METRIC_TITLES[name] for name in names), "ECE"]),
         _row(["---", *["---:"] * (len(names) + 2)]),

@@ -96,7 +96,7 @@ def measure(
     """
     stacked = PredictionTable.of(answers, task, allowed)
     answered_by = Counter(answer.answered_by for answer in answers)
-    answered = FUSED in stacked.probabilities
+    has_model = FUSED in stacked.probabilities
     model = {name: p for name, p in stacked.probabilities.items() if name != FAST or set(answered_by) - {"fast"}}
     stacked = replace(stacked, probabilities=model | (floors or {}))
     if not stacked.probabilities:
@@ -106,7 +106,7 @@ def measure(
         for name in stacked.probabilities
     )
     latency = None
-    if answered:
+    if has_model:
         p50, p95 = np.percentile([answer.ms for answer in answers], [50, 95])
         rate = len(answers) / seconds if seconds else None
         latency = Latency(p50_ms=float(p50), p95_ms=float(p95), posts_per_second=rate)
@@ -117,13 +117,13 @@ def measure(
         n_text=sum(answer.has_text for answer in answers),
         n_image=n_image,
         text_only=n_image == 0,
-        answered_by=dict(answered_by) if answered else {},
-        deferral_rate=deferral(stacked) if answered else None,
+        answered_by=dict(answered_by) if has_model else {},
+        deferral_rate=deferral(stacked) if has_model else None,
         latency=latency,
         systems=systems,
         subsets=_subsets(stacked, leaked, groups),
-        synergy=tuple(compare(stacked)) if answered and task == "sentiment" else (),
-        mistakes=tuple(mistakes(stacked)) if answered else (),
+        synergy=tuple(compare(stacked)) if has_model and task == "sentiment" else (),
+        mistakes=tuple(mistakes(stacked)) if has_model else (),
     )
 
 
@@ -170,7 +170,8 @@ def score(
         answers: The posts.
         probabilistic: False for a system that only names labels: calibration and risk are then not measured.
     """
-    gold, probabilities = _answered(answers, name)
+    rows = np.isfinite(answers.probabilities[name]).all(1)
+    gold, probabilities = answers.gold_for(name)[rows], answers.probabilities[name][rows]
     counts = metrics.confusion(gold, probabilities.argmax(1), len(answers.labels))
     figures = label_figures(counts, answers.labels)
     if probabilistic:
@@ -201,18 +202,18 @@ def subset(name: str, answers: PredictionTable, rows: BoolArray, systems: list[s
     """Label figures of each system on some of the posts; `None` where there are no such posts."""
     figures = {}
     for system in systems:
-        known = rows & np.isfinite(answers.probabilities[system]).all(1)
-        if known.any():
-            counts = metrics.confusion(answers.gold[known], answers.predicted(system)[known], len(answers.labels))
+        answered = rows & np.isfinite(answers.probabilities[system]).all(1)
+        if answered.any():
+            counts = metrics.confusion(answers.gold[answered], answers.predicted(system)[answered], len(answers.labels))
             figures[system] = label_figures(counts, answers.labels)
     return Subset(name=name, n=int(rows.sum()), figures=figures) if figures else None
 
 
 def sides(answers: PredictionTable) -> dict[str, BoolArray]:
     """The posts whose gold text and picture labels agree, and those where they differ, where both are known."""
-    known = (answers.sides >= 0).all(1)
+    labelled = (answers.sides >= 0).all(1)
     same = answers.sides[:, 0] == answers.sides[:, 1]
-    return {"text and picture labels agree": known & same, "text and picture labels differ": known & ~same}
+    return {"text and picture labels agree": labelled & same, "text and picture labels differ": labelled & ~same}
 
 
 def compare(answers: PredictionTable) -> list[Comparison]:
@@ -222,11 +223,11 @@ def compare(answers: PredictionTable) -> list[Comparison]:
     """
     everywhere = {"all posts": np.ones(len(answers.ids), dtype=bool)}
     others = [name for name in (TEXT_ALONE, IMAGE_ALONE, FAST) if name in answers.probabilities]
-    two_sided = _known(answers, TEXT_ALONE) & _known(answers, IMAGE_ALONE)
+    two_sided = _has_answer(answers, TEXT_ALONE) & _has_answer(answers, IMAGE_ALONE)
     comparisons = []
     for where, rows in (everywhere | sides(answers)).items():
         for other in others:
-            both = rows & _known(answers, other) & _known(answers, FUSED)
+            both = rows & _has_answer(answers, other) & _has_answer(answers, FUSED)
             if other != FAST:
                 both &= two_sided
             if both.any():
@@ -234,12 +235,12 @@ def compare(answers: PredictionTable) -> list[Comparison]:
     return comparisons
 
 
-def _known(answers: PredictionTable, system: str) -> BoolArray:
+def _has_answer(answers: PredictionTable, system: str) -> BoolArray:
     """Which posts a system has probabilities for, bool `[n]`."""
     if system not in answers.probabilities:
         return np.zeros(len(answers.ids), dtype=bool)
-    known: BoolArray = np.isfinite(answers.probabilities[system].sum(axis=1))
-    return known
+    complete: BoolArray = np.isfinite(answers.probabilities[system].sum(axis=1))
+    return complete
 
 
 def _comparison(answers: PredictionTable, other: str, where: str, rows: BoolArray) -> Comparison:
@@ -279,11 +280,6 @@ def mistakes(answers: PredictionTable, most: int = 20) -> list[Mistake]:
 def deferral(answers: PredictionTable) -> Figure:
     """Share of posts the router defers."""
     return _figure(metrics.bootstrap(metrics.deferral_rate, answers.deferred, resamples=PROBABILITY_RESAMPLES))
-
-
-def _answered(answers: PredictionTable, name: str) -> tuple[Array, Array]:
-    rows = np.isfinite(answers.probabilities[name]).all(1)
-    return answers.gold_for(name)[rows], answers.probabilities[name][rows]
 
 
 def _class_scores(counts: NDArray[np.int64], k: int, label: str) -> ClassScores:

@@ -32,7 +32,7 @@ def evaluate_posts(
         posts: The file, or what `data.read_posts` made of it.
         analyzer: Who answers.
         task: `"sentiment"` (column `label`) or `"sarcasm"` (column `sarcastic`).
-        progress: Called with the number of rows done so far.
+        progress: Called with the number of rows so far.
 
     Raises:
         InputError: The file cannot be read at all, or none of its rows has a label and an answer.
@@ -53,13 +53,13 @@ def evaluate_posts(
     answers: list[PredictionRow] = []
     failures: list[RowError] = []
     start = time.perf_counter()
-    for done, answer in enumerate(collect(analyzer, labelled(), task), 1):
+    for count, answer in enumerate(collect(analyzer, labelled(), task), 1):
         if isinstance(answer, RowError):
             failures.append(answer)
         else:
             answers.append(answer)
         if progress is not None:
-            progress(done)
+            progress(count)
     if not answers:
         cause = f"; the first row that failed, {error_line(failures[0])}" if failures else ""
         raise InputError(f"no row of {rows.source.name} has a {column!r} and could be answered{cause}", field=column)

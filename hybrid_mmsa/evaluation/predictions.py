@@ -233,7 +233,7 @@ class Predictions:
         header: What the answers belong to. A file with another header is refused, never overwritten.
 
     Attributes:
-        done: The answers so far, by id.
+        rows: The answers so far, by id.
 
     Raises:
         InputError: The file belongs to another run, or is not one of answers.
@@ -244,7 +244,7 @@ class Predictions:
         self._header = json.dumps(header, sort_keys=True)
         self._begun = path is not None and path.is_file() and path.stat().st_size > 0
         earlier = self._earlier(self._file) if self._file is not None and self._begun else []
-        self.done: dict[str, PredictionRow] = {answer.id: answer for answer in earlier}
+        self.rows: dict[str, PredictionRow] = {answer.id: answer for answer in earlier}
 
     def _earlier(self, file: LineFile) -> list[PredictionRow]:
         """The answers of the run that is gone on from."""
@@ -258,7 +258,7 @@ class Predictions:
 
     def add(self, answer: PredictionRow) -> None:
         """Keep one answer, on disk at once."""
-        self.done[answer.id] = answer
+        self.rows[answer.id] = answer
         if self._file is not None:
             self._file.append(answer.model_dump_json())
 

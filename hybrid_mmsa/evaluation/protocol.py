@@ -106,8 +106,8 @@ def _protocol_file(name: str | Path) -> Path:
     try:
         return bundled_path("eval", "protocols", f"{name}.toml")
     except ArtefactError as error:
-        known = sorted(path.stem for path in bundled_path("eval", "protocols").glob("*.toml"))
-        raise _unusable(f"no protocol {str(name)!r}; there are {', '.join(known)}") from error
+        names = sorted(path.stem for path in bundled_path("eval", "protocols").glob("*.toml"))
+        raise _unusable(f"no protocol {str(name)!r}; there are {', '.join(names)}") from error
 
 
 def _unusable(message: str) -> InputError:

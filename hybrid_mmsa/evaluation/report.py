@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .charts import class_chart, forest_chart, reliability_chart, risk_chart, slug
 from .result import Comparison, Figure, Result, SystemScores
-from .tables import METRIC_TITLES, percent, shown
+from .tables import METRIC_TITLES, figure_text, percent
 
 __all__ = ["render_report"]
 
@@ -58,7 +58,7 @@ def _section(result: Result, words: Mapping[str, str], anchor: str) -> str:
 
 def _head(result: Result) -> str:
     badge = '<span class="badge">text only: no pictures were at hand</span> ' if result.text_only else ""
-    parts = [result.date, f"{result.n:,} posts", result.seen]
+    parts = [result.date, f"{result.n:,} posts", result.modalities]
     if result.n_train is not None:
         parts.append(f"{result.n_train:,} training posts")
     if result.split is not None:
@@ -120,8 +120,8 @@ def _standing(result: Result) -> Iterable[tuple[str, str, Figure]]:
         if result.metric in scores.figures:
             kind = slug(scores.name) if scores.kind == "model" else "s-floor"
             yield scores.name, kind, scores.figures[result.metric]
-    known = [row for row in result.published if result.metric in row.figures]
-    for row in sorted(known, key=lambda row: -row.figures[result.metric])[:PUBLISHED_SHOWN]:
+    rows = [row for row in result.published if result.metric in row.figures]
+    for row in sorted(rows, key=lambda row: -row.figures[result.metric])[:PUBLISHED_SHOWN]:
         value = row.figures[result.metric] / 100
         yield f"{row.system} (published)", "s-published", Figure(value=value, low=value, high=value)
 
@@ -156,7 +156,11 @@ def _all_figures(result: Result) -> str:
     names = [name for name in METRIC_TITLES if any(name in s.figures for s in result.systems)]
     head = ["system", "n", *(METRIC_TITLES[name] for name in names)]
     rows = [
-        [s.name if s.kind == "model" else f"floor: {s.name}", f"{s.n:,}", *(shown(n, s.figures.get(n)) for n in names)]
+        [
+            s.name if s.kind == "model" else f"floor: {s.name}",
+            f"{s.n:,}",
+            *(figure_text(n, s.figures.get(n)) for n in names),
+        ]
         for s in result.systems
     ]
     return f"<details><summary>All figures</summary>{_table(head, rows)}</details>"

@@ -163,8 +163,8 @@ class Result(_Frozen):
     published: tuple[Published, ...] = ()
 
     @property
-    def seen(self) -> str:
-        """What the figures were made from, in the words to print beside them."""
+    def modalities(self) -> str:
+        """How many texts and pictures the figures were measured on, as tables print it."""
         if self.text_only:
             return "text only"
         return f"{self.n_text:,} texts, {self.n_image:,} pictures"

@@ -66,7 +66,7 @@ def run_protocol(
         root: The corpus's folder in its official layout; a bundled corpus needs none.
         models: Gives the analyzer; with none only the floors are measured.
         predictions: File the answers go to; if it is there from a run that broke off, that run goes on.
-        progress: Called with the posts done so far and their number.
+        progress: Called with the posts answered so far and their number.
 
     Raises:
         InputError: The folder is not the corpus, the split names none of its posts, or the predictions are of
@@ -81,12 +81,12 @@ def run_protocol(
     parts = [list(manifest.apply(records, fold)) for fold in folds]
     total = sum(record.split == protocol.part for part in parts for record in part)
 
-    def done(posts: int) -> None:
+    def advance(posts: int) -> None:
         if progress is not None:
             progress(posts, total)
 
     with ExitStack() as stack:
-        kept: Predictions | None = None
+        store: Predictions | None = None
         for fold, part in zip(folds, parts, strict=True):
             fit = [record.sample for record in part if record.split == protocol.floors]
             held_out = [record.sample for record in part if record.split == protocol.part]
@@ -95,9 +95,9 @@ def run_protocol(
                 raise InputError(f"{where} holds no posts of the split {manifest.name}: not all of {protocol.corpus}?")
             if models is not None:
                 analyzer = models(fold)
-                kept = kept or stack.enter_context(_open(predictions, protocol, manifest, analyzer, gathered))
-                _ask(analyzer, held_out, protocol, kept, gathered, done)
-            _gather(fit, held_out, protocol, kept, gathered)
+                store = store or stack.enter_context(_open(predictions, protocol, manifest, analyzer, gathered))
+                _ask(analyzer, held_out, protocol, store, gathered, advance)
+            _gather(fit, held_out, protocol, store, gathered)
     return _result(protocol, manifest, report, gathered, records)
 
 
@@ -114,39 +114,39 @@ def _ask(
     analyzer: AnalysisSource,
     held_out: Sequence[Sample],
     protocol: Protocol,
-    kept: Predictions,
+    store: Predictions,
     gathered: _Gathered,
-    done: Callable[[int], None],
+    advance: Callable[[int], None],
 ) -> None:
     """Answer the posts that are not answered yet."""
-    left = [(line, sample) for line, sample in enumerate(held_out, 1) if sample.id not in kept.done]
-    if len(left) < len(held_out):
+    remaining = [(line, sample) for line, sample in enumerate(held_out, 1) if sample.id not in store.rows]
+    if len(remaining) < len(held_out):
         gathered.seconds = None
     start = time.perf_counter()
-    for answer in collect(analyzer, left, protocol.task):
+    for answer in collect(analyzer, remaining, protocol.task):
         if isinstance(answer, RowError):
             gathered.failures.append(answer)
         else:
-            kept.add(answer)
-        done(len(kept.done) + len(gathered.failures))
+            store.add(answer)
+        advance(len(store.rows) + len(gathered.failures))
     if gathered.seconds is not None:
         gathered.seconds += time.perf_counter() - start
 
 
 def _gather(
-    fit: Sequence[Sample], held_out: Sequence[Sample], protocol: Protocol, kept: Predictions | None, into: _Gathered
+    fit: Sequence[Sample], held_out: Sequence[Sample], protocol: Protocol, store: Predictions | None, into: _Gathered
 ) -> None:
     """Add one fold's answers, and the floors' on the same posts."""
-    answered = [sample for sample in held_out if kept is None or sample.id in kept.done]
-    if not answered:
+    measured = [sample for sample in held_out if store is None or sample.id in store.rows]
+    if not measured:
         raise InputError(f"no post could be answered; the first failed at {error_line(into.failures[0])}")
     into.fitted.append(len(fit))
-    into.answers += [unanswered(s, protocol.task) if kept is None else kept.done[str(s.id)] for s in answered]
+    into.answers += [unanswered(s, protocol.task) if store is None else store.rows[str(s.id)] for s in measured]
     classes = len(task_labels(protocol.task))
     if protocol.floors == OUT_OF_FOLD:
-        into.floors.append(out_of_fold_probabilities(answered, _gold(answered, protocol), classes))
+        into.floors.append(out_of_fold_probabilities(measured, _gold(measured, protocol), classes))
     else:
-        into.floors.append(floor_probabilities(fit, _gold(fit, protocol), answered, classes))
+        into.floors.append(floor_probabilities(fit, _gold(fit, protocol), measured, classes))
 
 
 def _gold(samples: Sequence[Sample], protocol: Protocol) -> list[int]:

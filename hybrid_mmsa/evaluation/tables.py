@@ -33,7 +33,7 @@ def percent(figure: Figure | None, interval: bool = True) -> str:
     return f"{value} [{100 * figure.low:.1f}, {100 * figure.high:.1f}]" if interval else value
 
 
-def shown(metric: str, figure: Figure | None) -> str:
+def figure_text(metric: str, figure: Figure | None) -> str:
     """A figure in its own unit: percent, but for Brier and NLL."""
     if figure is None or metric not in _PLAIN:
         return percent(figure)
@@ -68,13 +68,13 @@ def summary(result: Result) -> str:
 
 def label_metrics(result: Result) -> list[str]:
     """The label metrics of a result, its main one first."""
-    known = [name for name in METRIC_TITLES if name in result.systems[0].figures and name not in _SURENESS]
-    return sorted(known, key=lambda name: name != result.metric)
+    names = [name for name in METRIC_TITLES if name in result.systems[0].figures and name not in _SURENESS]
+    return sorted(names, key=lambda name: name != result.metric)
 
 
 def _head(result: Result) -> list[str]:
     sizes = f"n = {result.n:,}" + ("" if result.n_train is None else f", n_train = {result.n_train:,}")
-    lines = [f"{result.title} · {result.seen} · {sizes} · {result.date}"]
+    lines = [f"{result.title} · {result.modalities} · {sizes} · {result.date}"]
     if result.model is not None:
         lines.append(f"model {result.model.model} ({result.model.model_hash[:12]}), hybrid-mmsa {result.model.package}")
     return lines
@@ -101,7 +101,7 @@ def _sureness(result: Result) -> list[str]:
     sure = [s for s in result.systems if s.kind == "model" and "ece" in s.figures]
     if not sure:
         return []
-    rows = [[s.name, *(shown(name, s.figures.get(name)) for name in _SURENESS)] for s in sure]
+    rows = [[s.name, *(figure_text(name, s.figures.get(name)) for name in _SURENESS)] for s in sure]
     return text_table(["how sure", *(METRIC_TITLES[name] for name in _SURENESS)], rows)
 
 
