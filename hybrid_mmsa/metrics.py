@@ -175,8 +175,8 @@ def risk_coverage(confidence: Array, correct: Array) -> tuple[Floats, Floats]:
     _same_length(confidence, correct)
     levels, level = np.unique(-confidence, return_inverse=True)
     errors = np.bincount(level, ~correct.astype(bool), len(levels)) / np.bincount(level)
-    answered = np.arange(1, len(confidence) + 1)
-    return answered / len(confidence), np.cumsum(errors[np.sort(level)]) / answered
+    counts = np.arange(1, len(confidence) + 1)
+    return counts / len(confidence), np.cumsum(errors[np.sort(level)]) / counts
 
 
 def aurc(confidence: Array, correct: Array) -> float:

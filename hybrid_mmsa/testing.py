@@ -158,7 +158,7 @@ class ScriptedReasoner:
         return [self._verdict(sample) for sample in samples]
 
     def _verdict(self, sample: Sample) -> Verdict:
-        answer = self._script(sample) if callable(self._script) else self._looked_up(self._script, sample)
+        answer = self._script(sample) if callable(self._script) else self._lookup(self._script, sample)
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, Verdict):
@@ -168,7 +168,7 @@ class ScriptedReasoner:
         shares = {label: 0.9 if label == answer else 0.05 for label in LABELS}
         return Verdict(label=answer, probabilities=shares, reasoner=self.id)
 
-    def _looked_up(self, table: Mapping[str, Answer], sample: Sample) -> Answer:
+    def _lookup(self, table: Mapping[str, Answer], sample: Sample) -> Answer:
         for key in (sample.id, sample.text):
             if key is not None and key in table:
                 return table[key]

@@ -14,7 +14,7 @@ does not confirm is left out. The map alone points at the right place less often
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ from ..encoders import Encoder
 from ..errors import EncoderError
 from ..types import LABELS, BoolArray, Change, Features, FloatArray, Region, Sample, TaskArrays, WordEffect
 from .probe import Opinions, Probe
-from .regions import Box, grid_boxes, hide_boxes, place, shrunk, strongest_boxes
+from .regions import grid_boxes, hide_boxes, place, shrunk, strongest_boxes
 from .words import Span, groups, hide, word_spans
 
 __all__ = ["Evidence", "find_all", "find_evidence", "heat_map", "hidden_words", "region_evidence"]
@@ -186,14 +186,10 @@ def region_evidence(probe: Probe, heat: NDArray[Any], label: int) -> tuple[tuple
     sentiment = np.concatenate([whole.sentiment, hidden])
     effects, answers = sentiment[0, label] - sentiment[1:, label], sentiment[1:].argmax(1)
     order = [i for i in np.argsort(-effects, kind="stable") if effects[i] > 0][:MOST_REGIONS]
-    regions = tuple(_region(boxes[i], float(effects[i])) for i in order)
+    regions = tuple(Region(**asdict(boxes[i]), effect=float(effects[i])) for i in order)
     # Shrinking alone may turn an answer on the edge: then no box is to be blamed for it.
     turned = [i for i in order if answers[i] != label and sentiment[0].argmax() == label]
     return regions, tuple(Change(side="image", what=place(boxes[i]), label=LABELS[answers[i]]) for i in turned)
-
-
-def _region(box: Box, effect: float) -> Region:
-    return Region(left=box.left, top=box.top, right=box.right, bottom=box.bottom, effect=effect)
 
 
 def _fall(opinions: Opinions, label: int) -> NDArray[np.float64]:

@@ -82,6 +82,6 @@ class Probe:
     def _judge(self, features: Features) -> Opinions:
         probabilities = self.judge(features)
         # Without words a post says nothing of a target.
-        answered = features.has_target if self._about_target else features.has_text | features.has_image
-        sentiment = np.where(answered[:, None], probabilities["sentiment"], self.prior)
+        answerable = features.has_target if self._about_target else features.has_text | features.has_image
+        sentiment = np.where(answerable[:, None], probabilities["sentiment"], self.prior)
         return Opinions(sentiment.astype(np.float32), np.nan_to_num(probabilities["sarcasm"][:, 1]))

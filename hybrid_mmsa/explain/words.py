@@ -64,11 +64,11 @@ def groups(spans: Sequence[Span], most: int) -> list[tuple[Span, ...]]:
 
 def hide(text: str, spans: Sequence[Span]) -> str:
     """The text with a space in the place of each span, so that their neighbours do not run together."""
-    kept, position = [], 0
+    pieces, position = [], 0
     for start, end in sorted(spans):
-        kept.append(text[position:start])
+        pieces.append(text[position:start])
         position = max(position, end)
-    return " ".join([*kept, text[position:]])
+    return " ".join([*pieces, text[position:]])
 
 
 def _between(spans: Sequence[Span], length: int) -> list[Span]:

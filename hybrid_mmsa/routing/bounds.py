@@ -40,9 +40,9 @@ def testing_order(scores: NDArray[Any], wrong: NDArray[Any], risk: float, n: int
     """
     ranked = np.sort(scores)
     levels = np.unique(ranked[np.ceil(np.linspace(0, 1, STEPS + 1)[1:] * len(ranked)).astype(int) - 1])
-    kept = np.array([(scores <= level).sum() for level in levels])
+    counts = np.array([(scores <= level).sum() for level in levels])
     errors = np.array([(wrong & (scores <= level)).sum() for level in levels])
-    power = (risk - errors / kept) * np.sqrt(kept / len(scores) * n)
+    power = (risk - errors / counts) * np.sqrt(counts / len(scores) * n)
     return np.append(levels[int(np.argmax(power)) :], np.inf).astype(np.float64)
 
 

@@ -16,11 +16,11 @@ def threshold_for_budget(scores: NDArray[Any], budget: float) -> float:
 
     NaN scores are above nothing.
     """
-    known = np.sort(scores[~np.isnan(scores)])[::-1]
+    ranked = np.sort(scores[~np.isnan(scores)])[::-1]
     allowed = math.floor(budget * len(scores) + 1e-9)
-    if len(known) == 0:
+    if len(ranked) == 0:
         return math.inf
-    return float(np.nextafter(known[-1], -math.inf) if allowed >= len(known) else known[allowed])
+    return float(np.nextafter(ranked[-1], -math.inf) if allowed >= len(ranked) else ranked[allowed])
 
 
 def threshold_at_precision(scores: NDArray[Any], positive: NDArray[Any], precision: float, *, least: int = 20) -> float:

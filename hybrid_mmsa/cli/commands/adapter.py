@@ -187,8 +187,8 @@ def inspect(
         return
     for name, value in _facts(loaded).items():
         if name != "card":
-            shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            page().print(f"{name}: {shown}", soft_wrap=True)
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            page().print(f"{name}: {text}", soft_wrap=True)
     if loaded.card:
         page().print("\n" + loaded.card, soft_wrap=True)
 
@@ -291,10 +291,10 @@ def _tune(posts: PostsFile, out: Path, options: TuningOptions, *, fast: bool, se
         recipe = recipe if options.base is None else replace(recipe, base=options.base)
         recipe = recipe if seed is None else replace(recipe, seed=seed)
 
-        def shown(name: str, total: Callable[[], int], done: int = 0) -> AbstractContextManager[Advance]:
+        def bar(name: str, total: Callable[[], int], done: int = 0) -> AbstractContextManager[Advance]:
             return progress(name, total, done) if leads else nullcontext(lambda: None)
 
-        with shown("posts read", lambda: sum(1 for _ in posts.raw_rows())) as advance:
+        with bar("posts read", lambda: sum(1 for _ in posts.raw_rows())) as advance:
             own = read_labelled_file(posts, least=LEAST_TUNED, advance=advance)
         plan = plan_tuning(
             own, out, recipe, run=options.run, teacher=options.teacher, fast=options.model, fit_fast=fast
@@ -303,7 +303,7 @@ def _tune(posts: PostsFile, out: Path, options: TuningOptions, *, fast: bool, se
             say(line)
         from ...training.lora.tune import tune
 
-        outcome = tune(plan, counting=lambda name, total, done: shown(name, lambda: total, done))
+        outcome = tune(plan, counting=lambda name, total, done: bar(name, lambda: total, done))
     if outcome is not None:
         page().print("\n".join(outcome.lines()), soft_wrap=True)
         say(f"wrote {out}; use it with --model {out} --reasoner {recipe.base}")

@@ -147,11 +147,11 @@ def _extra(extra: str, distributions: list[str]) -> Check:
 def _imported(name: str, program: str, content: str) -> Check:
     """Whether a line that imports something runs."""
     try:
-        done = _python(program)
+        process = _python(program)
     except subprocess.TimeoutExpired:
         return Check(name, "failed", f"{content}: importing it took over {IMPORT_SECONDS} s")
-    if done.returncode:
-        cause = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    if process.returncode:
+        cause = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
         return Check(name, "failed", f"{content} is installed, but does not import: {cause}")
     return Check(name, "ok", content)
 
@@ -170,12 +170,12 @@ def _plugins() -> Iterator[Check]:
 def _gpu() -> Check:
     """The graphics cards that torch sees, asked in a process of its own."""
     try:
-        done = _python(FIND_GPU)
+        process = _python(FIND_GPU)
     except subprocess.TimeoutExpired:
         return Check("gpu", "failed", f"importing torch took over {IMPORT_SECONDS} s")
-    if done.returncode:
-        return Check("gpu", "failed", (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
-    return Check("gpu", "absent" if done.stdout.startswith("none") else "ok", done.stdout.strip())
+    if process.returncode:
+        return Check("gpu", "failed", (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1])
+    return Check("gpu", "absent" if process.stdout.startswith("none") else "ok", process.stdout.strip())
 
 
 def _python(program: str) -> subprocess.CompletedProcess[str]:

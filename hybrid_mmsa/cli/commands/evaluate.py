@@ -113,7 +113,9 @@ def posts(
     rows = reading.open(file, labels=True)
     analyzer = _System.of(model, adapter, reasoner).open()
     with _progress() as advance:
-        result = evaluate_posts(rows, analyzer, "sarcasm" if sarcasm else "sentiment", lambda done: advance(done, None))
+        result = evaluate_posts(
+            rows, analyzer, "sarcasm" if sarcasm else "sentiment", lambda count: advance(count, None)
+        )
     if out is not None:
         save_result(result, out)
     _show(result, as_json)
@@ -231,4 +233,4 @@ def _progress() -> Iterator[Callable[[int, int | None], None]]:
     console = notes()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("posts", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda count, total: bar.update(task, completed=count, total=total)

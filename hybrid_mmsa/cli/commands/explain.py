@@ -92,11 +92,11 @@ def page(
         analyzer, adapter = options.open()
         answer_rows = partial(answers, analyzer, options=options, adapter=adapter, workers=workers)
     with progress("posts", lambda: sum(1 for _ in rows)) as advance:
-        made = render_page(_counting(entries(rows, answer_rows), advance), f"{posts.name}: posts and answers", most)
+        report = render_page(_counting(entries(rows, answer_rows), advance), f"{posts.name}: posts and answers", most)
     unfinished = out.with_name(f"{out.name}.partial")
-    unfinished.write_text(made.html, encoding="utf-8")
+    unfinished.write_text(report.html, encoding="utf-8")
     unfinished.replace(out)
-    _sum_up(made, out)
+    _sum_up(report, out)
 
 
 def _recorded_answers(file: Path) -> AnswerFunction:
@@ -139,11 +139,11 @@ def _counting(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
         advance()
 
 
-def _sum_up(made: Page, out: Path) -> None:
-    listed = "" if made.listed == made.answered else f", the {made.listed:,} likeliest mistakes listed"
-    size = len(made.html.encode()) / 1e6
-    say(f"{counted(made.answered, 'post')} in {out} ({size:.1f} MB{listed})")
-    if made.failed:
-        say(f"{counted(made.failed, 'row')} failed, listed in the page")
-        say_failures(made.failures[:LISTED])
+def _sum_up(report: Page, out: Path) -> None:
+    listed = "" if report.listed == report.answered else f", the {report.listed:,} likeliest mistakes listed"
+    size = len(report.html.encode()) / 1e6
+    say(f"{counted(report.answered, 'post')} in {out} ({size:.1f} MB{listed})")
+    if report.failed:
+        say(f"{counted(report.failed, 'row')} failed, listed in the page")
+        say_failures(report.failures[:LISTED])
         raise typer.Exit(1)

@@ -129,13 +129,17 @@ def simulate_(
     adapter.check_router()
     check_file(out, "--out")
     records = read_labelled(posts)
-    known = None if verdicts is None else RecordedReasoner.load(verdicts).verdicts
-    if known is not None:
-        records = [r for r in records if r.sample.id in known]
+    verdicts_by_id = None if verdicts is None else RecordedReasoner.load(verdicts).verdicts
+    if verdicts_by_id is not None:
+        records = [r for r in records if r.sample.id in verdicts_by_id]
         if not records:
             raise InputError("none of the posts has a verdict: the ids do not meet", field="--verdicts")
     rows = judged(adapter, encoder, records)
-    slow = np.full(len(rows), accuracy) if known is None else _slow_right(adapter.pooling, rows, records, known)
+    slow = (
+        np.full(len(rows), accuracy)
+        if verdicts_by_id is None
+        else _slow_right(adapter.pooling, rows, records, verdicts_by_id)
+    )
     p = rows.probabilities["sentiment"]
     scores = {
         "confidence": -p.max(1),
@@ -268,8 +272,10 @@ def _promises(router: Router) -> Iterator[str]:
     scores = router.sample_scores()
     for risk in RISKS:
         level = router.level(Policy(kind="risk", risk=risk))
-        kept = float((scores <= level).mean())
-        promise = f"{kept:.0%} of posts can be kept" if kept else "nothing can be promised: all posts are deferred"
+        coverage = float((scores <= level).mean())
+        promise = (
+            f"{coverage:.0%} of posts can be kept" if coverage else "nothing can be promised: all posts are deferred"
+        )
         yield f"policy risk, at most {risk:.0%} wrong among kept posts with probability 90 %: {promise}"
 
 

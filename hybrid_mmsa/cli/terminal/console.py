@@ -58,10 +58,10 @@ def counted(number: int, noun: str) -> str:
 
 def invocation() -> str:
     """How this program was called, so that a hint can be typed as it stands."""
-    called = Path(sys.argv[0])
-    if called.name == "__main__.py":
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
         return f"{Path(sys.executable).name} -m hybrid_mmsa"
     on_path = shutil.which(PROGRAM)
-    if called.stem != PROGRAM or (on_path and Path(on_path).resolve() == called.resolve()):
+    if program.stem != PROGRAM or (on_path and Path(on_path).resolve() == program.resolve()):
         return PROGRAM
-    return str(called.relative_to(Path.cwd()) if called.is_relative_to(Path.cwd()) else called)
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)

@@ -24,10 +24,10 @@ def with_settings(config: Config, settings: Sequence[str]) -> Config:
         name, equals, value = setting.partition("=")
         if not equals:
             raise InputError(f"found {setting!r}; wanted NAME=VALUE", field="--set")
-        known = dict(_settings(config))
-        if name not in known:
-            raise InputError(f"no setting {name!r}; known are {', '.join(known)}", field="--set")
-        config = _changed(config, name.split("."), _value(name, value, known[name]))
+        defaults = dict(_settings(config))
+        if name not in defaults:
+            raise InputError(f"no setting {name!r}; known are {', '.join(defaults)}", field="--set")
+        config = _changed(config, name.split("."), _value(name, value, defaults[name]))
     return config
 
 
@@ -44,14 +44,14 @@ def _changed(config: Any, path: list[str], value: object) -> Any:
     return replace(config, **{path[0]: _changed(getattr(config, path[0]), path[1:], value) if path[1:] else value})
 
 
-def _value(name: str, written: str, default: object) -> object:
+def _value(name: str, text: str, default: object) -> object:
     """The value as its default's kind: a whole number may stand for a float, nothing else for anything else."""
     try:
-        value = json.loads(written)
+        value = json.loads(text)
     except ValueError:
-        value = written
+        value = text
     if isinstance(default, float) and type(value) is int:
         return float(value)
     if type(value) is not type(default):
-        raise InputError(f"{name}: found {written!r}; wanted a value like {default!r}", field="--set")
+        raise InputError(f"{name}: found {text!r}; wanted a value like {default!r}", field="--set")
     return value

@@ -28,8 +28,8 @@ def time_chart(label: Label, k: int, parts: Sequence[Part]) -> str:
     marks = [TIME.line((0, t / 4), (1, t / 4), "grid") for t in range(5)]
     marks += [text(LEFT - 5, TIME.y(t / 4) + 4, f"{25 * t} %", anchor="end") for t in range(0, 5, 2)]
     shares = [(place, part.share(k)) for place, part in zip(places, parts, strict=True)]
-    for known, run in groupby(shares, key=lambda pair: pair[1] is not None):
-        if known:
+    for has_share, run in groupby(shares, key=lambda pair: pair[1] is not None):
+        if has_share:
             marks += _run([(place, share) for place, share in run if share is not None])
     for (place, share), part in zip(shares, parts, strict=True):
         if share is not None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import ceil, isfinite
 from typing import Any
 
-from ...types import LABELS, Analysis, Explanation, Label, Prediction, Verdict, WordEffect
+from ...types import LABELS, Analysis, Explanation, Prediction, Verdict, WordEffect
 from ..regions import place
 from .entries import Entry
 from .periods import moment
@@ -123,15 +123,15 @@ def pieces(text: str | None, words: Sequence[WordEffect] | None) -> list[Piece] 
     """
     if text is None:
         return None
-    kept: list[WordEffect] = []
+    marked: list[WordEffect] = []
     for word in sorted(words or (), key=lambda word: (word.start, -word.end)):
         stands = word.word and text[word.start : word.end] == word.word
-        if stands and (not kept or kept[-1].end <= word.start):
-            kept.append(word)
-    top = max([FULL, *(abs(word.effect) for word in kept)])
+        if stands and (not marked or marked[-1].end <= word.start):
+            marked.append(word)
+    top = max([FULL, *(abs(word.effect) for word in marked)])
     cut: list[Piece] = []
     place = 0
-    for word in kept:
+    for word in marked:
         cut.append([text[place : word.start]])
         excerpt = text[word.start : word.end]
         cut.append([excerpt, _level(word.effect, top), _short(word.effect)])
@@ -197,7 +197,11 @@ def _bars(analysis: Analysis) -> list[dict[str, Any]]:
         ("picture alone", analysis.image_sentiment),
         ("reasoner", analysis.verdict),
     ]
-    return [{"who": who, "label": p.label, "p": _triple(p.probabilities)} for who, p in judgements if p is not None]
+    return [
+        {"who": who, "label": p.label, "p": [_short(p.probabilities[label]) for label in LABELS]}
+        for who, p in judgements
+        if p is not None
+    ]
 
 
 def _evidence(evidence: Explanation) -> dict[str, Any]:
@@ -246,10 +250,6 @@ def _level(effect: float, top: float) -> int:
     if abs(effect) < WEAK:
         return 0
     return ceil(LEVELS * abs(effect) / top) * (1 if effect > 0 else -1)
-
-
-def _triple(probabilities: Mapping[Label, float]) -> list[float | None]:
-    return [_short(probabilities[label]) for label in LABELS]
 
 
 def _short(value: float | None) -> float | None:
