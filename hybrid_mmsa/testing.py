@@ -31,9 +31,9 @@ from .inputs import clean, read_sample, to_pixels
 from .routing import CalibrationSample, ErrorModel, Router, Thresholds, defer_scores
 from .types import LABELS, TASKS, Features, FloatArray, Label, LoraRef, Sample, Verdict
 
-__all__ = ["Answer", "ReasonerCall", "ScriptedReasoner", "TinyEncoder", "example_posts", "tiny_adapter"]
+__all__ = ["ReasonerCall", "ScriptedAnswer", "ScriptedReasoner", "TinyEncoder", "example_posts", "tiny_adapter"]
 
-Answer: TypeAlias = Label | Verdict | Exception
+ScriptedAnswer: TypeAlias = Label | Verdict | Exception
 """What a scripted reasoner has for a post: a verdict, the label of one, or an error to raise."""
 
 WIDTH = 256
@@ -141,7 +141,9 @@ class ScriptedReasoner:
         calls: The calls, in order.
     """
 
-    def __init__(self, script: Mapping[str, Answer] | Callable[[Sample], Answer], id: str = "scripted") -> None:
+    def __init__(
+        self, script: Mapping[str, ScriptedAnswer] | Callable[[Sample], ScriptedAnswer], id: str = "scripted"
+    ) -> None:
         self.id = id
         self.calls: list[ReasonerCall] = []
         self._script = script
@@ -168,7 +170,7 @@ class ScriptedReasoner:
         shares = {label: 0.9 if label == answer else 0.05 for label in LABELS}
         return Verdict(label=answer, probabilities=shares, reasoner=self.id)
 
-    def _lookup(self, table: Mapping[str, Answer], sample: Sample) -> Answer:
+    def _lookup(self, table: Mapping[str, ScriptedAnswer], sample: Sample) -> ScriptedAnswer:
         for key in (sample.id, sample.text):
             if key is not None and key in table:
                 return table[key]

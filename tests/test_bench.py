@@ -19,8 +19,8 @@ def test_light_core_is_counted_without_torch():
 
 
 def test_times_better_points_the_same_way_for_speed_and_size():
-    ours = bench.Figures(10.0, 20.0, 100.0, 0.5, 200.0, 100.0)
-    theirs = bench.Figures(100.0, 100.0, 10.0, 5.0, 1000.0, 4000.0)
+    ours = bench.SpeedFigures(10.0, 20.0, 100.0, 0.5, 200.0, 100.0)
+    theirs = bench.SpeedFigures(100.0, 100.0, 10.0, 5.0, 1000.0, 4000.0)
     assert list(bench.ratios(ours, theirs).values()) == [10.0, 5.0, 10.0, 10.0, 5.0, 40.0]
 
 
@@ -43,7 +43,7 @@ def test_turns_are_pooled():
 def test_every_figure_has_its_row():
     values = {name: 1.0 for name in bench.HEADINGS}
     result = {"machine": {"cpus": 2, "load": 0.0}, "hybrid_mmsa": values, "clip": values, "times_better": values}
-    assert bench.table(result).row_count == len(bench.HEADINGS) == len(bench.Figures.__dataclass_fields__)
+    assert bench.table(result).row_count == len(bench.HEADINGS) == len(bench.SpeedFigures.__dataclass_fields__)
 
 
 def test_a_childs_peak_memory_is_its_own_and_is_not_forgotten():

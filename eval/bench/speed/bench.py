@@ -68,7 +68,7 @@ DISTRIBUTIONS: dict[Side, str] = {"hybrid_mmsa": "hybrid-mmsa", "clip": "open-cl
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class SpeedFigures:
     """What is measured of one side. Field order is the order of the table's rows."""
 
     latency_p50_ms: float
@@ -201,7 +201,7 @@ def install_size(side: Side) -> float:
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
-def measure(rounds: int, repeats: int, console: Console) -> dict[Side, Figures]:
+def measure(rounds: int, repeats: int, console: Console) -> dict[Side, SpeedFigures]:
     """All figures of both sides, taking turns."""
     turns: dict[Side, list[dict[str, Any]]] = {side: [] for side in SIDES}
     starts: dict[Side, list[float]] = {side: [] for side in SIDES}
@@ -215,10 +215,10 @@ def measure(rounds: int, repeats: int, console: Console) -> dict[Side, Figures]:
     return {side: figures(turns[side], starts[side], install_size(side)) for side in SIDES}
 
 
-def figures(turns: list[dict[str, Any]], starts: list[float], install_mb: float) -> Figures:
+def figures(turns: list[dict[str, Any]], starts: list[float], install_mb: float) -> SpeedFigures:
     """One side's turns made one."""
     singles = np.concatenate([turn["singles_ms"] for turn in turns])
-    return Figures(
+    return SpeedFigures(
         latency_p50_ms=float(np.percentile(singles, 50)),
         latency_p95_ms=float(np.percentile(singles, 95)),
         posts_per_second=statistics.median(turn["posts_per_second"] for turn in turns),
@@ -228,14 +228,14 @@ def figures(turns: list[dict[str, Any]], starts: list[float], install_mb: float)
     )
 
 
-def ratios(ours: Figures, theirs: Figures) -> dict[str, float]:
+def ratios(ours: SpeedFigures, theirs: SpeedFigures) -> dict[str, float]:
     """How many times better ours is: CLIP's time or size over ours, our throughput over CLIP's."""
-    values = {f.name: getattr(theirs, f.name) / getattr(ours, f.name) for f in fields(Figures)}
+    values = {f.name: getattr(theirs, f.name) / getattr(ours, f.name) for f in fields(SpeedFigures)}
     values["posts_per_second"] = 1 / values["posts_per_second"]
     return values
 
 
-def record(found: dict[Side, Figures], options: argparse.Namespace) -> dict[str, Any]:
+def record(found: dict[Side, SpeedFigures], options: argparse.Namespace) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
     return {
         **circumstances(["onnxruntime", "torch", "open-clip-torch"], threads=1),

@@ -193,7 +193,7 @@ class _Named:
 
 
 def compare(adapter: TaskArrays, default: TaskArrays, gold: IntArray) -> AdapterFigures:
-    """AdapterFigures of two models' posteriors on the same posts; `gold` is `[n]`."""
+    """Figures of two models' posteriors on the same posts; `gold` is `[n]`."""
     first, second = adapter["sentiment"].argmax(1), default["sentiment"].argmax(1)
     gains = [
         metrics.paired_difference(metric, gold, first, second, len(LABELS))
