@@ -101,6 +101,7 @@ def compose_analyses(
     verdicts: Verdicts,
     evidence: Sequence[Evidence],
     *,
+    reasoner: str | None,
     explain: ExplainLevel,
     timings: Mapping[str, float],
 ) -> list[Analysis]:
@@ -110,6 +111,7 @@ def compose_analyses(
         fast: The fast tier's answers.
         verdicts: What the reasoner made of the deferred ones.
         evidence: What hiding words and regions showed, per post; empty where it was not asked for.
+        reasoner: Id of the configured reasoner.
         explain: `none` leaves the explanation out.
         timings: Milliseconds a post, by stage.
     """
@@ -119,7 +121,7 @@ def compose_analyses(
             batch=fast,
             row=i,
             verdict=verdicts.by_row.get(i),
-            reasoner=verdicts.reasoner,
+            reasoner=reasoner,
             evidence=evidence[i] if evidence else None,
             prior=prior,
         )

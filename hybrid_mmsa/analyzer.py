@@ -188,13 +188,17 @@ class Analyzer(ModelParts):
         watch.lap("reason", recorded=bool(verdicts.by_row or verdicts.warnings))
         evidence = self._find_evidence(fast, call)
         watch.lap("explain", recorded=bool(evidence))
-        analyses = iter(compose_analyses(fast, verdicts, evidence, explain=call.explain, timings=watch.laps))
+        analyses = iter(
+            compose_analyses(
+                fast, verdicts, evidence, reasoner=self._reasoner_id, explain=call.explain, timings=watch.laps
+            )
+        )
         return [encoded.failures[i] if i in encoded.failures else next(analyses) for i in range(len(samples))]
 
     def _fast_answers(self, posts: Sequence[Sample], features: Features, call: _Call) -> FastAnswers:
         adapter = call.adapter
         posteriors = adapter.posteriors(features)
-        gain_from = adapter.gain_from(self._reasoner.id if self._reasoner is not None else None)
+        gain_from = adapter.gain_from(self._reasoner_id)
         return FastAnswers(
             adapter=adapter,
             samples=posts,

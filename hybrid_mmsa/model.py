@@ -95,12 +95,11 @@ class AdapterSet:
             InputError: No adapter of that name is loaded or bundled.
             ArtefactError: The bundled one does not fit the encoder or the policy.
         """
-        if name is None:
-            name = self.default
+        name = self.default if name is None else name
         with self._lock:
-            if name not in self._by_name:
+            if not isinstance(name, str) or name not in self._by_name:
                 bundled = bundled_adapters()
-                if name not in bundled:
+                if not isinstance(name, str) or name not in bundled:
                     loaded = ", ".join(self._by_name)
                     others = ", ".join(sorted(bundled.keys() - self._by_name.keys())) or "no others"
                     raise InputError(f"no adapter {name!r}; loaded are {loaded}, bundled are {others}", field="adapter")
@@ -142,6 +141,7 @@ class ModelParts:
         if reasoner is not None:
             check_reasoner(reasoner)
         self._encoder, self._reasoner = encoder, reasoner
+        self._reasoner_id = None if reasoner is None else reasoner.id
         self._policy = Policy.parse(policy) if isinstance(policy, str) else policy
         self._adapters = AdapterSet(adapters, encoder, self._policy, reasoner)
         head = self._adapters.get().head

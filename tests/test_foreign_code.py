@@ -212,6 +212,31 @@ def test_a_post_that_a_reasoner_fails_at_keeps_its_fast_answer(loaded, failing, 
     assert analyzer.analyze("a bad day", mode=mode).verdict is None
 
 
+class Forgetful(OwnReasoner):
+    """Knows its name once."""
+
+    def __init__(self):
+        super().__init__(lambda verdicts, bad: verdicts)
+        self.names = iter(["own"] * 3)
+
+    @property
+    def id(self):
+        return next(self.names)
+
+
+def test_a_reasoner_is_named_when_the_analyzer_is_built(loaded):
+    analyzer = Analyzer(loaded.encoder, [*loaded.adapters.values()], reasoner=Forgetful(), policy=DEFER)
+    answers = list(analyzer.stream(POSTS * 3, mode="deep"))
+    assert {answer.route.answered_by for answer in answers} == {"own"}
+
+
+@pytest.mark.parametrize("option", ["adapter", "mode", "explain"])
+@pytest.mark.parametrize("value", [3, ["default"], {}], ids=["number", "list", "mapping"])
+def test_an_option_of_another_type_is_refused(loaded, option, value):
+    with pytest.raises(InputError, match=f"{option}: "):
+        loaded.analyze("good day", **{option: value})
+
+
 def test_an_interrupt_is_no_failure_of_the_reasoner(loaded):
     reasoner = OwnReasoner(raising(KeyboardInterrupt()))
     analyzer = Analyzer(loaded.encoder, [*loaded.adapters.values()], reasoner=reasoner, policy=DEFER)

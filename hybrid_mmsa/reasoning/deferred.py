@@ -30,12 +30,10 @@ class Verdicts:
     """What a reasoner made of the deferred posts of a batch.
 
     Attributes:
-        reasoner: Id of the reasoner; `None` where none is configured.
         by_row: Verdict by row of the batch.
         warnings: By row, why there is no verdict, or in what it differs from what was asked for.
     """
 
-    reasoner: str | None = None
     by_row: Mapping[int, Verdict] = field(default_factory=dict)
     warnings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
@@ -58,21 +56,19 @@ def ask_about_deferred(
         rationale: Also let the model write, see `Reasoner.reason`.
     """
     deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
-    if reasoner is None:
+    if reasoner is None or not deferred:
         return Verdicts()
-    if not deferred:
-        return Verdicts(reasoner.id)
     question = _Question(reasoner, samples, lora, rationale)
     try:
         if (cause := question.misfit()) is not None:
             verdicts = ask_about_deferred(reasoner, samples, routes, rationale=rationale)
             # Recorded verdicts may come from the adapter.
             without = {i: (cause,) for i, verdict in verdicts.by_row.items() if verdict.adapter != question.adapter}
-            return Verdicts(reasoner.id, verdicts.by_row, {**verdicts.warnings, **without})
-        return Verdicts(reasoner.id, question.ask(deferred))
+            return Verdicts(verdicts.by_row, {**verdicts.warnings, **without})
+        return Verdicts(question.ask(deferred))
     except HybridError as error:
         if len(deferred) == 1:
-            return Verdicts(reasoner.id, warnings={deferred[0]: _warning(error)})
+            return Verdicts(warnings={deferred[0]: _warning(error)})
     # Perhaps one post is at fault: the others shall have their verdicts.
     return _one_by_one(question, deferred)
 
@@ -140,7 +136,7 @@ def _one_by_one(question: _Question, rows: Sequence[int]) -> Verdicts:
                 failures, warning = failures + 1, _warning(error)
         if row not in verdicts:
             warnings[row] = warning
-    return Verdicts(question.reasoner.id, verdicts, warnings)
+    return Verdicts(verdicts, warnings)
 
 
 def _warning(error: HybridError) -> tuple[str, ...]:
