@@ -226,9 +226,10 @@ def resolve_adapter(name_or_path: str | Path) -> Path:
     bundled = bundled_adapters()
     if isinstance(name_or_path, str) and name_or_path in bundled:
         return bundled[name_or_path]
-    path = Path(name_or_path)
-    if (path / MANIFEST).is_file():
-        return path
+    with translated(lambda cause: ArtefactError(f"no adapter has such a name or path ({cause})")):
+        path = Path(name_or_path)
+        if (path / MANIFEST).is_file():
+            return path
     if isinstance(name_or_path, str) and len(path.parts) == 1:
         raise ArtefactError(f"no adapter {name_or_path!r}; bundled are {', '.join(bundled) or 'none'}")
     raise ArtefactError(f"{path} is not an adapter folder: it has no {MANIFEST}")

@@ -15,7 +15,8 @@ from .adapters import Adapter
 from .analysis import FastAnswers, Stopwatch, compose_analyses
 from .errors import EncoderError, InputError
 from .explain import Evidence, find_all
-from .inputs import Row, check_choice, numbered_rows, read_row, read_sample, sample_of
+from .foreign import translated
+from .inputs import Row, check_choice, each_row, numbered_rows, read_row, read_sample, sample_of
 from .model import ModelParts
 from .reasoning import Verdicts, ask_about_deferred
 from .routing import conflict
@@ -123,7 +124,8 @@ class Analyzer(ModelParts):
     ) -> Iterator[Analysis | RowError]:
         """Answers in the order of `rows`, a few at a time; a bad row becomes a `RowError` and the others go on.
 
-        An error of the iterator `rows` itself is passed on.
+        An error of the iterator `rows` itself is passed on, and `ClosedError` is raised where the analyzer is closed
+        meanwhile.
 
         Args:
             rows: Texts, samples, mappings or named tuples in the row format, or `RowError`s of a reader, each alone or
@@ -154,11 +156,13 @@ class Analyzer(ModelParts):
 
     def _call(self, adapter: str | None = None, mode: Mode = "auto", explain: ExplainLevel = "modality") -> _Call:
         self._check_open()
-        return _Call(self._adapters.get(adapter), mode, explain)
+        # A caller's own kind of string may raise anything.
+        with translated(lambda cause: InputError(f"an option of the call cannot be read ({cause})")):
+            return _Call(self._adapters.get(adapter), mode, explain)
 
     def _read(self, samples: Iterable[Row]) -> list[Sample]:
         posts = []
-        for index, row in enumerate(samples):
+        for index, row in enumerate(each_row(samples)):
             try:
                 posts.append(read_sample(sample_of(row)))
             except InputError as error:
@@ -177,6 +181,7 @@ class Analyzer(ModelParts):
 
         A post that cannot be encoded has its error in its place.
         """
+        self._check_open()  # a stream may go on after `close`
         watch = Stopwatch(len(samples))
         encoded = self._checked.encode_each(samples)
         watch.lap("encode")

@@ -6,7 +6,7 @@ HybridError
 ├── ArtefactError       a model or adapter folder is missing, damaged or does not fit (also a ValueError)
 ├── PluginError         a package that extends this one cannot be used (also a RuntimeError)
 ├── NotFittedError      something fitted was used before `fit` (also a ValueError)
-├── SchemaVersionError  a document was written by a later major version
+├── SchemaVersionError  a document is of another major version of the schema
 ├── ClosedError         an analyzer was used after it was closed (also a RuntimeError)
 ├── EncoderError        an encoder could not encode a post (also a RuntimeError)
 └── ReasonerError       a reasoner could not answer: time-out, memory, lost server (also a RuntimeError)
@@ -96,7 +96,7 @@ class NotFittedError(HybridError, ValueError):
 
 
 class SchemaVersionError(HybridError):
-    """A document was written by a later major version of the schema than this version reads."""
+    """A document is of another major version of the schema than this version reads."""
 
 
 class ClosedError(HybridError, RuntimeError):

@@ -143,6 +143,9 @@ class ModelParts:
         self._encoder, self._reasoner = encoder, reasoner
         self._reasoner_id = None if reasoner is None else reasoner.id
         self._policy = Policy.parse(policy) if isinstance(policy, str) else policy
+        if not isinstance(self._policy, Policy | None):
+            message = f"found {type(policy).__name__}; wanted a Policy, or its spelling such as 'budget:0.1'"
+            raise InputError(message, field="policy")
         self._adapters = AdapterSet(adapters, encoder, self._policy, reasoner)
         head = self._adapters.get().head
         self._checked = checked_encoder(encoder, head.width("text"), head.width("image"))
@@ -181,6 +184,10 @@ class ModelParts:
             InputError: No such reasoner or policy.
             MissingExtraError: The reasoner's packages are not installed.
         """
+        if isinstance(adapters, str | Path):
+            raise InputError(f"found one name, {str(adapters)!r}; wanted a list of names", field="adapters")
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise InputError("threads are counted: wanted a whole number from 1 on, or None", field="threads")
         model = open_model(name_or_path, threads=threads or 1)
         encoder = model.encoder if cache is None else CachedEncoder(model.encoder, cache)
         loaded = [model.adapter, *(Adapter.load(resolve_adapter(name), model.adapter) for name in adapters)]
@@ -238,6 +245,7 @@ class ModelParts:
             raise ClosedError("this analyzer is closed; open another with `Analyzer.from_pretrained`")
 
     def __enter__(self) -> Self:
+        self._check_open()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -31,6 +31,7 @@ from hybrid_mmsa.types import (
     RowError,
     Verdict,
     WordEffect,
+    check_schema_version,
     emotion_prediction,
     prediction,
 )
@@ -218,6 +219,20 @@ def test_a_document_one_minor_version_ahead_is_read_without_its_new_fields(answe
 def test_a_document_one_major_version_ahead_is_refused_by_its_version(read, answer):
     with pytest.raises(SchemaVersionError, match=rf"schema version {MAJOR + 1}\.0.*upgrade hybrid-mmsa"):
         read(later(answer, f"{MAJOR + 1}.0"))
+
+
+@pytest.mark.parametrize("version", ["0.9", f"{MAJOR + 98}.0"])
+def test_a_document_of_another_major_version_is_refused(version):
+    with pytest.raises(
+        SchemaVersionError, match=f"schema version {version}, and this hybrid-mmsa reads version {MAJOR}"
+    ):
+        check_schema_version(version)
+
+
+@pytest.mark.parametrize("version", [None, "1", "1.0.0", "1.1 ", "01.1", "١.١", "9" * 400 + ".0"], ids=repr)
+def test_a_version_is_two_plain_numbers(version):
+    with pytest.raises(ValueError, match="not of the form"):
+        check_schema_version(version)
 
 
 @given(answer=ANALYSES)

@@ -260,6 +260,42 @@ def test_a_closed_analyzer_answers_no_more(tiny_model):
     for call in calls:
         with pytest.raises(ClosedError, match="from_pretrained"):
             call()
+    with pytest.raises(ClosedError), analyzer:
+        pass
+
+
+def test_a_stream_ends_where_its_analyzer_is_closed(tiny_model):
+    analyzer = Analyzer.from_pretrained(tiny_model)
+    answers = analyzer.stream([WORDS] * 100)
+    assert next(answers).sentiment
+    analyzer.close()
+    with pytest.raises(ClosedError):
+        list(answers)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"policy": 0.1}, "policy"),
+        ({"policy": b"budget:0.1"}, "policy"),
+        ({"cache": "3"}, "cache"),
+        ({"cache": True}, "cache"),
+        ({"threads": 0}, "threads"),
+        ({"threads": "2"}, "threads"),
+        ({"adapters": "memes"}, "adapters"),
+    ],
+    ids=str,
+)
+def test_an_option_of_another_kind_is_refused_when_a_model_is_opened(tiny_model, options, field):
+    with pytest.raises(InputError) as caught:
+        Analyzer.from_pretrained(tiny_model, **options)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("name", [None, 3, b"default", "x" * 5000], ids=["nothing", "number", "bytes", "a long name"])
+def test_a_name_that_no_folder_can_have_is_an_error_of_the_artefact(name):
+    with pytest.raises(ArtefactError, match="no adapter has such a name or path"):
+        Analyzer.from_pretrained(name)
 
 
 def test_what_was_opened_is_closed_and_what_was_handed_over_is_not(tiny_model, monkeypatch):

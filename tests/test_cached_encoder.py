@@ -57,7 +57,7 @@ def test_the_posts_used_longest_ago_are_forgotten(encoder):
     for i in (0, 1, 0, 2, 0, 1):
         cached.encode([POSTS[i]])
     assert (cached.hits, cached.misses) == (2, 4)
-    with pytest.raises(ValueError, match="room for one post"):
+    with pytest.raises(ValueError, match="one or more, not 0"):
         CachedEncoder(encoder, size=0)
 
 

@@ -335,6 +335,22 @@ class Unreadable(dict):
         raise RuntimeError("locked")
 
 
+class Unhashable(str):
+    """A string that raises where it is looked up."""
+
+    def __hash__(self):
+        raise RuntimeError("not today")
+
+
+class Incomparable(str):
+    """A string that raises where it is compared."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        raise RuntimeError("not today")
+
+
 ROWS = {
     "a mapping that raises": Unreadable(text="x"),
     "a number": 12,
@@ -353,6 +369,44 @@ def test_a_row_that_cannot_be_read_is_an_error_and_the_others_go_on(loaded, row)
     with pytest.raises(InputError) as caught:
         loaded.analyze_batch(["good day", row])
     assert caught.value.index == 1
+
+
+@pytest.mark.parametrize("option", ["adapter", "mode", "explain"])
+@pytest.mark.parametrize("value", [Unhashable("memes"), Incomparable("memes")], ids=lambda v: type(v).__name__)
+def test_an_option_that_cannot_be_read_is_refused(loaded, option, value):
+    with pytest.raises(InputError):
+        loaded.analyze("good day", **{option: value})
+
+
+@pytest.mark.parametrize("method", ["analyze_batch", "stream", "posteriors", "embed"])
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("good day", "found one str; wanted an iterable of posts"),
+        (b"good day", "found one bytes"),
+        ({"text": "good day"}, "found one dict"),
+        (Sample(text="good day"), "found one Sample"),
+        (None, "NoneType, which cannot be iterated"),
+        (3, "int, which cannot be iterated"),
+    ],
+    ids=["text", "bytes", "mapping", "sample", "nothing", "number"],
+)
+def test_one_post_is_not_taken_for_many(loaded, method, rows, told):
+    with pytest.raises(InputError, match=told):
+        getattr(loaded, method)(rows)
+
+
+def test_a_row_that_hides_its_class_is_an_error_and_the_others_go_on(loaded):
+    class Nameless:
+        @property
+        def __class__(self):
+            raise RuntimeError("no class")
+
+    answers = list(loaded.stream([Nameless(), (7, Nameless()), "good day"]))
+    assert [type(answer) for answer in answers] == [RowError, RowError, Analysis]
+    assert [answer.line for answer in answers[:2]] == [1, 7]
+    with pytest.raises(InputError):
+        loaded.analyze("good day", mode=Nameless())
 
 
 def test_an_error_of_the_iterator_of_rows_is_the_caller_s(loaded):

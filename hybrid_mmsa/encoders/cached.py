@@ -28,12 +28,13 @@ class CachedEncoder:
         size: How many posts to remember (about 7 kB each for the compact encoder).
 
     Raises:
-        InputError: `size` is below 1.
+        InputError: `size` is below 1 or is no whole number.
     """
 
     def __init__(self, encoder: Encoder, size: int = 10_000) -> None:
-        if size < 1:
-            raise InputError(f"a cache needs room for one post or more, not {size}", field="cache")
+        if type(size) is not int or size < 1:
+            value = size if type(size) is int else f"a {type(size).__name__}"
+            raise InputError(f"a cache remembers a whole number of posts, one or more, not {value}", field="cache")
         self.name, self.hash = encoder.name, encoder.hash
         self.encoder, self.size = encoder, size
         self.hits = self.misses = 0

@@ -9,6 +9,7 @@ from .rewording import reword
 from .rows import (
     NumberedRow,
     Row,
+    each_row,
     needing,
     numbered_rows,
     read_label,
@@ -31,6 +32,7 @@ __all__ = [
     "Row",
     "check_choice",
     "clean",
+    "each_row",
     "looks_foreign",
     "needing",
     "normalise",

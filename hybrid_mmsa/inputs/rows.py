@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from numbers import Integral, Number, Real
 from os import PathLike
 from pathlib import Path
@@ -24,6 +25,7 @@ from .times import read_time
 __all__ = [
     "NumberedRow",
     "Row",
+    "each_row",
     "needing",
     "numbered_rows",
     "read_label",
@@ -146,10 +148,9 @@ def read_row(line: int, row: Row | RowError) -> Sample | RowError:
         line: Where the row stood, for its error.
         row: A row as `sample_of` takes it, or the error of whoever read the file.
     """
-    if isinstance(row, RowError):
-        return row
     try:
-        return read_sample(sample_of(row))
+        with translated(lambda cause: InputError(f"the row cannot be read ({cause})", field="row")):
+            return row if isinstance(row, RowError) else read_sample(sample_of(row))
     except InputError as error:
         return RowError(line=line, id=row_id(row), field=error.field, error=writable(error.message))
 
@@ -170,13 +171,32 @@ def row_id(row: object) -> str | None:
         return None if identifier is None else shown(identifier)
 
 
+def each_row(rows: Iterable[T]) -> Iterator[T]:
+    """The rows one by one.
+
+    Raises:
+        InputError: It is not an iterable of rows, or is itself one row: a text, bytes, a mapping or a sample.
+    """
+    with translated(lambda cause: InputError(f"found {type(rows).__name__}, which cannot be iterated ({cause})")):
+        if isinstance(rows, str | bytes | Mapping | Sample):
+            raise InputError(f"found one {type(rows).__name__}; wanted an iterable of posts, such as a list with it")
+        return iter(rows)
+
+
 def numbered_rows(rows: Iterable[object]) -> Iterator[tuple[int, object]]:
-    """Every row with its line: the one it is paired with, as `(line, row)`, or else its position from 1 on."""
-    for position, row in enumerate(rows, 1):
+    """Every row with its line: the one it is paired with, as `(line, row)`, or else its position from 1 on.
+
+    Raises:
+        InputError: As `each_row` raises it, before the first row is read.
+    """
+    return (_numbered(position, row) for position, row in enumerate(each_row(rows), 1))
+
+
+def _numbered(position: int, row: object) -> tuple[int, object]:
+    with suppress(Exception):  # a caller's own kind of row may raise anything: `read_row` says so in the row's place
         if isinstance(row, tuple) and not hasattr(row, "_asdict") and len(row) == 2 and isinstance(row[0], Integral):
-            yield max(int(row[0]), 1), row[1]
-        else:
-            yield position, row
+            return max(int(row[0]), 1), row[1]
+    return position, row
 
 
 def _value(row: Mapping[str, object], column: str) -> object | None:

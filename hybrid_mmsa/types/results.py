@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -110,7 +111,7 @@ class Provenance(FrozenModel):
 class Analysis(FrozenModel):
     """The typed answer to one post. Two are equal when all but their timings are.
 
-    Reading (`model_validate_json`) raises `SchemaVersionError` for a document of a later major version.
+    Reading (`model_validate_json`) raises `SchemaVersionError` for a document of another major version.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -158,18 +159,21 @@ def check_schema_version(version: object) -> tuple[int, int]:
     """The major and minor part of a document's schema version.
 
     Raises:
-        SchemaVersionError: The document is of a later major version than this version reads.
+        SchemaVersionError: The document is of another major version than this version reads.
         ValueError: It is not of the form `major.minor`.
     """
-    major, dot, minor = str(version).partition(".")
-    if not (dot and major.isdecimal() and minor.isdecimal()):
-        raise ValueError(f"the schema version {version!r} is not of the form major.minor")
-    if int(major) > int(SCHEMA_VERSION.partition(".")[0]):
+    parts = re.fullmatch(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})", str(version))
+    if parts is None:
+        raise ValueError(f"the schema version {str(version)[:40]!r} is not of the form major.minor")
+    major, minor = map(int, parts.groups())
+    own = int(SCHEMA_VERSION.partition(".")[0])
+    if major != own:
+        advice = ": upgrade hybrid-mmsa to read it" if major > own else ""
         raise SchemaVersionError(
-            f"this document has schema version {version}, and this hybrid-mmsa reads {SCHEMA_VERSION} and later minor "
-            "versions: upgrade hybrid-mmsa to read it"
+            f"this document has schema version {version}, and this hybrid-mmsa reads version {own} and its minor "
+            f"versions{advice}"
         )
-    return int(major), int(minor)
+    return major, minor
 
 
 def _fast_of_an_earlier_version(values: Mapping[str, Any]) -> Any:
