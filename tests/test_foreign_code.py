@@ -358,7 +358,7 @@ ROWS = {
     "a longer tuple": (1, 2, 3),
     "bytes": b"text",
     "nothing": None,
-    "a named tuple with a wrong column": namedtuple("Post", "text label")("x", "furious"),
+    "a named tuple with a wrong column": namedtuple("Post", "text label")(["x"], "positive"),
 }
 
 
