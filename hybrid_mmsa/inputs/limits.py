@@ -1,7 +1,8 @@
-"""How much of an untrusted post is read. Knows nothing of how it is read."""
+"""How much of an untrusted post is read, and what that may cost. Knows nothing of how it is read."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from ..errors import InputError
@@ -9,28 +10,36 @@ from ..errors import InputError
 __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one post may cost at most. The defaults are written here and nowhere else.
 
     Attributes:
         max_image_bytes: Encoded size of a picture; larger ones are refused unread.
         max_image_pixels: Width times height of a picture; larger ones are refused before they are decoded.
+        max_image_memory: Bytes of memory that decoding a picture may take; one that would take more is refused before
+            it is decoded. JPEG and PNG pictures are shrunk as they are read and stay far below it.
+        max_image_seconds: Processor time of this thread that decoding a picture may take.
         max_text_chars: Characters of a text or target that are read; the rest is cut, with a warning.
 
     Raises:
-        InputError: A limit is not a positive whole number.
+        InputError: A limit is not a positive number, or not a whole one where pixels, bytes or characters are counted.
     """
 
     max_image_bytes: int = 20 * 2**20
-    max_image_pixels: int = 64_000_000
+    max_image_pixels: int = 128_000_000
+    max_image_memory: int = 300_000_000
+    max_image_seconds: float = 2.0
     max_text_chars: int = 100_000
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InputError(f"found {value!r}; wanted a positive whole number", field=field.name)
+            whole = field.type == "int"
+            kind = int if whole else int | float
+            if not isinstance(value, kind) or isinstance(value, bool) or not (0 < value < math.inf):
+                wanted = f"a positive {'whole ' if whole else ''}number"
+                raise InputError(f"found {value!r}; wanted {wanted}", field=field.name)
 
 
 DEFAULT_LIMITS = Limits()
