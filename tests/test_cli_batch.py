@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands import batch as batch_command
 from hybrid_mmsa.cli.commands.demo import SAMPLES
-from hybrid_mmsa.cli.terminal.journal import Done, Journal, beside
+from hybrid_mmsa.cli.terminal.journal import Journal, beside
 from hybrid_mmsa.cli.terminal.options import AnswerOptions
-from hybrid_mmsa.data import read_posts
+from hybrid_mmsa.data import Reading, read_posts
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.types import Analysis, Provenance, RouteDecision, RowError, Sample, prediction
 
@@ -94,7 +94,8 @@ def test_nothing_is_lost(desk, capsys):
     assert "5 answers in out.jsonl" in error
     assert "3 rows failed, listed in out.errors.jsonl" in error
     assert "line 5: image: found no file" in error
-    assert {file.name for file in desk.iterdir()} == {"posts.jsonl", "cat.jpg", "out.jsonl", "out.errors.jsonl"}
+    made = {"out.jsonl", "out.errors.jsonl", "out.jsonl.journal"}
+    assert {file.name for file in desk.iterdir()} == {"posts.jsonl", "cat.jpg", *made}
 
 
 def test_answers_are_those_of_the_library(desk, analyzer):
@@ -114,10 +115,10 @@ def test_all_well_leaves_no_errors_file(desk, capsys):
     assert "failed" not in capsys.readouterr().err
 
 
-def test_no_rows_is_no_error(desk):
+def test_no_rows_are_said(desk, capsys):
     (desk / "posts.jsonl").write_text("\n")
-    assert run(["batch", "posts.jsonl", "-o", "out.jsonl"]) == 0
-    assert (desk / "out.jsonl").read_bytes() == b""
+    assert "posts.jsonl holds no posts" in refused(capsys, "posts.jsonl", "-o", "out.jsonl")
+    assert not (desk / "out.jsonl").exists()
 
 
 def test_csv_with_an_errors_file_of_its_own(desk):
@@ -198,18 +199,15 @@ def test_resume_over_other_rows_is_refused(desk, capsys, change):
     (desk / "posts.jsonl").write_text("\n".join(change))
     assert "start anew" in refused(capsys, "posts.jsonl", "-o", "out.jsonl", "--resume")
     assert (desk / "out.jsonl").read_bytes() == before
-    assert not list(desk.glob("*.partial"))
 
 
 def test_resume_with_another_model_is_refused(desk, capsys):
     run(["batch", "posts.jsonl", "-o", "out.jsonl"])
-    lines = [json.loads(line) for line in (desk / "out.jsonl").read_text().splitlines()]
-    for line in lines:
-        line["provenance"]["model_hash"] = "0" * 64
-    (desk / "out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    whole = (desk / "out.jsonl").read_bytes()
     capsys.readouterr()
-    assert "model" in refused(capsys, "posts.jsonl", "-o", "out.jsonl", "--resume")
-    assert not list(desk.glob("*.partial"))
+    for options, word in ((["--model", "memes"], "of model"), (["--mode", "deep"], "of mode auto, this is deep")):
+        assert word in refused(capsys, "posts.jsonl", "-o", "out.jsonl", "--resume", *options)
+    assert (desk / "out.jsonl").read_bytes() == whole
 
 
 def test_resume_over_what_is_no_list_of_answers_is_refused(desk, capsys):
@@ -225,6 +223,9 @@ def test_resume_over_what_is_no_list_of_answers_is_refused(desk, capsys):
         (["cat.jpg", "-o", "out.jsonl"], "is not text; wanted JSON lines"),
         (["posts.jsonl", "-o", "posts.jsonl"], "different files"),
         (["posts.jsonl", "-o", "out.jsonl", "--errors", "out.jsonl"], "different files"),
+        (["posts.jsonl", "-o", "out.jsonl", "--errors", "out.jsonl.partial"], "different files"),
+        (["posts.jsonl", "-o", "out.jsonl", "--queue", "out.jsonl.journal"], "different files"),
+        (["posts.jsonl", "-o", "out.doc"], "out.doc; wanted a name that ends in one of .jsonl"),
         (["posts.jsonl", "-o", "no-such/out.jsonl"], "no-such"),
         (["posts.jsonl", "-o", "."], "folder"),
         (["posts.jsonl", "-o", os.devnull], "device"),
@@ -289,16 +290,16 @@ def test_any_cut_can_be_resumed(tmp_path_factory, good, data):
     out = folder / "out.jsonl"
     rows = [(line, Sample(text="x", id=str(line))) for line in range(1, len(good) + 1)]
     kept = data.draw(st.integers(0, len(good)))
-    journal = Journal(out, beside(out), resume=False)
+    journal = Journal(out, beside(out))
     with journal:
-        for (line, _), fine in list(zip(rows, good, strict=True))[:kept]:
+        for (line, _), fine in list(zip(journal.remaining(rows), good, strict=True))[:kept]:
             journal.write(result(line, fine))
     partial = folder / "out.jsonl.partial"
     if partial.exists():
         partial.write_bytes(partial.read_bytes()[: data.draw(st.integers(0, partial.stat().st_size))])
     again = Journal(out, beside(out), resume=True)
     with again:
-        for line, _ in again.done.remaining(rows):
+        for line, _ in again.remaining(rows):
             again.write(result(line, good[line - 1]))
         again.finish()
     assert [a.id for a in answers(out)] == [str(line) for (line, _), fine in zip(rows, good, strict=True) if fine]
@@ -307,12 +308,56 @@ def test_any_cut_can_be_resumed(tmp_path_factory, good, data):
     assert all(one.line < next_.line for one, next_ in pairwise(bad))
 
 
-def test_done_refuses_rows_it_cannot_have_seen():
-    rows = [(1, Sample(text="x", id="1")), (2, RowError(line=2, error="bad"))]
-    assert list(Done(answers=1, last_id="1").remaining(rows)) == rows[1:]
-    for done in (Done(answers=1, last_id="2"), Done(answers=2, last_id="2"), Done(answers=3, last_id="3")):
-        with pytest.raises(InputError):
-            list(done.remaining(rows))
+@pytest.mark.parametrize("finished", [True, False])
+def test_another_input_is_never_mixed_in(tmp_path, finished):
+    """The ids are line numbers: only what the rows hold tells the inputs apart."""
+    out = tmp_path / "out.jsonl"
+    rows = [(line, Sample(text=f"post {line}", id=str(line))) for line in range(1, 7)]
+    with Journal(out, beside(out)) as journal:
+        for line, _ in islice(journal.remaining(rows), None if finished else 3):
+            journal.write(result(line, line != 2))
+        if finished:
+            journal.finish()
+    other = [(line, Sample(text=f"other {line}", id=str(line))) for line in range(1, 9)]
+    with pytest.raises(InputError, match="start anew"), Journal(out, beside(out), resume=True) as journal:
+        list(journal.remaining(other))
+    with pytest.raises(InputError, match="more rows were"), Journal(out, beside(out), resume=True) as journal:
+        list(journal.remaining(rows[:2]))
+    with Journal(out, beside(out), resume=True) as journal:
+        assert [line for line, _ in journal.remaining([*rows, *other[6:]])] == ([7, 8] if finished else [4, 5, 6, 7, 8])
+
+
+def test_two_runs_at_once_are_one(tmp_path):
+    out = tmp_path / "out.jsonl"
+    with (
+        Journal(out, beside(out)),
+        pytest.raises(InputError, match="another run is writing"),
+        Journal(out, beside(out), force=True),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx", ".parquet"])
+def test_answers_become_a_table_by_the_suffix(tiny_model, tmp_path, capsys, suffix):
+    posts, out, lines = tmp_path / "posts.jsonl", tmp_path / f"out{suffix}", tmp_path / "out.jsonl"
+    rows = [{"id": id_, "text": f"{word} monday"} for id_, word in zip(["=1+1", "@x", "c"], tiny.WORDS, strict=False)]
+    posts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["batch", str(posts), "--model", str(tiny_model)]
+    assert run([*command, "-o", str(lines)]) == run([*command, "-o", str(out)]) == 0
+    table = [row for _, row in read_posts(out, Reading({"text": "id"})).raw_rows()]
+    assert [row["label"] for row in table] == [a.sentiment.label for a in answers(lines)]
+    assert [row["text"] for row in table] == ["'=1+1", "'@x", "c"] if "sv" in suffix else ["=1+1", "@x", "c"]
+    assert run([*command, "-o", str(out)]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert run([*command, "-o", str(out), "--force"]) == 0
+    assert run([*command, "-o", str(out), "--resume"]) == 2
+
+
+def test_a_dash_is_standard_output(desk, capfdbinary):
+    assert run(["batch", "posts.jsonl", "-o", "-", "--explain", "none"]) == 1
+    out, error = capfdbinary.readouterr()
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ANSWERED
+    assert b"3 rows failed" in error
 
 
 def test_errors_stand_beside_the_answers(tmp_path):
@@ -328,7 +373,7 @@ def test_a_queue_holds_what_a_person_should_see_the_worst_first(tiny_model, tmp_
     assert len(rows) == len(tiny.WORDS)
     errors = [row["route"]["p_error"] for row in rows]
     assert errors == sorted(errors, reverse=True)
-    assert run(["batch", str(posts), *options, "--mode", "fast"]) == 0
+    assert run(["batch", str(posts), *options, "--mode", "fast", "--force"]) == 0
     assert queue.read_text() == ""
     assert run(["batch", str(posts), "-o", str(out), "--queue", str(out)]) == 2
     assert "different files" in capsys.readouterr().err
@@ -341,7 +386,7 @@ def test_a_policy_says_which_posts_are_for_review(tiny_model, tmp_path, capsys):
     )
     command = ["batch", str(posts), "-o", str(out), "--model", str(tiny_model)]
     for policy, reviewed in (("always", 3), ("never", 0), ("threshold:0", 3), ("budget:1", 3), ("budget:0", 0)):
-        assert run([*command, "--policy", policy]) == 0
+        assert run([*command, "--force", "--policy", policy]) == 0
         assert sum(a.needs_review for a in answers(out)) == reviewed
     for policy in ("budget:2", "budget", "never:0.3", "risk:nan", "risk:0", "threshold:", "sometimes", ""):
         assert run([*command, "--policy", policy]) == 2

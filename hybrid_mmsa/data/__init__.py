@@ -7,10 +7,12 @@ from .photos import PHOTOS, Photo, load_photos
 from .posts import PostsFile, read_posts
 from .records import LoadReport, Record, Split, joint_label
 from .splits import SplitManifest, load_manifest
+from .writing import TABLE_SUFFIXES, check_suffix, flat_answer, write_table
 
 __all__ = [
     "CORPORA",
     "PHOTOS",
+    "TABLE_SUFFIXES",
     "Corpus",
     "LineFile",
     "LoadReport",
@@ -20,10 +22,13 @@ __all__ = [
     "Record",
     "Split",
     "SplitManifest",
+    "check_suffix",
     "find_corpus",
+    "flat_answer",
     "joint_label",
     "load_corpus",
     "load_manifest",
     "load_photos",
     "read_posts",
+    "write_table",
 ]

@@ -7,7 +7,8 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -16,12 +17,13 @@ from typing import Annotated
 import typer
 
 from ...analyzer import Analyzer
+from ...data import TABLE_SUFFIXES, PostsFile, check_suffix
 from ...errors import InputError
 from ...inputs import NumberedRow
 from ...types import Analysis, RowError, Sample
-from ..terminal.console import Stopped, counted, say
+from ..terminal.console import Stopped, counted, emit, say
 from ..terminal.failures import LISTED, say_failures
-from ..terminal.journal import Journal, beside
+from ..terminal.journal import Journal, beside, working_files
 from ..terminal.options import (
     DETECTED,
     POSTS_HELP,
@@ -35,6 +37,7 @@ from ..terminal.progress import progress
 
 __all__ = ["answers", "batch"]
 
+STANDARD_OUTPUT = "-"
 CHUNK = 32
 """Posts a worker takes at a time: few enough to hold their pictures in memory."""
 
@@ -44,7 +47,16 @@ CHUNK = 32
 def batch(
     options: AnswerOptions,
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help=f"Posts to analyse: {POSTS_HELP}.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="File for the answers, one JSON a line.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="File for the answers: .jsonl (all of an answer), .csv, .xlsx or .parquet (a row each); - for standard"
+            " output.",
+        ),
+    ],
     errors: Annotated[
         Path | None,
         typer.Option(
@@ -62,6 +74,7 @@ def batch(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run, or analyse the rows added since the last.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the answers of an earlier run.")] = False,
     reading: ReadingOptions = DETECTED,
 ) -> None:
     """Analyse a file of posts.
@@ -71,36 +84,97 @@ def batch(
     an id are named by their line. Answers keep the order of the rows.
 
     A row that cannot be used is written to the errors file, with its line and
-    the cause, and the other rows continue; the exit code is then 1.
-
-    While a run lasts, its answers are in FILE.partial. An interrupted run
-    continues with --resume; failed rows stay failed.
+    the cause, and the other rows continue; the exit code is then 1. While a run
+    lasts, its answers are in FILE.partial; --resume continues it. FILE.journal
+    says what the answers were made from, so that no two runs are mixed.
 
     For example:
-        hybrid-mmsa batch posts.jsonl -o answers.jsonl
-        hybrid-mmsa batch posts.csv -o answers.jsonl --resume
+        hybrid-mmsa batch posts.csv -o answers.jsonl
+        hybrid-mmsa batch reviews.xlsx -o answers.xlsx --map text=Comment
         hybrid-mmsa batch posts.csv -o answers.jsonl --policy budget:0.1 --queue review.jsonl
+        cat posts.jsonl | hybrid-mmsa batch - -o - | jq .sentiment.label
     """
     failures = _check_paths(posts, out, errors, queue)
     rows = reading.open(posts)
-    journal = Journal(out, failures, resume=resume)
-    analyzer, adapter = options.open()
-    journal.done.check_model(analyzer.adapters[adapter or analyzer.default].hash)
-    started = monotonic()
-    count = 0
+    if next(iter(rows), None) is None:
+        raise InputError(f"{rows.source.name} holds no posts", field="posts")
+    job = _Job(rows, options, workers)
+    if str(out) != STANDARD_OUTPUT:
+        _run(job, Journal(out, failures, job.facts(), resume=resume, force=force))
+        _write_queue(out, queue)
+    elif resume or queue is not None:
+        raise InputError("--resume and --queue need a file of answers", field="-o")
+    else:
+        _stream(job, errors)
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """What is to be answered, and how."""
+
+    rows: PostsFile
+    options: AnswerOptions
+    workers: int | None
+    analyzer: Analyzer = field(init=False)
+    adapter: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.analyzer, self.adapter = self.options.open()
+
+    def facts(self) -> dict[str, object]:
+        """What the answers depend on besides the rows."""
+        reasoner, options = self.analyzer.reasoner, self.options
+        return {
+            "model": self.analyzer.adapters[self.adapter or self.analyzer.default].hash,
+            "reasoner": None if reasoner is None else reasoner.id,
+            "mode": options.mode,
+            "explain": options.explain,
+            "policy": options.policy,
+        }
+
+    def answers(self, rows: Iterable[NumberedRow]) -> Iterator[Analysis | RowError]:
+        """The answers to some rows, in their order."""
+        return answers(self.analyzer, rows, self.options, self.adapter, self.workers)
+
+
+def _run(job: _Job, journal: Journal) -> None:
+    """Answer the remaining rows, and say how it went."""
+    started, count = monotonic(), 0
     try:
-        with journal, progress("posts", lambda: sum(1 for _ in rows), len(journal.done)) as advance:
-            remaining = journal.done.remaining(_named(rows))
-            for answer in answers(analyzer, remaining, options, adapter, workers):
+        with journal, progress("posts", lambda: sum(1 for _ in job.rows), journal.done) as advance:
+            for answer in job.answers(journal.remaining(_named(job.rows))):
                 journal.write(answer)
                 count += 1
                 advance()
             journal.finish()
     except KeyboardInterrupt:
-        done = counted(len(journal.done) + count, "row")
-        raise Stopped(f"{done} done; go on with --resume") from None
-    _write_queue(out, queue)
-    _sum_up(journal, count, monotonic() - started)
+        raise Stopped(f"{counted(journal.done + count, 'row')} done; go on with --resume") from None
+    seconds = monotonic() - started
+    failed = journal.failed + len(journal.failures)
+    rate = f"{counted(count, 'row')} in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
+    say(f"{counted(journal.done + count - failed, 'answer')} in {journal.out} ({rate})")
+    if failed:
+        say(f"{counted(failed, 'row')} failed, listed in {journal.errors}")
+        say_failures(journal.failures[:LISTED])
+        raise typer.Exit(1)
+
+
+def _stream(job: _Job, errors: Path | None) -> None:
+    """Answers to standard output as they are made; failures to a file, or in words."""
+    failed = 0
+    with nullcontext() if errors is None else errors.open("w", encoding="utf-8") as file:
+        for answer in job.answers(_named(job.rows)):
+            if isinstance(answer, Analysis):
+                emit(answer.model_dump_json())
+                continue
+            failed += 1
+            if file is not None:
+                file.write(answer.model_dump_json() + "\n")
+            elif failed <= LISTED:
+                say_failures([answer])
+    if failed:
+        say(f"{counted(failed, 'row')} failed" + ("" if errors is None else f", listed in {errors}"))
+        raise typer.Exit(1)
 
 
 def answers(
@@ -142,12 +216,23 @@ def _named(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
 
 def _check_paths(posts: Path, out: Path, errors: Path | None, queue: Path | None) -> Path:
     """Where the failures go, when all paths make sense."""
+    if str(out) == STANDARD_OUTPUT:
+        check_file(errors, "--errors")
+        return out
     for option, path in (("-o", out), ("--errors", errors), ("--queue", queue)):
         check_file(path, option)
+    check_suffix(out, "-o")
+    if queue is not None and out.suffix.lower() in TABLE_SUFFIXES:
+        raise InputError("a queue is chosen from answers in .jsonl", field="--queue")
     failures = errors or beside(out)
-    files = [path for path in (posts, out, failures, queue) if path is not None]
+    named = [path for path in (posts, out, failures, queue) if path is not None]
+    files = [*named, *working_files(out, failures)]
     if len({path.resolve() for path in files}) < len(files):
-        raise InputError("posts, answers, errors and queue must be different files", field="-o")
+        raise InputError(
+            "posts, answers, errors and queue must be different files, and none of them OUT.partial, OUT.journal, "
+            "OUT.table or ERRORS.partial",
+            field="-o",
+        )
     return failures
 
 
@@ -168,15 +253,3 @@ def _write_queue(answers: Path, queue: Path | None) -> None:
                 lines.seek(start)
                 chosen.write(lines.readline())
     say(f"{counted(len(places), 'answer')} to review in {queue}")
-
-
-def _sum_up(journal: Journal, count: int, seconds: float) -> None:
-    failed = len(journal.done.failed) + len(journal.failures)
-    total = len(journal.done) + count
-    rate = f"{counted(count, 'row')} in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
-    say(f"{counted(total - failed, 'answer')} in {journal.out} ({rate})")
-    if not failed:
-        return
-    say(f"{counted(failed, 'row')} failed, listed in {journal.errors}")
-    say_failures(journal.failures[:LISTED])
-    raise typer.Exit(1)

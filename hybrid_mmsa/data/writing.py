@@ -1,0 +1,137 @@
+"""Answers → a table: CSV, Excel or Parquet, by the suffix; one row a post, in flat columns. It knows no models."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..errors import InputError
+from ..extras import needs
+from ..types import LABELS, Analysis
+
+__all__ = ["TABLE_SUFFIXES", "Cell", "check_suffix", "flat_answer", "write_table"]
+
+Cell: TypeAlias = "str | float | bool | None"
+
+LINE_SUFFIXES = (".jsonl", ".ndjson")
+TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".parquet")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a cell begins with that a spreadsheet takes for a formula (OWASP, "CSV injection")."""
+NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+MOST_CELL, MOST_ROWS = 32_767, 1_048_576
+"""Excel's limits: characters of a cell, rows of a sheet."""
+ROWS_AT_ONCE = 1000
+NUMBERS = ("confidence", *LABELS, "sarcasm", "emotion_confidence", "conflict", "p_error")
+
+
+def check_suffix(path: Path, option: str) -> None:
+    """Raise unless a file's suffix says how it is to be written.
+
+    Raises:
+        InputError: Another suffix.
+        MissingExtraError: A Parquet file without the extra `tables`.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in LINE_SUFFIXES + TABLE_SUFFIXES:
+        wanted = ", ".join((LINE_SUFFIXES[0], *TABLE_SUFFIXES))
+        raise InputError(f"found {path.name}; wanted a name that ends in one of {wanted}", field=option)
+    if suffix == ".parquet":
+        with needs("tables", "writing Parquet files"):
+            import pyarrow.parquet  # noqa: F401
+
+
+def flat_answer(answer: Analysis) -> dict[str, Cell]:
+    """An answer in flat columns; several values of one column are joined by `; `."""
+    row: dict[str, Cell] = {"id": answer.id, "label": answer.sentiment.label, "confidence": answer.sentiment.confidence}
+    row |= {label: answer.sentiment.probabilities[label] for label in LABELS}
+    emotion, words, picture = answer.emotion, answer.text_sentiment, answer.image_sentiment
+    return row | {
+        "sarcasm": answer.sarcasm,
+        "emotion": None if emotion is None else emotion.label,
+        "emotion_confidence": None if emotion is None else emotion.confidence,
+        "text_label": None if words is None else words.label,
+        "image_label": None if picture is None else picture.label,
+        "conflict": answer.conflict,
+        "decision": answer.route.decision,
+        "reasons": "; ".join(answer.route.reasons),
+        "p_error": answer.route.p_error,
+        "needs_review": answer.needs_review,
+        "answered_by": answer.route.answered_by,
+        "rationale": answer.rationale,
+        "model": answer.provenance.model,
+        "warnings": "; ".join(answer.warnings),
+    }
+
+
+def write_table(rows: Iterable[Mapping[str, Cell]], path: Path, suffix: str | None = None) -> None:
+    """Write rows of equal columns, in bounded memory.
+
+    Texts that a spreadsheet would take for a formula get a `'` before them in CSV, and stay texts in Excel.
+
+    Args:
+        rows: The rows; without any, an empty table of no columns is written.
+        path: The file; it is replaced.
+        suffix: How it is written, where its name does not say so: one of `TABLE_SUFFIXES`.
+
+    Raises:
+        InputError: More rows than a sheet of Excel can have.
+    """
+    rows = iter(rows)
+    first = list(islice(rows, 1))
+    columns = list(first[0]) if first else []
+    write = {".csv": _csv, ".tsv": _csv, ".xlsx": _excel, ".parquet": _parquet}[(suffix or path.suffix).lower()]
+    write(chain(first, rows), columns, path, "\t" if (suffix or path.suffix).lower() == ".tsv" else ",")
+
+
+def _csv(rows: Iterator[Mapping[str, Cell]], columns: list[str], path: Path, delimiter: str) -> None:
+    with path.open("w", encoding="utf-8", newline="", errors="replace") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow(columns)
+        writer.writerows([_as_text(row[column]) for column in columns] for row in rows)
+
+
+def _as_text(value: Cell) -> Cell:
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA) else value
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _excel(rows: Iterator[Mapping[str, Cell]], columns: list[str], path: Path, _: str) -> None:
+    from openpyxl import Workbook
+    from openpyxl.cell import WriteOnlyCell
+
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("answers")
+    sheet.append(columns)
+    for number, row in enumerate(rows, 2):
+        if number > MOST_ROWS:
+            raise InputError(f"a sheet of Excel holds {MOST_ROWS:,} rows at most; write .csv or .parquet", field="-o")
+        cells: list[Any] = []
+        for column in columns:
+            value = row[column]
+            cell = WriteOnlyCell(sheet, NO_XML.sub("\ufffd", value)[:MOST_CELL] if isinstance(value, str) else value)
+            if isinstance(value, str):
+                cell.data_type = "s"  # else it is a formula where it begins with "="
+            cells.append(cell)
+        sheet.append(cells)
+    book.save(path)
+
+
+def _parquet(rows: Iterator[Mapping[str, Cell]], columns: list[str], path: Path, _: str) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    kinds: dict[str, Any] = dict.fromkeys(NUMBERS, pyarrow.float64()) | {"needs_review": pyarrow.bool_()}
+    schema = pyarrow.schema([(column, kinds.get(column, pyarrow.string())) for column in columns])
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+        while some := list(islice(rows, ROWS_AT_ONCE)):
+            values = {c: [_writable(row[c]) for row in some] for c in columns}
+            writer.write_table(pyarrow.table(values, schema=schema))
+
+
+def _writable(value: Cell) -> Cell:
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
