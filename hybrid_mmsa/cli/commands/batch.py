@@ -89,16 +89,12 @@ def batch(
     says what the answers were made from, so that no two runs are mixed.
 
     For example:
-        hybrid-mmsa batch posts.csv -o answers.jsonl
         hybrid-mmsa batch reviews.xlsx -o answers.xlsx --map text=Comment
         hybrid-mmsa batch posts.csv -o answers.jsonl --policy budget:0.1 --queue review.jsonl
         cat posts.jsonl | hybrid-mmsa batch - -o - | jq .sentiment.label
     """
     failures = _check_paths(posts, out, errors, queue)
-    rows = reading.open(posts)
-    if next(iter(rows), None) is None:
-        raise InputError(f"{rows.source.name} holds no posts", field="posts")
-    job = _Job(rows, options, workers)
+    job = _Job(reading.open(posts), options, workers)
     if str(out) != STANDARD_OUTPUT:
         _run(job, Journal(out, failures, job.facts(), resume=resume, force=force))
         _write_queue(out, queue)
@@ -119,6 +115,8 @@ class _Job:
     adapter: str | None = field(init=False)
 
     def __post_init__(self) -> None:
+        if next(iter(self.rows), None) is None:
+            raise InputError(f"{self.rows.source.name} holds no posts", field="posts")
         self.analyzer, self.adapter = self.options.open()
 
     def facts(self) -> dict[str, object]:
