@@ -7,24 +7,27 @@ the token at which its word begins. A server lists only the likeliest tokens the
 from __future__ import annotations
 
 import base64
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from time import perf_counter
-from typing import Any
-from urllib.parse import urlsplit
+from time import monotonic, perf_counter, sleep
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
 
 import openai
 
-from ...errors import InputError, ReasonerError
+from ...errors import HybridError, InputError, ReasonerError
 from ...foreign import translated
 from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
 from ..config import ReasonerConfig
 from ..prompt.answer import answer_schema, read_answer, read_label, verdict
 from ..prompt.prompts import Prompt, Prompts
 from ..prompt.token_shares import SpelledToken, word_shares
+from .bounded_http import BoundedTransport
 
 __all__ = ["OpenAIServerReasoner"]
 
@@ -34,6 +37,14 @@ LISTED = 20  # the most that vLLM lists by default, and OpenAI at all
 LABEL_TOKENS = 32  # enough for an answer that is the label alone
 LOSSLESS = 512 * 512  # pixels; larger pictures travel as JPEG
 QUALITY = 95
+FIRST_PAUSE = 0.5
+"""Seconds before a request is sent again; each further pause is twice as long, unless the server says how long."""
+LONGEST_CAUSE = 200
+NO_KEY = "none"
+STRUCK = "***"
+SHORTEST_SECRET = 4  # a shorter key cannot be told from ordinary words
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +59,9 @@ class OpenAIServerReasoner:
 
     A LoRA adapter is a model of its own to such a server: it is asked for by the adapter's name, and the server must
     list it. Nothing is sent to any host but that of `url`: redirects are not followed and proxies not used. Pictures
-    travel as PNG, large ones as JPEG. Failed requests are sent again, `retries` times, with growing pauses.
+    travel as PNG, large ones as JPEG. Failed requests are sent again, `retries` times, with growing pauses, until
+    `timeout` seconds have passed since the post's first request. Answers over 16 MiB are refused, and so are packed
+    ones. The key is struck out of whatever the server says.
 
     Args:
         config: `url` and `model` name server and model; `api_key_env` names the environment variable with the key.
@@ -58,18 +71,21 @@ class OpenAIServerReasoner:
     """
 
     def __init__(self, config: ReasonerConfig) -> None:
-        key = (os.environ.get(config.api_key_env) or "none").strip()
+        key = (os.environ.get(config.api_key_env) or NO_KEY).strip()
         _check_access(config, key)
         self.id = config.id
         self.config = config
         self._prompts = Prompts(config.prompt)
         self._served: set[str] = set()
+        self._key = key
+        self._transport = BoundedTransport()
         self._client = openai.OpenAI(
             base_url=config.url,
             api_key=key,
             timeout=config.timeout,
-            max_retries=config.retries,
-            http_client=openai.DefaultHttpxClient(follow_redirects=False, trust_env=False),
+            max_retries=0,  # `_patiently` sends again, within the deadline
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=openai.DefaultHttpxClient(follow_redirects=False, trust_env=False, transport=self._transport),
         )
 
     def close(self) -> None:
@@ -88,10 +104,12 @@ class OpenAIServerReasoner:
             raise ReasonerError(f"the adapter is named like the model {name!r}: the server could not tell them apart")
         if name in self._served:
             return
-        try:
-            self._served.update(model.id for model in self._client.models.list())
-        except (openai.OpenAIError, ValueError) as error:
-            raise ReasonerError(self._cause(error, name)) from error
+        with self._discreet():
+            try:
+                models = self._patiently(self._client.models.list, monotonic() + self.config.timeout)
+                self._served.update(str(model.id) for model in models.data)
+            except (openai.OpenAIError, ValueError, AttributeError, TypeError, RecursionError) as error:
+                raise ReasonerError(self._cause(error, name)) from error
         if name not in self._served:
             listed = ", ".join(sorted(self._served)) or "nothing"
             raise ReasonerError(
@@ -115,15 +133,14 @@ class OpenAIServerReasoner:
         with ThreadPoolExecutor(min(self.config.batch_size, len(samples))) as pool:
             waiting = [pool.submit(self._judge, s, prompt.for_sample(s), lora, rationale) for s in samples]
             try:
-                with translated(
-                    lambda cause: ReasonerError(f"{self.config.url} sent no answer that makes sense: {cause}")
-                ):
+                unclear = f"{self.config.url} sent no answer that makes sense"
+                with self._discreet(), translated(lambda cause: ReasonerError(f"{unclear}: {cause}")):
                     return [each.result() for each in waiting]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)  # after a failure the rest is not sent any more
 
     def _judge(self, sample: Sample, prompt: Prompt, lora: LoraRef | None, rationale: bool) -> Verdict:
-        started = perf_counter()
+        started, deadline = perf_counter(), monotonic() + self.config.timeout
         messages = [
             {**message, "content": [_part(part) for part in message["content"]]}
             for message in prompt.messages(sample, image_size=self.config.image_size)
@@ -132,18 +149,18 @@ class OpenAIServerReasoner:
         model = self.config.model if lora is None else lora.name
         if not rationale:
             label_alone = {"properties": {"label": schema["properties"]["label"]}, "required": ["label"]}
-            reply = self._ask(model, messages, {**schema, **label_alone}, LABEL_TOKENS)
+            reply = self._ask(model, messages, {**schema, **label_alone}, LABEL_TOKENS, deadline)
             probabilities = self._probabilities(reply, prompt)
             read_label(reply.text, prompt)  # refuses a reply that is not an answer, whatever its probabilities are
             answer, sarcasm = None, None
         else:
             most = self.config.max_rationale_tokens
-            reply = self._ask(model, messages, schema, most)
+            reply = self._ask(model, messages, schema, most, deadline)
             probabilities = self._probabilities(reply, prompt)
             answer = read_answer(reply.text, prompt, sample)
             label = LABELS[int(probabilities.argmax())]
             if answer.label != label:  # spelled in a less likely way; the probabilities decide
-                reply = self._ask(model, messages, answer_schema(prompt, label=prompt.labels[label]), most)
+                reply = self._ask(model, messages, answer_schema(prompt, label=prompt.labels[label]), most, deadline)
                 answer = read_answer(reply.text, prompt, sample)
             shares = word_shares(reply.tokens, SARCASTIC, ["true", "false"])
             sarcasm = None if shares is None else float(shares[0])
@@ -158,20 +175,23 @@ class OpenAIServerReasoner:
             timings={"request": 1000 * (perf_counter() - started)},
         )
 
-    def _ask(self, model: str, messages: list[Any], schema: Mapping[str, Any], most: int) -> _Reply:
+    def _ask(self, model: str, messages: list[Any], schema: Mapping[str, Any], most: int, deadline: float) -> _Reply:
         response_format: Any = {
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": schema, "strict": True},
         }
         try:
-            reply = self._client.chat.completions.create(
-                model=model,
-                messages=messages,
-                response_format=response_format,
-                max_tokens=most,
-                temperature=0,
-                logprobs=True,
-                top_logprobs=LISTED,
+            reply = self._patiently(
+                lambda: self._client.chat.completions.create(
+                    model=model,
+                    messages=messages,
+                    response_format=response_format,
+                    max_tokens=most,
+                    temperature=0,
+                    logprobs=True,
+                    top_logprobs=LISTED,
+                ),
+                deadline,
             )
         except (openai.OpenAIError, ValueError) as error:
             raise ReasonerError(self._cause(error, model)) from error
@@ -179,6 +199,46 @@ class OpenAIServerReasoner:
             return self._reply(reply, most)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # the client checks no types
             raise ReasonerError(f"{self.config.url} sent no chat completion that can be read: {error}") from error
+
+    def _patiently(self, send: Callable[[], Answer], deadline: float) -> Answer:
+        """What a request is answered with, sent again where that may help, until the deadline."""
+        for tries in range(1, self.config.retries + 2):
+            try:
+                with self._transport.until(deadline):
+                    return send()
+            except openai.APITimeoutError:
+                raise
+            except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
+                pause = _pause(error, tries)
+                if tries > self.config.retries or monotonic() + pause >= deadline:
+                    raise
+                sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def _discreet(self) -> Iterator[None]:
+        """Strike the key out of errors; one that held it loses its causes, which hold it as well."""
+        try:
+            yield
+        except HybridError as error:
+            message, held = self._struck(str(error)), False
+            link: BaseException | None = error
+            while link is not None and not held:
+                held, link = self._struck(str(link)) != str(link), link.__cause__ or link.__context__
+            if not held:
+                raise
+        else:
+            return
+        raise ReasonerError(message)
+
+    def _struck(self, text: str) -> str:
+        """A text without the key, or the beginning of the key where a text was cut."""
+        if self._key == NO_KEY or len(self._key) < SHORTEST_SECRET:
+            return text
+        for spelling in dict.fromkeys((self._key, quote(self._key), json.dumps(self._key)[1:-1])):
+            for length in range(len(spelling), min(len(spelling), 2 * SHORTEST_SECRET) - 1, -1):
+                text = text.replace(spelling[:length], STRUCK)
+        return text
 
     def _reply(self, reply: Any, most: int) -> _Reply:
         choice = reply.choices[0] if getattr(reply, "choices", None) else None
@@ -191,7 +251,7 @@ class OpenAIServerReasoner:
                 f"{self.config.url} gives no log-probabilities, so no label can be read: allow them there"
             )
         tokens = tuple(_spelled(token) for token in choice.logprobs.content)
-        return _Reply(choice.message.content, tokens, reply.usage.total_tokens if reply.usage else None)
+        return _Reply(self._struck(choice.message.content), tokens, reply.usage.total_tokens if reply.usage else None)
 
     def _probabilities(self, reply: _Reply, prompt: Prompt) -> FloatArray:
         shares = word_shares(reply.tokens, LABEL, [f'{prompt.labels[label]}"' for label in LABELS])
@@ -203,22 +263,20 @@ class OpenAIServerReasoner:
 
     def _cause(self, error: Exception, model: str) -> str:
         """What went wrong and what to do, in words that hold no key."""
-        url, tries = self.config.url, self.config.retries + 1
+        url = self.config.url
         if isinstance(error, openai.APITimeoutError):
-            return f"{url} gave no answer within {self.config.timeout:g} s, {tries} times: raise `timeout`"
+            return f"{url} gave no whole answer within {self.config.timeout:g} s: raise `timeout`"
         if isinstance(error, openai.APIConnectionError):
-            return (
-                f"{url} cannot be reached or broke off ({error.__cause__ or error}), {tries} times: is the server up?"
-            )
+            return f"{url} cannot be reached or broke off ({error.__cause__ or error}): is the server up?"
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             return f"{url} refuses the key: set the environment variable {self.config.api_key_env}"
         if isinstance(error, openai.NotFoundError):
             return f"{url} has no model {model!r}, or is not where its API begins (most end in /v1)"
         if isinstance(error, openai.RateLimitError):
-            return f"{url} is too busy (429), {tries} times: lower `batch_size` or raise `retries`"
+            return f"{url} is too busy (429): lower `batch_size` or raise `retries`"
         if isinstance(error, openai.APIStatusError):
-            return f"{url} refused the request ({error.status_code}): {error.message[:200]}"
-        return f"{url} sent no answer that can be read: {str(error)[:200]}"
+            return f"{url} refused the request ({error.status_code}): {self._struck(error.message)[:LONGEST_CAUSE]}"
+        return f"{url} sent no answer that can be read: {self._struck(str(error))[:LONGEST_CAUSE]}"
 
 
 def _check_access(config: ReasonerConfig, key: str) -> None:
@@ -229,10 +287,25 @@ def _check_access(config: ReasonerConfig, key: str) -> None:
         raise InputError(f"url is no address: {error}", field="url") from error
     if "@" in url.netloc:
         raise InputError("url holds a name or password, which messages would show: use `api_key_env`", field="url")
+    if url.query or url.fragment:
+        raise InputError("url holds a query, which messages would show: use `api_key_env` for a key", field="url")
     if url.scheme not in {"http", "https"} or not url.netloc:
         raise InputError(f"url {config.url!r} is no http or https address", field="url")
     if not (key.isascii() and key.isprintable()):
         raise InputError(f"the key in {config.api_key_env} holds characters that no header takes", field="api_key_env")
+
+
+def _pause(error: openai.APIError, tries: int) -> float:
+    """Seconds before the next try: what the server says, where it says it in a way that can be read."""
+    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", {})
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if seconds >= 0:  # not NaN
+            return seconds
+    return FIRST_PAUSE * 2.0 ** (tries - 1)
 
 
 def _spelled(token: Any) -> SpelledToken:
