@@ -229,7 +229,7 @@ class OpenAIServerReasoner:
                 raise
         else:
             return
-        raise ReasonerError(message)
+        raise ReasonerError(message) from None
 
     def _struck(self, text: str) -> str:
         """A text without the key, or the beginning of the key where a text was cut."""
