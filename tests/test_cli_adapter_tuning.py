@@ -1,17 +1,18 @@
 """`adapter train --base`: what is refused before a model is opened, stars as labels, a whole run as users see it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from other_domain import other_posts, write_posts
 from safetensors.numpy import load_file
+from tiny_words import words_alone
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.reasoning import load_prompt
-from hybrid_mmsa.reasoning.models import own
 from hybrid_mmsa.training.common.processes import place
 from hybrid_mmsa.training.posts.labelled_file import part_posts, read_labelled_file
 
@@ -69,7 +70,7 @@ def test_a_file_that_cannot_teach_is_refused_before_the_model_is_looked_for(post
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--base", "no-such-model"], "no model 'no-such-model'; presets are smolvlm-500m"),
+        (["--base", "no-such-model"], "no model 'no-such-model'; presets are smol, smolvlm-500m"),
         (["--base", "smolvlm-500m"], "smolvlm-500m is not on this machine"),
         (["--recipe", "no-such-recipe"], "no recipe 'no-such-recipe'"),
         (["--base", "x", "--set", "rnak=8"], "no setting 'rnak'; known are base, prompt"),
@@ -142,23 +143,24 @@ def test_a_whole_run_as_users_see_it(posts, trained_vlm, tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
 
 
-def test_nano_is_tuned_with_its_own_question(posts, tiny_nano, tmp_path, capsys, monkeypatch):
-    """By its name alone; only its language model gets a LoRA, and the folder says of which model it is."""
-    monkeypatch.setattr(own, "_WEIGHTS", tiny_nano.folder.parent)
+def test_a_model_of_words_alone_is_tuned_with_its_own_question(trained_vlm, tmp_path, capsys):
+    """Its folder says with which; only its language model gets a LoRA; posts without words are refused."""
+    base = words_alone(trained_vlm, tmp_path / "base")
+    drawn = [replace(post, image=None) for post in other_posts(60, seed=21) if post.text]
+    posts = write_posts(tmp_path, drawn)
     out = tmp_path / "mine"
     settings = ["epochs=0.2", "batch_size=8", "micro_batch=8", "learning_rate=1e-2", "checkpointing=false"]
     words = [word for setting in settings for word in ("--set", setting)]
-    assert run(["adapter", "train", str(posts), "--base", "nano", "-o", str(out), *words]) == 0
-    assert "LoRA of rank 16 in the language model of nano, on " in capsys.readouterr().err
-    assert load_prompt(out / "prompt.toml").id == load_prompt("nano").id
-    config = json.loads((out / "lora" / "adapter_config.json").read_text())
-    assert (config["base_model_name_or_path"], config["revision"]) == ("nano", own.bundled_reasoner().revision)
+    assert run(["adapter", "train", str(posts), "--base", str(base), "-o", str(out), *words]) == 0
+    assert load_prompt(out / "prompt.toml").id == load_prompt("smol").id
     keys = load_file(out / "lora" / "adapter_model.safetensors").keys()
     assert keys
-    assert all(key.startswith("base_model.model.model.language_model.layers.") for key in keys)
-    answer = Analyzer.from_pretrained(out, reasoner="nano").analyze("so lovely: the match at home", mode="deep")
-    assert (answer.verdict.reasoner, answer.verdict.adapter) == ("nano", "mine")
-    assert answer.verdict.prompt == load_prompt("nano").id
+    assert all(key.startswith("base_model.model.model.layers.") for key in keys)
+    answer = Analyzer.from_pretrained(out, reasoner=base).analyze("so lovely: the match at home", mode="deep")
+    assert (answer.verdict.adapter, answer.verdict.prompt) == ("mine", load_prompt("smol").id)
+    silent = write_posts(tmp_path / "silent", other_posts(60, seed=21))
+    assert run(["adapter", "train", str(silent), "--base", str(base), "-o", str(tmp_path / "other"), *words]) == 2
+    assert "reads no pictures, and " in capsys.readouterr().err
 
 
 def _default():

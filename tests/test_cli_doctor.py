@@ -3,7 +3,6 @@
 import importlib.metadata
 import importlib.util
 import json
-import shutil
 
 import pytest
 
@@ -11,7 +10,6 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands import doctor
 from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.reasoning import presets
-from hybrid_mmsa.reasoning.models import own
 from hybrid_mmsa.reasoning.models.store import Pulled, file_hashes, model_folder, write_manifest
 
 
@@ -35,7 +33,7 @@ def looked_at(capsys):
 def test_all_is_well(capsys):
     assert run(["doctor", "--json"]) == 0
     seen = looked_at(capsys)
-    assert list(seen) == ["python", "cores", "hybrid-mmsa", "core", "model", "test post", "nano", "reasoner"]
+    assert list(seen) == ["python", "cores", "hybrid-mmsa", "core", "model", "test post", "reasoner"]
     assert seen.pop("reasoner")["state"] == "absent"
     assert {check["state"] for check in seen.values()} == {"ok"}
     assert f"numpy {importlib.metadata.version('numpy')}" in seen["core"]["found"]
@@ -49,7 +47,7 @@ def test_people_read_the_same(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("ok ") for line in lines[:-1])
     assert lines[-1].startswith("absent  reasoner        no preset is pulled, see `hybrid-mmsa models list`")
-    assert len(lines) == 8
+    assert len(lines) == 7
 
 
 @pytest.mark.usefixtures("only_the_core")
@@ -68,21 +66,6 @@ def test_pulled_models_are_told_and_checked(capsys):
     (folder / "model.safetensors").write_bytes(b"weight5")
     assert run(["doctor", "--json"]) == 1
     assert "is not as it was pulled" in looked_at(capsys)["reasoner"]["found"]
-
-
-@pytest.mark.usefixtures("only_the_core")
-def test_the_bundled_reasoner_is_checked(capsys, monkeypatch, tmp_path):
-    """A whole one, one with a changed file, and none."""
-    weights = shutil.copytree(own.bundled_folder(), tmp_path / "weights" / "nano").parent
-    monkeypatch.setattr(own, "_WEIGHTS", weights)
-    assert run(["doctor", "--json"]) == 0
-    assert looked_at(capsys)["nano"]["found"].startswith(f"{own.bundled_reasoner().revision[:12]}, bundled, all files")
-    (weights / "nano" / "card.md").write_text("It is perfect.")
-    assert run(["doctor", "--json"]) == 1
-    assert "card.md is not as it was written" in looked_at(capsys)["nano"]["found"]
-    monkeypatch.setattr(own, "_WEIGHTS", tmp_path)
-    assert run(["doctor", "--json"]) == 1
-    assert "nano is not in this installation" in looked_at(capsys)["nano"]["found"]
 
 
 @pytest.mark.usefixtures("only_the_core")

@@ -14,6 +14,7 @@ from typing import Any
 import documents
 import pytest
 from documents import LIVING, ROOT
+from tiny_words import store_with_smol
 
 from hybrid_mmsa import Analysis
 
@@ -44,11 +45,18 @@ def desks(tmp_path_factory):
     return folders
 
 
+@pytest.fixture(scope="module")
+def home(trained_vlm, tmp_path_factory):
+    """A reader's model store, with `smol` pulled."""
+    return store_with_smol(trained_vlm, tmp_path_factory.mktemp("home"))
+
+
 @pytest.mark.parametrize("document", LIVING, ids=name)
-def test_blocks_run_in_reading_order(document, desks, tmp_path, monkeypatch):
+def test_blocks_run_in_reading_order(document, desks, home, tmp_path, monkeypatch):
     """Someone who follows the document in a folder of their own meets no error and reads what stands there."""
     desk = shutil.copytree(desks[document != README], tmp_path / "desk", symlinks=True)
     monkeypatch.chdir(desk)
+    monkeypatch.setenv("HYBRID_MMSA_HOME", str(home))
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("NO_COLOR", "1")
     follow(document)

@@ -58,8 +58,9 @@ def test_command_line_starts_light():
     assert not HEAVY & set(done.stdout.split())
 
 
-def test_without_its_extra_nano_names_it_and_draws_in_nothing():
+def test_without_its_extra_a_reasoner_names_it_and_draws_in_nothing(tmp_path):
     """An installation of the light core alone: the heavy packages cannot be found."""
+    (tmp_path / "config.json").write_text("{}")
     program = f"""
 import sys
 
@@ -70,7 +71,7 @@ class Refuses:
 
 sys.meta_path.insert(0, Refuses())
 from hybrid_mmsa.cli import run
-code = run(["analyze", "What a day!", "--reasoner", "nano", "--mode", "deep"])
+code = run(["analyze", "What a day!", "--reasoner", {str(tmp_path)!r}, "--mode", "deep"])
 assert not {HEAVY!r} & {{name.split(".")[0] for name in sys.modules}}
 sys.exit(code)
 """

@@ -213,7 +213,7 @@ def test_a_broken_plugin_is_one_line_on_the_command_line(broken, capsys):
 
 
 @pytest.mark.parametrize(
-    ("group", "name"), [("encoders", "compact"), ("reasoners", "nano"), ("corpora", "mvsa_single")]
+    ("group", "name"), [("encoders", "compact"), ("reasoners", "smol"), ("corpora", "mvsa_single")]
 )
 def test_a_plugin_cannot_take_a_built_in_name(broken, tmp_path, monkeypatch, group, name):
     broken(group, name, "raise SystemExit('was imported')")

@@ -14,11 +14,11 @@ from PIL import Image
 
 from hybrid_mmsa import InputError, Sample
 from hybrid_mmsa.bundled import bundled_path
-from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.inputs import read_sample, reword
 from hybrid_mmsa.reasoning import load_prompt
 from hybrid_mmsa.reasoning.prompt.escape import escape, plain
 
-BUNDLED = ("few_shot", "nano", "nano_target", "sarcasm", "sentiment", "target")
+BUNDLED = ("few_shot", "sarcasm", "sentiment", "smol", "smol_target", "target")
 CONTROL = (
     *("<image>", "<s>", "</s>", "<unk>", "<pad>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[IMG]", "[IMG_END]"),
     *("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"),
@@ -61,7 +61,7 @@ def test_escaping_twice_changes_nothing_more(text):
 @given(hostile)
 def test_a_post_stays_inside_its_delimiters(text):
     """Whatever is posted, the prompt holds the delimiters and turns of the template and no others."""
-    for prompt in map(load_prompt, ("sentiment", "target", "nano", "nano_target")):
+    for prompt in map(load_prompt, ("sentiment", "target", "smol", "smol_target")):
         sample = Sample(text=text or "x", target=text or "x")
         shown = words(prompt, sample)
         assert shown.count("<post>") == shown.count("</post>") == 1
@@ -122,8 +122,8 @@ def test_the_instruction_comes_first_and_is_the_same_for_every_post(name):
     assert one[0] == other[0]
     assert one[0]["role"] == "system"
     instruction = one[0]["content"][0]["text"]
-    told = [f'"{word}"' in instruction for word in prompt.labels.values()]
-    assert told == [not name.startswith("nano")] * 3, "nano was trained on them, all others have to be told"
+    told = [word in instruction for word in prompt.labels.values()]
+    assert told == [True] * 3
     assert "{" not in instruction.replace("{target}", "")
     assert [m["role"] for m in one[1:]] == [*itertools.chain(*[("user", "assistant")] * len(prompt.examples)), "user"]
 
@@ -142,6 +142,13 @@ def test_missing_sides_are_said():
     assert words(prompt, Sample(image=picture)) == "The post has no words."
 
 
+def test_nothing_is_said_of_a_picture_that_the_model_could_not_see():
+    sample = Sample(text="hello", image=picture)
+    (part,) = load_prompt("sentiment").messages(sample, pictures=False)[-1]["content"]
+    assert part["text"].startswith("<post>")
+    assert words(load_prompt("smol"), Sample(text="hello")).startswith("<post>"), "an empty `no_picture` says nothing"
+
+
 def test_large_pictures_are_shrunk_to_the_asked_size():
     parts = load_prompt("sentiment").messages(Sample(image=picture), image_size=20)[-1]["content"]
     assert parts[0]["image"].size == (20, 10)
@@ -158,20 +165,28 @@ def test_a_post_with_a_target_is_asked_about_the_target():
 
 
 def test_a_prompt_may_name_its_partner(own):
-    nano, with_target = load_prompt("nano"), Sample(text="good food", target="food")
-    assert nano.for_sample(with_target).id == load_prompt("nano_target").id
-    assert load_prompt("nano_target").for_sample(Sample(text="good food")).id == nano.id
-    own.write_text('partner = "nano_target"\n' + own.read_text(encoding="utf-8"), encoding="utf-8")
-    assert load_prompt(own).for_sample(with_target).id == load_prompt("nano_target").id
+    smol, with_target = load_prompt("smol"), Sample(text="good food", target="food")
+    assert smol.for_sample(with_target).id == load_prompt("smol_target").id
+    assert load_prompt("smol_target").for_sample(Sample(text="good food")).id == smol.id
+    own.write_text('partner = "smol_target"\n' + own.read_text(encoding="utf-8"), encoding="utf-8")
+    assert load_prompt(own).for_sample(with_target).id == load_prompt("smol_target").id
 
 
-def test_a_prompt_may_show_words_as_the_fast_tier_reads_them():
-    post = Sample(text="@ann #SoGood ❤ http://t.co/x", target="#SoGood")
-    shown = load_prompt("nano_target").messages(post)[-1]["content"][0]["text"]
-    assert "<target># So Good</target>" in shown
-    assert "@user # So Good red heart http" in shown
-    assert "@ann #SoGood ❤ http://t.co/x" in load_prompt("target").messages(post)[-1]["content"][0]["text"]
-    assert replace(load_prompt("nano"), cleaned=False).id != load_prompt("nano").id
+def test_a_prompt_may_show_cleaned_words(own):
+    own.write_text("cleaned = true\n" + own.read_text(encoding="utf-8"), encoding="utf-8")
+    post = Sample(text="@ann #SoGood ❤ http://t.co/x")
+    prompt = load_prompt(own)
+    assert "@user # So Good red heart http" in prompt.messages(post)[-1]["content"][0]["text"]
+    assert "@ann #SoGood ❤ http://t.co/x" in load_prompt("sentiment").messages(post)[-1]["content"][0]["text"]
+    assert replace(prompt, cleaned=False).id != prompt.id
+
+
+def test_a_prompt_may_show_words_reworded():
+    post = Sample(text="@ann 10/10 would buy again :)", target="@ann")
+    shown = load_prompt("smol_target").messages(post)[-1]["content"][0]["text"]
+    assert f"<post>\n{reword(post.text)}\n</post>" in shown
+    assert reword(post.text) != post.text
+    assert replace(load_prompt("smol"), reworded=False).id != load_prompt("smol").id
 
 
 def test_a_prompt_is_named_by_what_it_shows():
@@ -255,7 +270,7 @@ def test_a_damaged_prompt_is_refused_with_the_cause(own, old, new, cause):
 
 @pytest.mark.parametrize("name", ["nothing", "../prompts/sentiment", "gone.toml"])
 def test_an_unknown_prompt_is_refused(name):
-    with pytest.raises(InputError, match=r"bundled are few_shot, nano, .*, target|gone\.toml is no prompt"):
+    with pytest.raises(InputError, match=r"bundled are few_shot, .*, smol, .*, target|gone\.toml is no prompt"):
         load_prompt(name)
 
 

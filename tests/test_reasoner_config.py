@@ -136,7 +136,7 @@ def test_a_folder_is_opened_by_its_path(tmp_path, opened):
 @pytest.mark.parametrize(
     ("what", "cause"),
     [
-        ("nobody", "no reasoner 'nobody'; presets are smolvlm-500m, "),
+        ("nobody", "no reasoner 'nobody'; presets are smol, smolvlm-500m, "),
         ("model.gguf", r"does not say which file holds the picture side.*llama_cpp"),
         (".", r"is no model folder \(it has no config.json\)"),
     ],
@@ -363,7 +363,7 @@ def test_pull_respects_the_offline_switch(hub, online, home, capsys, monkeypatch
 
 def test_pull_of_an_unknown_name_lists_the_known(hub, online, capsys):
     assert (pull("nobody"), hub.asked) == (2, [])
-    assert "no preset 'nobody'; known are smolvlm-500m, " in capsys.readouterr().err
+    assert "no preset 'nobody'; known are smol, smolvlm-500m, " in capsys.readouterr().err
 
 
 def test_models_are_listed_with_what_is_pulled(home, capsys):

@@ -59,7 +59,6 @@ SUBROOMS = {
         ("heads",),
         ("space", "answers"),
         ("lora",),
-        ("nano",),
     ),
     "cli": (("terminal",), ("commands",)),
 }

@@ -17,7 +17,7 @@ import typer
 from .._version import __version__
 from ..errors import HybridError
 from ..privacy import forbid_downloads, switch_telemetry_off
-from .commands import analyze, batch, demo, doctor, embed, nano
+from .commands import analyze, batch, demo, doctor, embed
 from .commands.adapter import adapter_app
 from .commands.evaluate import eval_app
 from .commands.explain import explain_app
@@ -44,7 +44,6 @@ app.command()(demo.demo)
 app.command()(batch.batch)
 app.command()(embed.embed)
 app.command()(doctor.doctor)
-train_app.command("nano")(nano.train_nano)
 app.add_typer(adapter_app, name="adapter")
 app.add_typer(eval_app, name="eval")
 app.add_typer(explain_app, name="explain")

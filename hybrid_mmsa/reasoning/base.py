@@ -17,7 +17,8 @@ class Reasoner(Protocol):
 
     Attributes:
         id: Names the model in `RouteDecision.answered_by`; any name but `fast`. A reasoner whose weights are known may
-            also have a `revision`, by which a LoRA adapter made for those very weights is recognised.
+            also have a `revision`, by which a LoRA adapter made for those very weights is recognised. One that is not
+            shown the pictures of posts says so by `reads_pictures = False`, and answers carry a warning.
     """
 
     id: str

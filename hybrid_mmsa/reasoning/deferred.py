@@ -21,6 +21,7 @@ from .models.lora_base import misfit
 __all__ = ["Verdicts", "ask_about_deferred"]
 
 MOST_FAILURES = 2
+UNSEEN = "the reasoner reads words alone: it was not shown the picture"
 SUM_TOLERANCE = 0.01
 """By how much the probabilities of a verdict may miss 1: reasoners round them."""
 
@@ -63,9 +64,13 @@ def ask_about_deferred(
         if (cause := question.misfit()) is not None:
             verdicts = ask_about_deferred(reasoner, samples, routes, rationale=rationale)
             # Recorded verdicts may come from the adapter.
-            without = {i: (cause,) for i, verdict in verdicts.by_row.items() if verdict.adapter != question.adapter}
+            without = {
+                i: (*verdicts.warnings.get(i, ()), cause)
+                for i, verdict in verdicts.by_row.items()
+                if verdict.adapter != question.adapter
+            }
             return Verdicts(verdicts.by_row, {**verdicts.warnings, **without})
-        return Verdicts(question.ask(deferred))
+        return question.answered(question.ask(deferred))
     except HybridError as error:
         if len(deferred) == 1:
             return Verdicts(warnings={deferred[0]: _warning(error)})
@@ -102,6 +107,22 @@ class _Question:
                 raise ReasonerError(f"the reasoner returned {len(answers)} verdicts on {len(rows)} posts")
             return {row: _checked(verdict) for row, verdict in zip(rows, answers, strict=True)}
 
+    def answered(
+        self, verdicts: Mapping[int, Verdict], failures: Mapping[int, tuple[str, ...]] | None = None
+    ) -> Verdicts:
+        """The verdicts, with a warning where the reasoner did not look at a post's picture."""
+        unseen = [i for i in verdicts if self.samples[i].image is not None] if self._is_blind() else []
+        return Verdicts(verdicts, {**dict.fromkeys(unseen, (UNSEEN,)), **(failures or {})})
+
+    def _is_blind(self) -> bool:
+        """Whether the reasoner says that it is not shown pictures."""
+        try:
+            with translated(ReasonerError):
+                return getattr(self.reasoner, "reads_pictures", True) is False
+        except ReasonerError:
+            return False
+
+
 
 def _checked(verdict: object) -> Verdict:
     """The verdict, once every field of it is what its type says: a reasoner may have built it unchecked."""
@@ -136,7 +157,7 @@ def _one_by_one(question: _Question, rows: Sequence[int]) -> Verdicts:
                 failures, warning = failures + 1, _warning(error)
         if row not in verdicts:
             warnings[row] = warning
-    return Verdicts(verdicts, warnings)
+    return question.answered(verdicts, warnings)
 
 
 def _warning(error: HybridError) -> tuple[str, ...]:

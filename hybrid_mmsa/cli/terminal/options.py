@@ -59,7 +59,7 @@ ReasonerChoice = Annotated[
     typer.Option(
         "--reasoner",
         metavar="NAME_OR_PATH",
-        help="What judges deferred posts: nano (bundled), a pulled preset (see `models list`), a model's folder, a"
+        help="What judges deferred posts: a pulled preset such as smol (see `models list`), a model's folder, a"
         " configuration (.toml), recorded verdicts (.jsonl, with the post's id), or a plugin's name.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""For which model a LoRA was made: one of the bundled reasoner answers with that reasoner only. Reads no weights."""
+"""For which weights a LoRA was made: a reasoner of other weights answers without it. Reads no weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from ...types import LoraRef
 from ..base import Reasoner
-from .own import BUNDLED
 
 __all__ = ["misfit"]
 
@@ -18,23 +17,18 @@ _CONFIG = "adapter_config.json"
 def misfit(lora: LoraRef, reasoner: Reasoner) -> str | None:
     """Why a reasoner answers without a LoRA adapter; `None` where nothing is known against it.
 
-    An adapter with heads and a LoRA of the bundled reasoner shall serve those who ask a larger model, too. Whether any
-    other LoRA fits is found out when it is put into the model.
+    An adapter with heads and a LoRA for one model shall serve those who ask another one, too. It is told by the
+    revision of the weights. Where either names none, whether the LoRA fits is found out when it is put into the model.
 
     Args:
         lora: The adapter.
-        reasoner: One that knows the revision of its weights (`revision`) is held to it, any other to its id.
+        reasoner: May know the `revision` of its weights.
     """
     base, made_for = _base(lora.path)
-    if base != BUNDLED:
-        return None
     revision = getattr(reasoner, "revision", None)
-    if made_for and revision:
-        fits, actual = made_for == revision, f"{reasoner.id} {revision[:12]}"
-    else:
-        fits, actual = reasoner.id == BUNDLED, reasoner.id
-    expected = f"{BUNDLED} {made_for[:12]}" if made_for else BUNDLED
-    return None if fits else f"the adapter's LoRA is for {expected}; {actual} answered without it"
+    if base is None or made_for is None or revision is None or made_for == revision:
+        return None
+    return f"the adapter's LoRA is for {base} {made_for[:12]}; {reasoner.id} {str(revision)[:12]} answered without it"
 
 
 def _base(folder: Path) -> tuple[str | None, str | None]:

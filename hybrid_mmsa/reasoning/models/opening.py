@@ -16,7 +16,7 @@ from ..backends.recorded import RecordedReasoner
 from ..base import Reasoner, check_reasoner
 from ..config import Backend, ReasonerConfig
 from .lora_base import misfit
-from .own import BUNDLED, bundled_folder, own_config
+from .own import own_config
 from .presets import Preset, presets
 from .store import check_files, model_folder, read_manifest
 
@@ -36,7 +36,7 @@ def open_reasoner(what: str | Path | ReasonerConfig | Reasoner, loras: Sequence[
     """Open a reasoner.
 
     Args:
-        what: `nano`, which is bundled; a preset's name (pulled before), a model's folder, a `.toml` file of a
+        what: A preset's name (pulled before), a model's folder, a `.toml` file of a
             `ReasonerConfig`, a `.jsonl` file of recorded verdicts, a `ReasonerConfig` (whose `model` may be a name
             too), or a reasoner, which is returned as it is. Where it is none of these, `KIND` or `KIND:REST` is a
             plugin's (entry-point group `hybrid_mmsa.reasoners`, see `plugins`): what the entry point `KIND` refers to
@@ -83,7 +83,7 @@ def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
         return RecordedReasoner.load(path)
     if path.suffix == ".toml":
         return _opened(ReasonerConfig.from_file(path))
-    own = own_config(bundled_folder() if what == BUNDLED else path)
+    own = own_config(model_folder(str(what)) if what in presets() else path)
     if own is not None:
         return _opened(own)
     if what in presets() or (path / "config.json").is_file():
@@ -114,8 +114,6 @@ def located(config: ReasonerConfig) -> ReasonerConfig:
     if config.backend != "transformers":
         return config
     preset = presets().get(config.model)
-    if config.model == BUNDLED:
-        config = config.model_copy(update={"model": str(bundled_folder())})
     folder = model_folder(preset.name) if preset else Path(config.model)
     pulled = read_manifest(folder)
     if pulled is not None:
@@ -151,7 +149,5 @@ def _advice(path: Path) -> str:
     if path.exists():
         return f"{path} is no model folder (it has no config.json) and no .toml or .jsonl file"
     others = ", ".join(plugin.name for plugin in installed_plugins("reasoners") if plugin.name not in presets())
-    known = f"presets are {', '.join(presets())}; {BUNDLED} is bundled" + (
-        f"; plugins offer {others}" if others else ""
-    )
+    known = f"presets are {', '.join(presets())}" + (f"; plugins offer {others}" if others else "")
     return f"no reasoner {str(path)!r}; {known}; or name a model's folder or a .toml file"

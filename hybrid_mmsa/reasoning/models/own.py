@@ -1,6 +1,6 @@
-"""Models of this package's own making: a folder that says itself how it is opened, and the one that is bundled.
+"""A model's folder that says itself how it is opened: `reasoner.toml` beside the weights.
 
-Such a folder holds `reasoner.toml` beside the weights. It may only configure the model it stands with.
+It may only configure the model it stands with.
 """
 
 from __future__ import annotations
@@ -9,40 +9,10 @@ from pathlib import Path
 
 from ...errors import ArtefactError
 from ..config import ReasonerConfig
-from .store import MANIFEST, Pulled, read_manifest
 
-__all__ = ["BUNDLED", "CONFIGURATION", "bundled_folder", "bundled_reasoner", "own_config"]
+__all__ = ["CONFIGURATION", "own_config"]
 
-BUNDLED = "nano"
-"""The reasoner that travels with the package."""
 CONFIGURATION = "reasoner.toml"
-_WEIGHTS = Path(__file__).parent.parent / "weights"
-
-
-def bundled_folder() -> Path:
-    """Where the bundled reasoner lies.
-
-    Raises:
-        ArtefactError: This installation lacks it.
-    """
-    bundled_reasoner()
-    return _WEIGHTS / BUNDLED
-
-
-def bundled_reasoner() -> Pulled:
-    """What the bundled reasoner says of itself; its files are not looked at.
-
-    Raises:
-        ArtefactError: This installation lacks it, or its manifest is damaged.
-    """
-    folder = _WEIGHTS / BUNDLED
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise ArtefactError(
-            f"{BUNDLED} is not in this installation: {folder} has no {MANIFEST}; install hybrid-mmsa again, or make "
-            f"one with `hybrid-mmsa train {BUNDLED}` and name its folder"
-        )
-    return manifest
 
 
 def own_config(folder: Path) -> ReasonerConfig | None:

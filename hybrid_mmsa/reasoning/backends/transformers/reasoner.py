@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -31,8 +32,21 @@ __all__ = ["TransformersReasoner"]
 _PROBE = Sample(text="What a day!")
 
 
+def _words_of(sample: Sample, reasoner: str) -> Sample:
+    """The post without its picture.
+
+    Raises:
+        ReasonerError: Nothing is left.
+    """
+    if not sample.text:
+        raise ReasonerError(f"{reasoner} reads no pictures, and the post has no words")
+    return replace(sample, image=None)
+
+
 class TransformersReasoner:
     """A reasoner over any model that `AutoModelForImageTextToText` opens, such as LLaVA, Qwen-VL and SmolVLM.
+
+    Language models of words alone (`AutoModelForCausalLM`) judge a post by its words.
 
     Args:
         config: The model's folder, its precision, the prompt and the limits. `max_rationale_tokens` is the number of
@@ -41,6 +55,7 @@ class TransformersReasoner:
     Attributes:
         id: Names the model in answers.
         revision: Of its weights, where known.
+        reads_pictures: Whether it is shown the pictures of posts.
 
     Raises:
         ArtefactError: The folder holds no such model, or the prompt's label words begin with the same token.
@@ -51,6 +66,7 @@ class TransformersReasoner:
         self.id, self.revision = config.id, config.revision
         self._config = config
         self._vlm = open_vlm(config)
+        self.reads_pictures = self._vlm.sees
         self._lock = threading.Lock()
         self._grammar = Grammar(self._vlm.tokenizer, self._vlm.vocabulary)
         self._labels: dict[str, LabelTokens] = {}
@@ -81,9 +97,12 @@ class TransformersReasoner:
             rationale: Whether the model also writes, under the schema of `answer_schema`.
 
         Raises:
-            ReasonerError: A batch took longer than the time-out, memory ended, or a post is longer than the context.
+            ReasonerError: A batch took longer than the time-out, memory ended, a post is longer than the context, or
+                the model reads words alone and a post has none.
             ArtefactError: The adapter cannot be used.
         """
+        if not self._vlm.sees:
+            samples = [_words_of(sample, self.id) for sample in samples]
         verdicts: dict[int, Verdict] = {}
         with self._lock, memory_is_bounded(), self._adapters.using(lora):
             for prompt, rows in self._batches(samples, self._prompt(lora)):

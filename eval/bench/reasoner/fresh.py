@@ -1,6 +1,6 @@
 """Opens a reasoner and asks it about one post, in a process of its own that imports nothing else.
 
-    python eval/bench/nano/fresh.py MODEL TEXT PICTURE THREADS
+    python eval/bench/reasoner/fresh.py MODEL TEXT PICTURE THREADS
 
 Prints JSON: seconds to open, imports among them, seconds to the first whole answer, and peak memory in MB.
 """

@@ -1,4 +1,4 @@
-"""What verdicts are worth: sides against gold labels, rationales against their own fields, copies of training posts.
+"""What verdicts are worth: sides against gold labels, rationales against their own fields.
 
 Knows no model and no corpus.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -18,8 +18,6 @@ from hybrid_mmsa.metrics import accuracy, bootstrap_labels, confusion, wilson
 from hybrid_mmsa.training.answers.rationales import Claims, claims
 from hybrid_mmsa.types import LABELS, Label, Sample, Verdict
 
-GRAM = 8
-"""Words in a row that count as copied."""
 QUOTE = re.compile(r"“([^“”]+)”")
 Side = Literal["text", "image"]
 
@@ -90,23 +88,9 @@ def contradicts(found: Claims, verdict: Verdict) -> bool:
     return found.opposed or any(told is not None and told != field for told, field in pairs)
 
 
-def copies(verdicts: Sequence[Verdict], posts: Iterable[str]) -> dict[str, Any]:
-    """Share of the generated runs of `GRAM` words, letter case aside, that stand in one of some texts."""
-    written = [gram for verdict in verdicts for gram in _grams(verdict.rationale or "")]
-    wanted, found = set(written), set[tuple[str, ...]]()
-    for post in posts:
-        found.update(gram for gram in _grams(post) if gram in wanted)
-    return {"words": GRAM, "runs": len(written)} | _share([gram in found for gram in written])
-
-
 def spread(seconds: Sequence[float]) -> dict[str, float]:
     """Median and 95th percentile."""
     return {"median": float(np.median(seconds)), "p95": float(np.quantile(seconds, 0.95))}
-
-
-def _grams(text: str) -> Iterator[tuple[str, ...]]:
-    words = text.casefold().split()
-    return (tuple(words[start : start + GRAM]) for start in range(len(words) - GRAM + 1))
 
 
 def _share(found: Sequence[bool]) -> dict[str, float]:

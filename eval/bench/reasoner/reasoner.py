@@ -1,10 +1,10 @@
-"""What a very small VLM answers on MVSA-Single's test posts, how fast, and what asking it adds. It trains nothing.
+"""What a reasoner answers on everyday posts and MVSA-Single, how fast, and what asking it adds. It trains nothing.
 
-    python eval/bench/nano/nano.py --data CORPORA [--model nano] [--fast default] [--posts 450] [--json] [--save]
+    python eval/bench/reasoner/reasoner.py REASONER [--data CORPORA] [--fast default] [--posts 450] [--json] [--save]
 
-Answers under the schema, as the product asks, and written freely. What it says of each side, with its own text and
-picture and with another post's. Rationales against the fields they stand with, and against the posts that nano is
-trained on. The cascade's pooling is fitted to the split's dev posts; test posts fit nothing.
+Everyday posts (`eval/everyday`): the reasoner alone, the fast tier, and both pooled by weights that are fitted out of
+fold. With the corpora, MVSA-Single: what it says of each side, with its own text and picture and with another post's,
+and the cascade, whose pooling is fitted to dev posts. Rationales are held against the fields they stand with.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from eval.bench.keeping import program, tell, today
-from eval.bench.nano.figures import copies, label_accuracy, rationales, shuffled, side_accuracy, spread
-from eval.bench.nano.table import table
+from eval.bench.reasoner.everyday import everyday
+from eval.bench.reasoner.figures import label_accuracy, rationales, shuffled, side_accuracy, spread
+from eval.bench.reasoner.table import table
 from hybrid_mmsa import __version__
 from hybrid_mmsa.data import load_corpus, load_manifest
 from hybrid_mmsa.errors import ReasonerError
@@ -40,8 +41,6 @@ from hybrid_mmsa.reasoning import Reasoner, open_reasoner
 from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
 from hybrid_mmsa.training.lora.measure import figures_of, fit_pooled
-from hybrid_mmsa.training.nano.rows import nano_rows
-from hybrid_mmsa.training.nano.texts import post_texts
 from hybrid_mmsa.training.posts.rows import CORPUS_FOLDERS, MVSA_SPLIT
 from hybrid_mmsa.types import Sample, Verdict
 
@@ -56,21 +55,36 @@ FRESH = Path(__file__).with_name("fresh.py")
 
 def main() -> None:
     """Measure, print, save where asked."""
-    parser = program(__doc__, "nano")
-    parser.add_argument("--data", type=Path, required=True, help="folder holding the corpora")
-    parser.add_argument("--model", default="nano", help="a reasoner's name or folder")
+    parser = program(__doc__, "reasoner")
+    parser.add_argument("reasoner", help="a reasoner's name, folder or configuration")
+    parser.add_argument("--data", type=Path, help="folder holding the corpora; without it, everyday posts alone")
     parser.add_argument("--fast", default="default", help="the fast tier it is asked by")
     parser.add_argument("--posts", type=int, help="so many test posts, and as many dev posts; all if not given")
     options = parser.parse_args()
-    result = record(options.data, options.model, options.fast, options.posts)
-    tell("nano", result, table(result), options)
+    result = record(options.data, options.reasoner, options.fast, options.posts)
+    tell("reasoner", result, table(result), options)
 
 
-def record(data: Path, model: str, fast: str, most: int | None = None) -> dict[str, Any]:
+def record(data: Path | None, model: str, fast: str, most: int | None = None) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
-    dev, test = (part[:most] for part in posts(data))
     reasoner = open_reasoner(model)
     torch.set_num_threads(THREADS)
+    found = {
+        "date": today(),
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
+        "versions": {"hybrid-mmsa": __version__, **{name: metadata.version(name) for name in PACKAGES}},
+        "threads": THREADS,
+        "reasoner": reasoner.id,
+        "weights": weights_of(reasoner),
+        "fast": fast,
+        "everyday": everyday(reasoner, fast, most),
+    }
+    return found if data is None else found | on_mvsa(data, reasoner, model, fast, most)
+
+
+def on_mvsa(data: Path, reasoner: Reasoner, model: str, fast: str, most: int | None) -> dict[str, Any]:
+    """What it answers on MVSA-Single's posts."""
+    dev, test = (part[:most] for part in posts(data))
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("posts asked about", total=len(dev) + 5 * len(test))
 
@@ -84,12 +98,6 @@ def record(data: Path, model: str, fast: str, most: int | None = None) -> dict[s
         texts, pictures = (other_side(reasoner, test, side, advance) for side in ("text", "image"))
         freely = written_freely(reasoner, test, advance)
     return {
-        "date": today(),
-        "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
-        "versions": {"hybrid-mmsa": __version__, **{name: metadata.version(name) for name in PACKAGES}},
-        "threads": THREADS,
-        "reasoner": reasoner.id,
-        "weights": weights_of(reasoner),
         "prompt": said[0].prompt,
         "split": MVSA_SPLIT,
         "posts": {"dev": len(dev), "test": len(test)},
@@ -101,7 +109,6 @@ def record(data: Path, model: str, fast: str, most: int | None = None) -> dict[s
         "picture_says": side_accuracy(answered, said, "image"),
         "picture_says_of_another_picture": pictures,
         "rationales": rationales(answered, said),
-        "copied": copies(said, post_texts(nano_rows(data)[0])),
         "seconds": times,
         "fresh_process": fresh_process(model, test),
         "cascade": cascade(fast, (dev, test), known),
@@ -166,9 +173,10 @@ def written_freely(reasoner: Reasoner, samples: Sequence[Sample], advance: Calla
     valid = 0
     for start in range(0, len(samples), AT_A_TIME):
         some = [read_sample(sample) for sample in samples[start : start + AT_A_TIME]]
-        chats = [prompt.messages(sample) for sample in some]
+        chats = [prompt.messages(sample, pictures=vlm.sees) for sample in some]
         texts = vlm.processor.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
-        inputs = vlm.processor(text=texts, images=[[s.image] for s in some], padding=True, return_tensors="pt")
+        images = [[sample.image] for sample in some] if vlm.sees else None
+        inputs = vlm.processor(text=texts, images=images, padding=True, return_tensors="pt")
         most = min(reasoner._config.max_rationale_tokens, vlm.context - inputs["input_ids"].shape[1])
         with torch.inference_mode():
             ids = vlm.model.generate(**inputs, max_new_tokens=most)[:, inputs["input_ids"].shape[1] :]

@@ -1,4 +1,4 @@
-"""The record of `nano.py` as a table. Measures nothing."""
+"""The record of `reasoner.py` as a table. Measures nothing."""
 
 from __future__ import annotations
 
@@ -11,25 +11,36 @@ __all__ = ["table"]
 
 def table(result: dict[str, Any]) -> Table:
     """The main figures, one row each."""
+    shown = Table("figure", "value", title=f"{result['reasoner']} and the fast tier {result['fast']}")
+    for group, figures in result["everyday"].items():
+        name = f"everyday, {group} ({figures['posts']} posts)"
+        for system in ("reasoner", "fast", "pooled"):
+            shown.add_row(f"{name}: {system}", _interval(figures[system]))
+        shown.add_row(f"{name}: what it adds", _interval(figures["gain"]))
+    for row in _on_mvsa(result) if "cascade" in result else ():
+        shown.add_row(*row)
+    return shown
+
+
+def _on_mvsa(result: dict[str, Any]) -> list[tuple[str, str]]:
     told, cascaded, seconds = result["rationales"], result["cascade"], result["seconds"]
     fresh = result["fresh_process"]
-    shown = Table("figure", "value", title=f"{result['reasoner']} on {result['posts']['test']} test posts")
     sides = {"text_says": "text_says_of_another_text", "picture_says": "picture_says_of_another_picture"}
     freely = result["valid_written_freely"]
     rows = [
+        (f"MVSA-Single, {result['posts']['test']} test posts: label", _interval(result["label"])),
         ("JSON valid, as asked", f"{result['valid_as_asked']:.1%}"),
         ("JSON valid, written freely", "not measured" if freely is None else f"{freely:.1%}"),
-        ("label", _interval(result["label"])),
     ]
     for name, mixed in sides.items():
         rows.append((name, _interval(result[name])))
         rows.append((mixed, f"{_interval(result[mixed])}; of what was shown {result[mixed]['of_what_was_shown']:.3f}"))
-    rows += [
+    return [
+        *rows,
         ("rationales that contradict", _interval(told["contradict"])),
         (f"rationales that misquote, of {told['quoting']} that quote", _interval(told["misquote"])),
         ("rationales not read", _interval(told["unread"])),
         ("different rationales", f"{told['different']} of {told['written']}"),
-        (f"runs of {result['copied']['words']} words from training posts", _interval(result["copied"])),
         *((f"seconds, {n}", f"median {s['median']:.3f}, p95 {s['p95']:.3f}") for n, s in seconds.items()),
         ("fresh process", f"{fresh['peak_memory_mb']:.0f} MB, open after {fresh['seconds_to_open']:.1f} s"),
         *((f"accuracy, {system}", _interval(figure)) for system, figure in cascaded["accuracy"].items()),
@@ -37,9 +48,6 @@ def table(result: dict[str, Any]) -> Table:
         ("share asked", "no pooling" if cascaded["deferred"] is None else f"{cascaded['deferred']:.1%}"),
         ("asking helps", helps(cascaded["pooling"])),
     ]
-    for row in rows:
-        shown.add_row(*row)
-    return shown
 
 
 def helps(pooling: dict[str, Any] | None) -> str:

