@@ -9,7 +9,7 @@ from gguf_vlm import local, written
 from tiny_lora import EVERYWHERE, write_lora
 from tiny_vlm import untrained_vlm
 
-from hybrid_mmsa.errors import ArtefactError, InputError, ReasonerError
+from hybrid_mmsa.errors import ArtefactError, ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.reasoning.prompt.chat_text import ChatText
 from hybrid_mmsa.training.lora.gguf import write_gguf_lora
@@ -144,6 +144,18 @@ def test_a_post_that_does_not_fit_is_said(files):
     reasoner.close()
 
 
+def test_without_a_picture_side_words_alone_are_read(files):
+    blind = open_reasoner(local(files, mmproj=None))
+    assert blind.reads_pictures is False
+    posts = [post for post in POSTS if post.text][:30]
+    found = blind.reason(posts[:8], rationale=True)
+    assert all(verdict.picture_says is None for verdict in found)
+    silent = next(post for post in POSTS if not post.text)
+    with pytest.raises(ReasonerError, match="reads no pictures, and the post has no words"):
+        blind.reason([silent])
+    blind.close()
+
+
 def test_nothing_is_printed(files, capfd):
     reasoner = open_reasoner(local(files))
     reasoner.reason(POSTS[:2], rationale=True)
@@ -152,8 +164,6 @@ def test_nothing_is_printed(files, capfd):
 
 
 def test_files_must_be_what_they_are_named_for(files, tmp_path):
-    with pytest.raises(InputError, match="needs `mmproj`"):
-        open_reasoner(local(files, mmproj=None))
     with pytest.raises(ArtefactError, match="is no GGUF file"):
         open_reasoner(local(files, model=str(tmp_path / "nowhere.gguf")))
     with pytest.raises(ArtefactError, match="no picture side"):

@@ -3,13 +3,15 @@
 import hashlib
 import zipfile
 
+import numpy as np
 import pytest
 from drawn_posts import draw_posts
 from gguf_vlm import written
 
 from hybrid_mmsa import Analyzer, ArtefactError
 from hybrid_mmsa.inputs import read_sample
-from hybrid_mmsa.reasoning import open_reasoner
+from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
+from hybrid_mmsa.reasoning.backends.llama_cpp import LlamaCppReasoner
 from hybrid_mmsa.reasoning.models.packaged import pull_packaged
 from hybrid_mmsa.reasoning.models.presets import Package, Preset
 from hybrid_mmsa.reasoning.models.store import model_folder, read_manifest
@@ -107,7 +109,13 @@ def test_it_answers_by_words_alone_and_says_so(preset, gguf):
         assert all(cue.side == "text" for cue in one.cues)
     shown = next(sample for sample in posts if sample.image is not None)
     answer = Analyzer.from_pretrained(reasoner=reasoner).analyze(shown.text, shown.image, mode="deep")
-    assert "reads words alone: it was not shown the picture" in " ".join(answer.warnings)
+    assert "the reasoner reads words alone: it was not shown the picture" in " ".join(answer.warnings)
+    in_llama_cpp = LlamaCppReasoner(
+        ReasonerConfig(backend="llama_cpp", model=str(model_folder("tiny") / "tiny.gguf"), prompt="smol", device="cpu")
+    )
+    same = [one.label == other.label for one, other in zip(without, in_llama_cpp.reason(posts), strict=True)]
+    assert np.mean(same) >= 0.95, "the file is the same model as the folder that was made of it"
+    in_llama_cpp.close()
     silent = Analyzer.from_pretrained(reasoner=reasoner).analyze(image=shown.image, mode="deep")
     assert silent.route.answered_by == "fast"
     assert "reads no pictures, and the post has no words" in " ".join(silent.warnings)

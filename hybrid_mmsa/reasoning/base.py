@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from ..errors import InputError
+from ..errors import InputError, ReasonerError
 from ..foreign import translated
 from ..types import LoraRef, Sample, Verdict
 
-__all__ = ["Reasoner", "check_reasoner"]
+__all__ = ["Reasoner", "check_reasoner", "words_of"]
 
 
 class Reasoner(Protocol):
@@ -48,3 +49,14 @@ def check_reasoner(reasoner: Reasoner) -> None:
             raise InputError(f"a {kind} is not a reasoner: it has no `reason`", field="reasoner")
         if not isinstance(reasoner.id, str) or reasoner.id in ("", "fast"):
             raise InputError(f"a reasoner needs an `id` other than 'fast'; this {kind} has none", field="reasoner")
+
+
+def words_of(sample: Sample, reasoner: str) -> Sample:
+    """The post without its picture, for a reasoner that reads words alone.
+
+    Raises:
+        ReasonerError: Nothing is left.
+    """
+    if not sample.text:
+        raise ReasonerError(f"{reasoner} reads no pictures, and the post has no words")
+    return replace(sample, image=None)

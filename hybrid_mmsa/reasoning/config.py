@@ -25,7 +25,9 @@ class ReasonerConfig(BaseModel):
     id: str = Field(default="", description="Names the reasoner in answers; the model's own name if not given.")
     revision: str | None = Field(default=None, description="Revision of the weights; a LoRA made for them names it.")
     prompt: str | Path = Field(default="sentiment", description="A bundled prompt's name, or a TOML file.")
-    mmproj: Path | None = Field(default=None, description="llama_cpp: the GGUF file of the picture side.")
+    mmproj: Path | None = Field(
+        default=None, description="llama_cpp: the GGUF file of the picture side, if it has one."
+    )
     url: str | None = Field(default=None, description="openai_server: where it listens, with the `/v1`.")
     api_key_env: str = Field(default="OPENAI_API_KEY", description="The environment variable that holds the key.")
     quantise: Literal["4bit", "8bit"] | None = Field(default=None, description="transformers: by bitsandbytes.")

@@ -123,7 +123,6 @@ class _Question:
             return False
 
 
-
 def _checked(verdict: object) -> Verdict:
     """The verdict, once every field of it is what its type says: a reasoner may have built it unchecked."""
     if not isinstance(verdict, Verdict):

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import llama_cpp
 import numpy as np
@@ -29,6 +29,8 @@ BATCH = 512
 WHOLE = -1  # llama.cpp's "all layers", and "to the end"
 LAST = -1  # the last token whose logits were computed
 SEQUENCE = 0
+Chunk: TypeAlias = "list[int] | int"
+"""A part of a chat: the tokens of words, or llama.cpp's pointer to a picture."""
 
 
 def _log_line(level: int, text: bytes, _: object) -> None:
@@ -43,7 +45,7 @@ class GgufContext:
 
     Args:
         model: The language model, GGUF.
-        mmproj: The picture side, GGUF.
+        mmproj: The picture side, GGUF; `None` for a model of words alone.
         context: Most tokens of prompt and answer together.
         threads: CPU threads; llama.cpp's choice if `None`.
         gpu: Put all layers on the GPU where llama.cpp was built for one.
@@ -56,7 +58,7 @@ class GgufContext:
         ArtefactError: A file is missing or not what it should be.
     """
 
-    def __init__(self, model: Path, mmproj: Path, *, context: int, threads: int | None, gpu: bool) -> None:
+    def __init__(self, model: Path, mmproj: Path | None, *, context: int, threads: int | None, gpu: bool) -> None:
         self.marker = f"<__media_{secrets.token_hex(8)}__>"
         self._deadline: float | None = None
         self._read: list[int] = []  # tokens of a text before the first picture, whose state is kept
@@ -65,8 +67,8 @@ class GgufContext:
         for library in (llama_cpp.llama_log_set, mtmd_cpp.mtmd_log_set, mtmd_cpp.mtmd_helper_log_set):
             library(_to_log, ctypes.c_void_p(0))
         self.llama = _load(model, context, threads, gpu)
-        self._vision = self._load_vision(mmproj, gpu)
-        self._free_vision = weakref.finalize(self, mtmd_cpp.mtmd_free, self._vision)
+        self._vision = None if mmproj is None else self._load_vision(mmproj, gpu)
+        self._free_vision = weakref.finalize(self, _free, self._vision)
         self._vocabulary = llama_cpp.llama_model_get_vocab(self.llama.model)
         self._memory = llama_cpp.llama_get_memory(self.llama.ctx)
         self._late = llama_cpp.ggml_abort_callback(self._is_late)
@@ -135,8 +137,7 @@ class GgufContext:
             ReasonerError: Too long, out of time, or llama.cpp failed.
         """
         with self._chunks(text, pictures) as chunks:
-            lengths = [mtmd_cpp.mtmd_input_chunk_get_n_tokens(chunk) for chunk in chunks]
-            length = sum(lengths) + len(answer)
+            length = sum(map(_length, chunks)) + len(answer)
             if length + room > self.llama.n_ctx():
                 raise ReasonerError(
                     f"the post needs {length} tokens and {room} for the answer, "
@@ -159,8 +160,8 @@ class GgufContext:
         pointer = llama_cpp.llama_get_logits_ith(self.llama.ctx, LAST)
         return np.ctypeslib.as_array(pointer, shape=(self.llama.n_vocab(),)).copy()
 
-    def _read_chunks(self, chunks: Sequence[int], answer: list[int]) -> None:
-        first = _text_tokens(chunks[0])
+    def _read_chunks(self, chunks: Sequence[Chunk], answer: list[int]) -> None:
+        first = chunks[0] if isinstance(chunks[0], list) else []
         kept = len(chunks) > 1 and bool(first) and first == self._read
         if not (kept and llama_cpp.llama_memory_seq_rm(self._memory, SEQUENCE, len(first), WHOLE)):
             self._forget()
@@ -168,12 +169,12 @@ class GgufContext:
         self._past = len(first) if kept else 0
         for number, chunk in enumerate(chunks):
             if number or not kept:
-                if mtmd_cpp.mtmd_input_chunk_get_type(chunk) == mtmd_cpp.MTMD_INPUT_CHUNK_TYPE_TEXT:
+                if isinstance(chunk, list):
                     last = number == len(chunks) - 1
-                    self._decode(_text_tokens(chunk) + (answer if last else []))
+                    self._decode(chunk + (answer if last else []))
                 else:
                     self._decode_picture(chunk)
-        if mtmd_cpp.mtmd_input_chunk_get_type(chunks[-1]) != mtmd_cpp.MTMD_INPUT_CHUNK_TYPE_TEXT:
+        if not isinstance(chunks[-1], list):
             self._decode(answer)
         self._read = first if len(chunks) > 1 else []
 
@@ -210,18 +211,23 @@ class GgufContext:
         self._read, self._past = [], 0
 
     @contextmanager
-    def _chunks(self, text: str, pictures: Sequence[Any]) -> Iterator[list[int]]:
-        """The text cut at its pictures, as llama.cpp's chunks, freed on leaving."""
+    def _chunks(self, text: str, pictures: Sequence[Any]) -> Iterator[list[Chunk]]:
+        """The text cut at its pictures: tokens, and llama.cpp's chunks of pictures, freed on leaving."""
+        bos = self.special_text(self.llama.token_bos())  # templates of some models write it themselves
+        add_bos = not (bos and text.startswith(bos))
+        if self._vision is None:
+            yield [list(self.llama.tokenize(text.encode(), add_bos=add_bos, special=True))]
+            return
         bitmaps = [_bitmap(picture) for picture in pictures]
         chunks = mtmd_cpp.mtmd_input_chunks_init()
         try:
-            bos = self.special_text(self.llama.token_bos())  # templates of some models write it themselves
             encoded = text.encode()
-            mtmd_text = mtmd_cpp.mtmd_input_text(encoded, len(encoded), not (bos and text.startswith(bos)), True)
+            mtmd_text = mtmd_cpp.mtmd_input_text(encoded, len(encoded), add_bos, True)
             array = (mtmd_cpp.mtmd_bitmap_p_ctypes * len(bitmaps))(*bitmaps)
             failed = mtmd_cpp.mtmd_tokenize(self._vision, chunks, ctypes.byref(mtmd_text), array, len(bitmaps))
             self._check(failed, "cut the post into tokens")
-            yield [mtmd_cpp.mtmd_input_chunks_get(chunks, n) for n in range(mtmd_cpp.mtmd_input_chunks_size(chunks))]
+            cut = [mtmd_cpp.mtmd_input_chunks_get(chunks, n) for n in range(mtmd_cpp.mtmd_input_chunks_size(chunks))]
+            yield [_text_tokens(chunk) if _is_text(chunk) else chunk for chunk in cut]
         finally:
             mtmd_cpp.mtmd_input_chunks_free(chunks)
             for bitmap in bitmaps:
@@ -266,6 +272,20 @@ def _load(model: Path, context: int, threads: int | None, gpu: bool) -> Any:
         )
     except (RuntimeError, ValueError) as error:
         raise ArtefactError(f"llama.cpp cannot load {model}: {error}") from error
+
+
+def _free(vision: Any) -> None:
+    if vision is not None:
+        mtmd_cpp.mtmd_free(vision)
+
+
+def _is_text(chunk: int) -> bool:
+    return bool(mtmd_cpp.mtmd_input_chunk_get_type(chunk) == mtmd_cpp.MTMD_INPUT_CHUNK_TYPE_TEXT)
+
+
+def _length(chunk: Chunk) -> int:
+    """How many tokens a part of a chat takes."""
+    return len(chunk) if isinstance(chunk, list) else int(mtmd_cpp.mtmd_input_chunk_get_n_tokens(chunk))
 
 
 def _text_tokens(chunk: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The llama.cpp reasoner: a GGUF model with its picture side answers posts on this machine. Knows no server.
+"""The llama.cpp reasoner: a GGUF model, with its picture side or without, answers posts here. Knows no server.
 
 A chat goes through the model's own template, the tokens that every answer begins with are put behind it, and the label
 is read from the logits of the next token. Only where a rationale is asked for does the model go on to write, under a
@@ -17,6 +17,7 @@ import numpy as np
 
 from ...errors import ArtefactError, InputError
 from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
+from ..base import words_of
 from ..config import ReasonerConfig
 from ..prompt.answer import Answer, answer_schema, read_answer, verdict
 from ..prompt.chat_text import ChatText
@@ -37,19 +38,22 @@ class LlamaCppReasoner:
     loaded at first use, stays in memory, and is set for a post under the same lock that the post is answered under.
 
     Args:
-        config: `model` and `mmproj` are GGUF files; `timeout` counts from the moment a post's turn comes.
+        config: `model` and `mmproj` are GGUF files, and without `mmproj` the model reads words alone; `timeout` counts
+            from the moment a post's turn comes.
+
+    Attributes:
+        reads_pictures: Whether it is shown the pictures of posts.
 
     Raises:
-        InputError: `device` asks for a GPU that this llama.cpp cannot use, or `mmproj` is missing.
+        InputError: `device` asks for a GPU that this llama.cpp cannot use.
         ArtefactError: A file cannot be read, or the tokenizer cannot tell the prompt's label words apart.
     """
 
     def __init__(self, config: ReasonerConfig) -> None:
-        if config.mmproj is None:
-            raise InputError("llama_cpp needs `mmproj`, the GGUF file of the picture side", field="mmproj")
         if config.device not in {"auto", "cpu"} and not llama_cpp.llama_supports_gpu_offload():
             raise InputError(f"device {config.device!r}: this llama-cpp-python is built for the CPU", field="device")
         self.id = config.id
+        self.reads_pictures = config.mmproj is not None
         self.config = config
         self._lock = threading.Lock()
         gpu = config.device != "cpu"
@@ -82,14 +86,19 @@ class LlamaCppReasoner:
         """One verdict per post, in order; see `Reasoner.reason`.
 
         Raises:
-            ReasonerError: Out of time, no room in the context, or llama.cpp failed.
+            ReasonerError: Out of time, no room in the context, llama.cpp failed, or a post has no words that the model
+                could read.
             ArtefactError: The adapter has no GGUF file, is not this model's, or changes nothing.
         """
+        if not self.reads_pictures:
+            samples = [words_of(sample, self.id) for sample in samples]
         prompt = self._prompts.of(lora)
         return [self._judge(sample, prompt.for_sample(sample), lora, rationale) for sample in samples]
 
     def _judge(self, sample: Sample, prompt: Prompt, lora: LoraRef | None, rationale: bool) -> Verdict:
-        text, pictures = self._chat(prompt.messages(sample, image_size=self.config.image_size))
+        text, pictures = self._chat(
+            prompt.messages(sample, image_size=self.config.image_size, pictures=self.reads_pictures)
+        )
         most = self.config.max_rationale_tokens
         with self._lock, self._context.limit(self.config.timeout):
             tokens = self._tokens(prompt)

@@ -111,9 +111,14 @@ def located(config: ReasonerConfig) -> ReasonerConfig:
     Raises:
         ArtefactError: A preset that was not pulled, or files that are not as they were pulled.
     """
+    preset = presets().get(config.model)
+    if config.backend == "llama_cpp" and preset is not None and preset.package is not None:
+        # The file from the package lies beside what was made of it.
+        made = located(config.model_copy(update={"backend": "transformers"}))
+        file = Path(made.model) / Path(preset.package.file).name
+        return config.model_copy(update={"model": str(file), "revision": made.revision})
     if config.backend != "transformers":
         return config
-    preset = presets().get(config.model)
     folder = model_folder(preset.name) if preset else Path(config.model)
     pulled = read_manifest(folder)
     if pulled is not None:

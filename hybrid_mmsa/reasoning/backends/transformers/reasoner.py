@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from transformers import LogitsProcessorList
 
 from ....errors import ArtefactError, ReasonerError
 from ....types import LoraRef, Sample, Verdict
+from ...base import words_of
 from ...config import ReasonerConfig
 from ...prompt.answer import read_answer, verdict
 from ...prompt.labels import LabelTokens, label_probabilities, label_tokens
@@ -30,17 +30,6 @@ from .writing import Grammar, LabelFirst, closing_tokens
 __all__ = ["TransformersReasoner"]
 
 _PROBE = Sample(text="What a day!")
-
-
-def _words_of(sample: Sample, reasoner: str) -> Sample:
-    """The post without its picture.
-
-    Raises:
-        ReasonerError: Nothing is left.
-    """
-    if not sample.text:
-        raise ReasonerError(f"{reasoner} reads no pictures, and the post has no words")
-    return replace(sample, image=None)
 
 
 class TransformersReasoner:
@@ -102,7 +91,7 @@ class TransformersReasoner:
             ArtefactError: The adapter cannot be used.
         """
         if not self._vlm.sees:
-            samples = [_words_of(sample, self.id) for sample in samples]
+            samples = [words_of(sample, self.id) for sample in samples]
         verdicts: dict[int, Verdict] = {}
         with self._lock, memory_is_bounded(), self._adapters.using(lora):
             for prompt, rows in self._batches(samples, self._prompt(lora)):
