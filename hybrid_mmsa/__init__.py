@@ -17,6 +17,7 @@ from .errors import (
     ReasonerError,
     SchemaVersionError,
 )
+from .inputs import Limits
 from .reasoning import Reasoner, ReasonerConfig
 from .routing import Policy
 from .types import (
@@ -59,6 +60,7 @@ __all__ = [
     "HybridError",
     "InputError",
     "Label",
+    "Limits",
     "LoraRef",
     "MissingExtraError",
     "Modality",

@@ -80,7 +80,7 @@ class Analyzer(ModelParts):
             ClosedError: The analyzer is closed.
         """
         call = self._call(adapter, mode, explain)
-        (answer,) = self._answer([read_sample(Sample(text=text, image=image, target=target))], call)
+        (answer,) = self._answer([read_sample(Sample(text=text, image=image, target=target), self._limits)], call)
         if isinstance(answer, EncoderError):
             raise answer
         return answer
@@ -164,13 +164,13 @@ class Analyzer(ModelParts):
         posts = []
         for index, row in enumerate(each_row(samples)):
             try:
-                posts.append(read_sample(sample_of(row)))
+                posts.append(read_sample(sample_of(row), self._limits))
             except InputError as error:
                 raise error.at(index) from error
         return posts
 
     def _stream(self, rows: Iterator[tuple[int, Any]], call: _Call) -> Iterator[Analysis | RowError]:
-        while chunk := [(line, read_row(line, row)) for line, row in islice(rows, STREAM_BATCH)]:
+        while chunk := [(line, read_row(line, row, self._limits)) for line, row in islice(rows, STREAM_BATCH)]:
             answers = iter(self._answer([row for _, row in chunk if isinstance(row, Sample)], call))
             for line, row in chunk:
                 answer = row if isinstance(row, RowError) else next(answers)

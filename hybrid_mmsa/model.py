@@ -15,6 +15,7 @@ from .adapters import Adapter, bundled_adapters, resolve_adapter
 from .encoders import CachedEncoder, Encoder, checked_encoder, open_encoder
 from .errors import ArtefactError, ClosedError, InputError
 from .foreign import translated
+from .inputs import DEFAULT_LIMITS, Limits
 from .reasoning import Reasoner, ReasonerConfig, check_reasoner, load_lora, open_reasoner
 from .routing import Policy
 
@@ -124,6 +125,7 @@ class ModelParts:
         reasoner: Answers deferred posts; without one the fast answer stands and says so.
         policy: What may be deferred, also as the command line spells it (`"budget:0.1"`, see `Policy.parse`); `None`
             uses the thresholds the adapter was fitted with.
+        limits: How much of a post is read, and what its picture may cost.
 
     Raises:
         ArtefactError: An adapter was fitted to another encoder, or two have one name.
@@ -137,9 +139,13 @@ class ModelParts:
         *,
         reasoner: Reasoner | None = None,
         policy: Policy | str | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         if reasoner is not None:
             check_reasoner(reasoner)
+        if not isinstance(limits, Limits):
+            raise InputError(f"found a {type(limits).__name__}; wanted Limits", field="limits")
+        self._limits = limits
         self._encoder, self._reasoner = encoder, reasoner
         self._reasoner_id = None if reasoner is None else reasoner.id
         self._policy = Policy.parse(policy) if isinstance(policy, str) else policy
@@ -152,7 +158,7 @@ class ModelParts:
         self._closed = False
         self._opened: tuple[object, ...] = ()
         self._reopen: Callable[[], ModelParts] = partial(
-            type(self), encoder, adapters, reasoner=reasoner, policy=policy
+            type(self), encoder, adapters, reasoner=reasoner, policy=policy, limits=limits
         )
         self._live: Mapping[str, object] = {"encoder": encoder, "adapters": adapters, "reasoner": reasoner}
 
@@ -166,6 +172,7 @@ class ModelParts:
         policy: Policy | str | None = None,
         threads: int | None = None,
         cache: int | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> Self:
         """Load a model: a bundled adapter's name or a folder, and further adapters to choose from per call.
 
@@ -178,6 +185,7 @@ class ModelParts:
             policy: What may be deferred, as a `Policy` or as the command line spells it (`"budget:0.1"`).
             threads: Threads per operator; default 1. Run posts side by side rather than one post faster.
             cache: Remember the features of so many posts, see `CachedEncoder`; default none.
+            limits: How much of a post is read, and what its picture may cost.
 
         Raises:
             ArtefactError: No such adapter, a damaged file, one fitted to another encoder, or a model not pulled.
@@ -192,7 +200,7 @@ class ModelParts:
         encoder = model.encoder if cache is None else CachedEncoder(model.encoder, cache)
         loaded = [model.adapter, *(Adapter.load(resolve_adapter(name), model.adapter) for name in adapters)]
         opened = None if reasoner is None else open_reasoner(reasoner)
-        parts = cls(encoder, loaded, reasoner=opened, policy=policy)
+        parts = cls(encoder, loaded, reasoner=opened, policy=policy, limits=limits)
         parts._opened = (model.encoder,) if opened is reasoner else (model.encoder, opened)
         source = _absolute(reasoner) if isinstance(reasoner, str | Path) else reasoner
         parts._reopen = partial(
@@ -203,6 +211,7 @@ class ModelParts:
             policy=policy,
             threads=threads,
             cache=cache,
+            limits=limits,
         )
         parts._live = {"reasoner": source}
         return parts
@@ -231,6 +240,11 @@ class ModelParts:
     def policy(self) -> Policy | None:
         """What may be deferred; `None`: by the thresholds the adapter was fitted with."""
         return self._policy
+
+    @property
+    def limits(self) -> Limits:
+        """How much of a post is read, and what its picture may cost."""
+        return self._limits
 
     def close(self) -> None:
         """Close what `from_pretrained` opened; parts that were handed over stay open. No post is answered any more."""

@@ -81,17 +81,21 @@ class Reading:
         labels: The file's labels (any case), and what they mean.
         encoding: Of a text file; detected by default.
         delimiter: Between cells of a CSV file; detected by default.
+        image_root: The folder that picture paths start from and may not leave; the file's own by default.
 
     Raises:
-        InputError: A column is none of ours, or a label means none of the three.
+        InputError: The folder is none, a column is none of ours, or a label means none of the three.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, Label] = field(default_factory=dict)
     encoding: str | None = None
     delimiter: str | None = None
+    image_root: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.image_root is not None and not self.image_root.is_dir():
+            raise InputError(f"there is no folder {self.image_root}", field="--image-root")
         if wrong := [name for name in self.columns if name not in COLUMNS]:
             raise InputError(f"found {wrong[0]!r}; wanted one of {', '.join(COLUMNS)}, as in text=tweet", field="--map")
         for name, label in self.labels.items():

@@ -1,7 +1,8 @@
 """People's own posts in any file: rows → samples, one at a time in bounded memory. It knows no models.
 
 The columns are those of a row (`id, text, image, target, time, group, label, text_label, image_label, sarcastic,
-rationale`), under the names that `columns` knows; picture paths are relative to the file. A row that cannot be read is
+rationale`), under the names that `columns` knows; picture paths are relative to the file, whose
+folder they may not leave. A row that cannot be read is
 a `RowError`; the others go on.
 """
 
@@ -36,6 +37,7 @@ class PostsFile:
 
     def __init__(self, source: Source, reading: Reading) -> None:
         self.source = source
+        self._image_root = reading.image_root or source.root
         first = (row for _, row in islice(source.rows(), LOOKED_AT))
         self.columns: Columns = columns_of(
             [row for row in first if not isinstance(row, RowError)], source.heading, reading
@@ -74,7 +76,7 @@ class PostsFile:
                 yield line, row
                 continue
             try:
-                yield line, sample_from_row(row, self.source.root)
+                yield line, sample_from_row(row, self._image_root)
             except InputError as error:
                 yield line, RowError(line=line, id=row_id(row), field=error.field, error=error.message)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from numbers import Integral, Number, Real
 from os import PathLike
+from os.path import realpath
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast, get_args
 
@@ -16,6 +17,7 @@ import numpy as np
 from ..errors import HybridError, InputError
 from ..foreign import translated
 from ..types import ImageSource, Label, RowError, Sample
+from .limits import DEFAULT_LIMITS, Limits
 from .refusal import refusal, shown
 from .sample import read_sample
 from .source import is_uri
@@ -75,8 +77,8 @@ def sample_from_row(row: Mapping[str, object], root: Path | None = None) -> Samp
 
     Args:
         row: Column name to value. A picture may be `{"bytes": ..., "path": ...}`, as `datasets` writes it.
-        root: Folder that picture paths are relative to; absolute paths and `..` are followed, since whoever names
-            the file chooses what is read. None leaves paths as they are.
+        root: Folder that picture paths are relative to and may not leave, by `..`, links or as absolute paths:
+            whoever wrote the rows need not be who may read all files. None leaves paths as they are.
 
     Raises:
         InputError: The row is not a mapping, or its text, picture, target or id is not of its kind.
@@ -141,7 +143,7 @@ def sample_of(row: Row) -> Sample:
         return sample_from_row(row)
 
 
-def read_row(line: int, row: Row | RowError) -> Sample | RowError:
+def read_row(line: int, row: Row | RowError, limits: Limits = DEFAULT_LIMITS) -> Sample | RowError:
     """A read sample, or the `RowError` that says why there is none; never an exception for what the row holds.
 
     Args:
@@ -150,7 +152,7 @@ def read_row(line: int, row: Row | RowError) -> Sample | RowError:
     """
     try:
         with translated(lambda cause: InputError(f"the row cannot be read ({cause})", field="row")):
-            return row if isinstance(row, RowError) else read_sample(sample_of(row))
+            return row if isinstance(row, RowError) else read_sample(sample_of(row), limits)
     except InputError as error:
         return RowError(line=line, id=row_id(row), field=error.field, error=writable(error.message))
 
@@ -307,5 +309,14 @@ def _picture(row: Mapping[str, object], root: Path | None) -> ImageSource | None
     if isinstance(value, Mapping) and {"bytes", "path"} & set(value):  # as `datasets` writes a picture
         value = value.get("bytes") or value.get("path")
     if root is not None and isinstance(value, str | PathLike) and not (isinstance(value, str) and is_uri(value)):
-        return root / value
+        return _inside(root, value)
     return cast("ImageSource | None", value)  # `read_image` checks what it is
+
+
+def _inside(root: Path, value: str | PathLike[str]) -> Path:
+    """A path below a folder; the error says the same of all others, so that it does not tell which files exist."""
+    path = root / value
+    with translated(lambda _: refusal("image", f"a path that cannot be read, {shown(str(value))}", "a file's path")):
+        if Path(realpath(path)).is_relative_to(realpath(root)):
+            return path
+    raise refusal("image", "a path that leaves the folder of the posts", "one inside it, or --image-root FOLDER")

@@ -61,7 +61,7 @@ def embed(
     vectors = [analyzer.embed([])]
     failed = 0
     with progress("posts", lambda: sum(1 for _ in rows)) as advance:
-        numbered = ((line, read_row(line, row)) for line, row in rows)
+        numbered = ((line, read_row(line, row, analyzer.limits)) for line, row in rows)
         while chunk := list(islice(numbered, CHUNK)):
             good = [(row.id or str(line), row) for line, row in chunk if isinstance(row, Sample)]
             for _, row in chunk:

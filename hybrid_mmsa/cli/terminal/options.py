@@ -14,6 +14,7 @@ import typer
 from ...analyzer import Analyzer
 from ...data import PostsFile, Reading, read_posts
 from ...errors import InputError
+from ...inputs import DEFAULT_LIMITS, Limits
 from ...routing import Policy
 from ...types import ExplainLevel, Label, Mode
 from .console import say
@@ -73,6 +74,16 @@ PolicyChoice = Annotated[
         " own thresholds, the default).",
     ),
 ]
+LimitChoices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=NUMBER",
+        help="What a post may cost: "
+        + ", ".join(f"{limit.name} ({getattr(DEFAULT_LIMITS, limit.name):,})" for limit in fields(Limits))
+        + "; repeat it.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of text for people.")]
 
 
@@ -86,6 +97,24 @@ class AnswerOptions:
     adapter: AdapterChoice = None
     reasoner: ReasonerChoice = None
     policy: PolicyChoice = None
+    limit: LimitChoices = None
+
+    def limits(self) -> Limits:
+        """The limits of a post, those that were named changed.
+
+        Raises:
+            InputError: No such limit, or not a positive number.
+        """
+        values: dict[str, Any] = {}
+        for name, written in _pairs(self.limit or (), "--limit"):
+            if name not in {limit.name for limit in fields(Limits)}:
+                known = ", ".join(limit.name for limit in fields(Limits))
+                raise InputError(f"no limit {name!r}; known are {known}", field="--limit")
+            try:
+                values[name] = float(written) if name.endswith("seconds") else int(written)
+            except ValueError:
+                raise InputError(f"{name}: found {written!r}; wanted a number", field="--limit") from None
+        return Limits(**values)
 
     def open(self) -> tuple[Analyzer, str | None]:
         """The analyzer, and the name of the adapter to answer with where it is not the model's own."""
@@ -94,7 +123,9 @@ class AnswerOptions:
             policy = None if self.policy is None else Policy.parse(self.policy)
         except InputError as error:
             raise InputError(error.message, field="--policy") from error
-        analyzer = Analyzer.from_pretrained(self.model, adapters=more, reasoner=self.reasoner, policy=policy)
+        analyzer = Analyzer.from_pretrained(
+            self.model, adapters=more, reasoner=self.reasoner, policy=policy, limits=self.limits()
+        )
         return analyzer, [*analyzer.adapters][-1] if more else None
 
 
@@ -130,6 +161,15 @@ class ReadingOptions:
         typer.Option("--delimiter", metavar="CHARACTER", help="Delimiter of a CSV file; detected by default."),
     ] = None
 
+    image_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--image-root",
+            metavar="DIR",
+            help="Folder that picture paths start from and may not leave; the file's own by default.",
+        ),
+    ] = None
+
     def open(self, posts: Path, *, labels: bool = False) -> PostsFile:
         """The posts of a file; how they are read is said on standard error, where it is not as documented.
 
@@ -149,7 +189,7 @@ class ReadingOptions:
             raise InputError(f"found {delimiter!r}; wanted one character, or tab", field="--delimiter")
         columns = {ours: theirs for ours, theirs in _pairs(self.map or (), "--map")}
         labels = dict(_pairs([pair for pairs in self.labels or () for pair in pairs.split(",")], "--labels"))
-        return Reading(columns, cast(dict[str, Label], labels), self.encoding, delimiter)
+        return Reading(columns, cast(dict[str, Label], labels), self.encoding, delimiter, self.image_root)
 
 
 DETECTED = ReadingOptions()
