@@ -29,6 +29,7 @@ PUBLIC = [
     "HybridError",
     "InputError",
     "Label",
+    "Limits",
     "LoraRef",
     "MissingExtraError",
     "Modality",

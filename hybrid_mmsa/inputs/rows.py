@@ -149,6 +149,7 @@ def read_row(line: int, row: Row | RowError, limits: Limits = DEFAULT_LIMITS) ->
     Args:
         line: Where the row stood, for its error.
         row: A row as `sample_of` takes it, or the error of whoever read the file.
+        limits: How much of it is read.
     """
     try:
         with translated(lambda cause: InputError(f"the row cannot be read ({cause})", field="row")):
