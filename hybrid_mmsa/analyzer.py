@@ -11,12 +11,14 @@ from functools import cache
 from itertools import islice
 from typing import Any, get_args
 
+import numpy as np
+
 from .adapters import Adapter
 from .analysis import FastAnswers, Stopwatch, compose_analyses
 from .errors import EncoderError, InputError
 from .explain import Evidence, find_all
 from .foreign import translated
-from .inputs import Row, check_choice, each_row, numbered_rows, read_row, read_sample, sample_of
+from .inputs import FOREIGN, Row, check_choice, each_row, numbered_rows, read_row, read_sample, sample_of
 from .model import ModelParts
 from .reasoning import Verdicts, ask_about_deferred
 from .routing import conflict
@@ -211,7 +213,14 @@ class Analyzer(ModelParts):
             sides=adapter.sides(features),
             posteriors=posteriors,
             conflict=conflict(posteriors),
-            routes=adapter.router.decide(posteriors, features, call.mode, self._policy, keep_below=gain_from),
+            routes=adapter.router.decide(
+                posteriors,
+                features,
+                call.mode,
+                self._policy,
+                keep_below=gain_from,
+                foreign=np.array([FOREIGN in post.warnings for post in posts], dtype=bool),
+            ),
         )
 
     def _ask_deferred(self, fast: FastAnswers, call: _Call) -> Verdicts:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hybrid_mmsa.inputs import clean, looks_foreign, normalise
+from hybrid_mmsa.inputs import clean, normalise
 
 # Pieces that posts are made of, and that attacks are made of.
 MARKUP = (
@@ -49,7 +49,6 @@ def test_cleaned_text_holds_no_handle_and_no_link(text):
 @given(st.text(st.characters()))
 def test_no_string_is_too_odd(text):
     assert isinstance(clean(text), str)
-    assert isinstance(looks_foreign(text), bool)
 
 
 @pytest.mark.parametrize(
@@ -90,35 +89,6 @@ def test_normalise(raw, canonical):
 )
 def test_clean(text, cleaned):
     assert clean(text) == cleaned
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "С днем святого валентина",
-        "今日はとても楽しかったです",
-        "Hoy es un día muy triste para todos los que están con ella",
-        "Ich bin heute nicht sehr glücklich und das ist auch gut",
-    ],
-)
-def test_other_languages_are_noticed(text):
-    assert looks_foreign(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "ok",
-        "So happy to be back with the team",
-        "Paris je t'aime",
-        "😂😂",
-        "RT @user: http",
-        "Best pho in Nürnberg",
-    ],
-)
-def test_english_and_too_little_to_tell_pass(text):
-    assert not looks_foreign(text)
 
 
 @pytest.mark.parametrize(

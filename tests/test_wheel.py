@@ -16,6 +16,7 @@ CORE = {
     "clevercsv",
     "emoji",
     "ftfy",
+    "py3langid",
     "ijson",
     "numpy",
     "onnxruntime",

@@ -17,6 +17,7 @@ _WHY: Mapping[Reason, str] = {
     "sarcasm": "the words may be sarcastic",
     "conflict": "words and picture say different things",
     "novel": "the post is unlike those the model learned from",
+    "language": "the words do not look English",
     "requested": "a deep answer was asked for",
 }
 _HIDDEN = {False: ("word", "words"), True: ("group of words", "groups of words")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .image import DRAFT_PIXELS, FORMATS, read_image, to_pixels
+from .language import looks_foreign
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import check_choice
 from .rewording import reword
@@ -19,13 +20,14 @@ from .rows import (
     sample_of,
     stars,
 )
-from .sample import read_sample
-from .text import clean, looks_foreign, normalise, writable
+from .sample import FOREIGN, read_sample
+from .text import clean, normalise, writable
 from .times import read_time
 
 __all__ = [
     "DEFAULT_LIMITS",
     "DRAFT_PIXELS",
+    "FOREIGN",
     "FORMATS",
     "Limits",
     "NumberedRow",

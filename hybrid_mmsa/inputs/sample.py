@@ -14,11 +14,13 @@ from .image import DRAFT_PIXELS, read_image
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import refusal, shown
 from .source import WANTED
-from .text import clean, looks_foreign, normalise, writable
+from .language import looks_foreign
+from .text import clean, normalise, writable
 
 __all__ = ["read_sample"]
 
 FOREIGN = "text does not look English; answers are made for English"
+"""The warning of a post whose words are in another language; such a post is deferred."""
 
 _STRINGS = ("text", "target", "id", "time", "group", "rationale")
 _LABELS = ("label", "text_label", "image_label")

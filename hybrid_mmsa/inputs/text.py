@@ -12,7 +12,7 @@ import unicodedata
 
 from .emoji_words import EMOJI_BLOCKS
 
-__all__ = ["clean", "looks_foreign", "normalise", "writable"]
+__all__ = ["clean", "normalise", "writable"]
 
 HANDLE = "@user"
 LINK = "http"
@@ -56,25 +56,6 @@ _EMOJI_NAMES = {
 _NAMED_BLOCKS = ((0x1F300, 0x1FAFF), (0x2600, 0x27BF), (0x2B00, 0x2BFF), (0x1F100, 0x1F2FF))
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
-
-
-def _words(spaced: str) -> frozenset[str]:
-    return frozenset(spaced.split())
-
-
-_ENGLISH = _words(
-    "the a an and or but of to in on at for with from is are was were be been am i you he she it we they my your his "
-    "her our their this that not no so do does did have has had will would can could just what when who how all me "
-    "if about out up as by"
-)
-_OTHER_LATIN = (
-    _words("el los las una unos pero por para con que como muy más está estoy eso esta esto")
-    | _words("le les des une est pas mais pour avec dans qui je tu nous vous ce cette c'est très sur")
-    | _words("der die das und ist nicht ein eine ich du wir ihr mit auf für aber sehr auch")
-    | _words("il gli una che non per sono questo questa molto anche di")
-    | _words("não uma você muito isso esse essa obrigado ele ela com")
-    | _words("het een niet van voor maar ook zijn ik je yang dan ini itu saya tidak bir ve bu çok için")
-) - _ENGLISH
 
 
 def normalise(text: str) -> str:
@@ -149,19 +130,6 @@ def _spoken(character: str) -> str:
         name = unicodedata.name(character, "").lower()
         return f" {name.removeprefix('heavy ').removeprefix('black ').removeprefix('white ')} "
     return character
-
-
-def looks_foreign(text: str) -> bool:
-    """Whether a text is plainly not English: mostly non-Latin letters, or only other languages' little words.
-
-    A warning light, not a language identifier: short or mixed texts count as English.
-    """
-    letters = [c for c in text if c.isalpha()]
-    if len(letters) >= 3 and sum(not unicodedata.name(c, "").startswith("LATIN") for c in letters) > len(letters) / 2:
-        return True
-    words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", _LINK.sub(" ", text).lower())
-    foreign = sum(w in _OTHER_LATIN for w in words)
-    return len(words) >= 4 and foreign >= 2 and foreign > 2 * sum(w in _ENGLISH for w in words)
 
 
 def writable(text: str) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import ArtefactError
 from ..foreign import translated
 from ..fusion import sigmoid
-from ..types import Features, FloatArray, Label, Mode, Reason, RouteDecision, TaskArrays
+from ..types import BoolArray, Features, FloatArray, Label, Mode, Reason, RouteDecision, TaskArrays
 from .bounds import level_for_risk, prediction_set, testing_order
 from .calibration_sample import CalibrationSample
 from .error_model import ErrorModel
@@ -123,6 +123,7 @@ class Router:
         policy: Policy | None = None,
         *,
         keep_below: float = 0.0,
+        foreign: BoolArray | None = None,
     ) -> list[RouteDecision]:
         """One decision per post, each from that post's own numbers alone.
 
@@ -134,6 +135,8 @@ class Router:
             keep_below: Posts with a lower P(error) are kept, because the reasoner is known to gain nothing there;
                 `inf` keeps all. Not where the user wants all deferred, nor where a risk was promised: the promise is
                 about all posts that are kept.
+            foreign: bool `[n]`, posts in a language that the model does not read. They are deferred whatever their
+                scores are, unless nothing is.
         """
         policy = policy or Policy()
         kind = {"fast": "never", "deep": "always"}.get(mode, policy.kind)
@@ -148,10 +151,13 @@ class Router:
         if level == -np.inf:  # nothing is promised, or all is paid for: also where P(error) has no threshold
             above["low_confidence"] = np.ones(len(p_error), dtype=bool)
         limit = moved(limits.p_error, level)
+        unread = np.zeros(len(p_error), dtype=bool) if foreign is None or level == np.inf else foreign
         decisions = []
         for i, error in enumerate(p_error):
             may_defer = kind in ("always", "risk") or (kind != "never" and error >= keep_below)
             reasons = tuple(reason for reason, exceeds in above.items() if exceeds[i]) if may_defer else ()
+            if unread[i] and kind != "never":
+                reasons = (*reasons, "language")
             decisions.append(_decision(error, limit, (*reasons, "requested") if kind == "always" else reasons))
         return decisions
 

@@ -15,7 +15,7 @@ Label: TypeAlias = Literal["negative", "neutral", "positive"]
 EmotionLabel: TypeAlias = Literal["anger", "joy", "optimism", "sadness"]
 Mode: TypeAlias = Literal["auto", "fast", "deep"]
 ExplainLevel: TypeAlias = Literal["none", "modality", "full"]
-Reason: TypeAlias = Literal["low_confidence", "sarcasm", "conflict", "novel", "requested"]
+Reason: TypeAlias = Literal["low_confidence", "sarcasm", "conflict", "novel", "language", "requested"]
 Modality: TypeAlias = Literal["text", "image"]
 VerdictUse: TypeAlias = Literal["pooled", "alone", "ignored"]
 """How a verdict counts in the answer: pooled with the fast answer, in its place, or not at all."""

@@ -31,6 +31,7 @@ REASONS: Mapping[Reason, str] = MappingProxyType(
         "sarcasm": "perhaps sarcastic",
         "conflict": "words and picture disagree",
         "novel": "unlike what it learned from",
+        "language": "not English",
         "requested": "asked for",
     }
 )
