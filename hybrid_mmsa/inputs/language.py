@@ -1,7 +1,7 @@
 """Is a text in a language the model reads? Knows nothing of models: English, or not.
 
-Most posts are plainly English and are told by their little words alone. The others are put to py3langid (Lui and Baldwin
-2012, "langid.py"), whose model takes a second to load.
+Most posts are plainly English and are told by their little words alone. The others are put to py3langid (after Lui and
+Baldwin 2012, "langid.py"), whose model takes a second to load.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ LONGEST = 2000
 """Characters that are looked at."""
 
 _ASIDE = re.compile(r"(?:https?://|www\.)\S+|[@#]\w+|[^\w\s'’-]+|\d+", re.IGNORECASE)
-_ENGLISH = frozenset(
-    "the a an and or but of to in on at for with from is are was were be been am i i'm i've it's you he she it we they my "
-    "your his her our their this that these those not no don't doesn't didn't isn't wasn't can't won't so do does did have "
-    "has had will would can could should just what when who how why which all any some me him us them if about out up as "
-    "by than then there here very too never always after before because only more most".split()
-)
+_LITTLE_WORDS = """
+the a an and or but of to in on at for with from is are was were be been am i i'm i've it's you he she it we they my
+your his her our their this that these those not no don't doesn't didn't isn't wasn't can't won't so do does did have
+has had will would can could should just what when who how why which all any some me him us them if about out up as by
+than then there here very too never always after before because only more most
+"""
+_ENGLISH = frozenset(_LITTLE_WORDS.split())
 
 
 def looks_foreign(text: str) -> bool:

@@ -11,10 +11,10 @@ from ..errors import InputError
 from ..foreign import translated
 from ..types import ImageSource, Label, Sample
 from .image import DRAFT_PIXELS, read_image
+from .language import looks_foreign
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import refusal, shown
 from .source import WANTED
-from .language import looks_foreign
 from .text import clean, normalise, writable
 
 __all__ = ["read_sample"]
