@@ -44,7 +44,8 @@ def looks_foreign(text: str) -> bool:
         return True
     if len(words) < LEAST_WORDS or sum(word.replace("’", "'") in _ENGLISH for word in words) >= PLAIN * len(words):
         return False
-    return dict(_identifier().rank(" ".join(words))).get("en", 0.0) < LEAST_ENGLISH
+    probabilities: dict[str, float] = dict(_identifier().rank(" ".join(words)))
+    return probabilities.get("en", 0.0) < LEAST_ENGLISH
 
 
 @cache
