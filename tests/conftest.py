@@ -15,11 +15,9 @@ os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 import pytest
 from hypothesis import HealthCheck, settings
 from readable_ids import readable_id
-from trained_once import trained_once
+from trained_once import TRAINERS, trained_once
 
 TESTS = Path(__file__).resolve().parent
-TRAINERS = ("numpy", "pillow", "tokenizers", "torch", "transformers")
-"""Packages whose version decides how a small model is trained."""
 
 # A slow machine is no failure, and a failure must be met again by the next run.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -1,6 +1,8 @@
 """An exported LoRA answers as the adapter does, in PEFT, merged and in llama.cpp; what would not is refused."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from peft import PeftModel
 from safetensors import safe_open
 from tiny_lora import edit_config, train_lora, turned, write_lora
 from tiny_vlm import held_out, make_model, make_processor, save
+from tiny_vlm import made_from as made_from_vlm
+from trained_once import TRAINERS, sources, trained_once
 from transformers import AutoTokenizer, LlavaForConditionalGeneration
 
 from hybrid_mmsa import Analyzer
@@ -49,8 +53,15 @@ def as_adapter(folder):
 @pytest.fixture(scope="module")
 def adapter(trained_vlm, tmp_path_factory):
     """A LoRA that learned to call glad posts sad and sad posts glad."""
+    made_from = [*made_from_vlm(), *sources(Path(__file__).with_name("tiny_lora.py"))]
+    lora = trained_once(
+        "turned-lora",
+        lambda out: train_lora(trained_vlm, out, [turned(post) for post in draw_posts(300, 21)]),
+        made_from,
+        (*TRAINERS, "peft"),
+    )
     folder = tmp_path_factory.mktemp("adapters") / "turned"
-    train_lora(trained_vlm, folder / "lora", [turned(post) for post in draw_posts(300, 21)])
+    shutil.copytree(lora, folder / "lora")
     return as_adapter(folder)
 
 

@@ -16,6 +16,8 @@ from filelock import FileLock
 ROOT = Path(__file__).resolve().parent.parent
 STORE = ROOT / "build" / "trained"
 SOURCES = {".json", ".py", ".toml"}
+TRAINERS = ("numpy", "pillow", "tokenizers", "torch", "transformers")
+"""Packages whose version decides how a small model is trained."""
 
 
 def sources(*paths: Path) -> list[bytes]:
