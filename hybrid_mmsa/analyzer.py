@@ -37,10 +37,6 @@ class _Call:
     mode: Mode
     explain: ExplainLevel
 
-    def __post_init__(self) -> None:
-        check_choice("mode", self.mode, get_args(Mode))
-        check_choice("explain", self.explain, get_args(ExplainLevel))
-
     @property
     def rationale(self) -> bool:
         """Whether the reasoner writes as well: where it will be read."""
@@ -160,7 +156,11 @@ class Analyzer(ModelParts):
         self._check_open()
         # A caller's own kind of string may raise anything.
         with translated(lambda cause: InputError(f"an option of the call cannot be read ({cause})")):
-            return _Call(self._adapters.get(adapter), mode, explain)
+            return _Call(
+                adapter=self._adapters.get(adapter),
+                mode=check_choice("mode", mode, get_args(Mode)),
+                explain=check_choice("explain", explain, get_args(ExplainLevel)),
+            )
 
     def _read(self, samples: Iterable[Row]) -> list[Sample]:
         posts = []

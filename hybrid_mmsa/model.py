@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -192,8 +192,8 @@ class ModelParts:
             InputError: No such reasoner or policy.
             MissingExtraError: The reasoner's packages are not installed.
         """
-        if isinstance(adapters, str | Path):
-            raise InputError(f"found one name, {str(adapters)!r}; wanted a list of names", field="adapters")
+        if isinstance(adapters, str | Path) or not isinstance(adapters, Iterable):
+            raise InputError(f"found a {type(adapters).__name__}; wanted a list of names", field="adapters")
         if threads is not None and (type(threads) is not int or threads < 1):
             raise InputError("threads are counted: wanted a whole number from 1 on, or None", field="threads")
         model = open_model(name_or_path, threads=threads or 1)

@@ -283,6 +283,7 @@ def test_a_stream_ends_where_its_analyzer_is_closed(tiny_model):
         ({"threads": 0}, "threads"),
         ({"threads": "2"}, "threads"),
         ({"adapters": "memes"}, "adapters"),
+        ({"adapters": None}, "adapters"),
     ],
     ids=str,
 )

@@ -3,6 +3,7 @@
 import json
 from collections import namedtuple
 from dataclasses import replace
+from enum import Enum
 
 import numpy as np
 import pytest
@@ -376,6 +377,13 @@ def test_a_row_that_cannot_be_read_is_an_error_and_the_others_go_on(loaded, row)
 def test_an_option_that_cannot_be_read_is_refused(loaded, option, value):
     with pytest.raises(InputError):
         loaded.analyze("good day", **{option: value})
+
+
+def test_an_option_may_be_a_string_of_its_own_kind(loaded):
+    modes = Enum("Modes", {"QUICK": "fast"}, type=str)
+    plain = loaded.analyze("good day", mode="fast", explain="full")
+    assert loaded.analyze("good day", mode=modes.QUICK, explain=np.str_("full")) == plain
+    assert loaded.analyze("good day", mode=Unhashable("fast"), explain="full") == plain
 
 
 @pytest.mark.parametrize("method", ["analyze_batch", "stream", "posteriors", "embed"])

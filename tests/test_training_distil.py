@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hybrid_mmsa import Analyzer, Verdict, metrics
 from hybrid_mmsa.cli import run
+from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.training.heads.logistic import fit_heads, matching_bias
 from hybrid_mmsa.training.posts.labelled import UNKNOWN, as_targets, mixed, taught_by
 from hybrid_mmsa.types import LABELS
@@ -59,20 +60,26 @@ def folder(tmp_path_factory):
     return root
 
 
-def answers(model):
-    posteriors = Analyzer.from_pretrained(model).posteriors(UNSEEN)
-    return posteriors["sentiment"]
+@pytest.fixture(scope="module")
+def unseen(analyzer):
+    """Features of the unseen posts, encoded once for all models that are fitted here."""
+    return analyzer.encoder.encode([read_sample(post) for post in UNSEEN])
+
+
+def answers(model, unseen):
+    """A fitted model's sentiment of the unseen posts; opening it checks that it was fitted to the bundled encoder."""
+    return Analyzer.from_pretrained(model).adapters[model.name].posteriors(unseen)["sentiment"]
 
 
 @pytest.fixture(scope="module")
-def taught(folder):
+def taught(folder, unseen):
     assert distil(folder / "all", folder / "taught", folder / "verdicts.jsonl") == 0
-    return answers(folder / "taught")
+    return answers(folder / "taught", unseen)
 
 
-def test_what_the_teacher_knows_beats_what_few_labels_show(folder, taught):
+def test_what_the_teacher_knows_beats_what_few_labels_show(folder, taught, unseen):
     assert distil(folder / "few", folder / "alone") == 0
-    alone = answers(folder / "alone").argmax(1)
+    alone = answers(folder / "alone", unseen).argmax(1)
     gain = metrics.paired_difference(metrics.accuracy, GOLD, taught.argmax(1), alone, len(LABELS))
     assert gain.low > 0, gain
     assert (taught.argmax(1) == GOLD).mean() > 0.85
@@ -91,10 +98,10 @@ def test_gold_labels_calibrate_it(taught):
     assert metrics.calibration_error(GOLD, taught) < 0.15
 
 
-def test_verdicts_alone_teach_too(folder, tmp_path):
+def test_verdicts_alone_teach_too(folder, unseen, tmp_path):
     data = write_data(tmp_path / "unlabelled", [], POSTS)
     assert distil(data, tmp_path / "taught", folder / "verdicts.jsonl") == 0
-    assert (answers(tmp_path / "taught").argmax(1) == GOLD).mean() > 0.85
+    assert (answers(tmp_path / "taught", unseen).argmax(1) == GOLD).mean() > 0.85
 
 
 def test_what_cannot_teach_is_refused(folder, tmp_path, capsys):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from ..errors import InputError
 
 __all__ = ["check_choice", "refusal", "shown"]
 
 _LONGEST = 60
+Choice = TypeVar("Choice", bound=str)
 
 
 def refusal(field: str, value: str, expected: str) -> InputError:
@@ -16,10 +18,14 @@ def refusal(field: str, value: str, expected: str) -> InputError:
     return InputError(f"found {value}; wanted {expected}", field=field)
 
 
-def check_choice(field: str, value: str, choices: Sequence[str]) -> None:
-    """Raise `InputError` unless an option has one of its values."""
-    if value not in choices:
-        raise refusal(field, shown(value), f"{', '.join(choices[:-1])} or {choices[-1]}")
+def check_choice(field: str, value: Choice, choices: Sequence[Choice]) -> Choice:
+    """The one of an option's values that was chosen, as a plain string; `InputError` where it is none of them."""
+    # A caller's own kind of string, such as an enum's member, may compare as it likes.
+    plain = str.__str__(value) if isinstance(value, str) else None
+    for choice in choices:
+        if choice == plain:
+            return choice
+    raise refusal(field, shown(value), f"{', '.join(choices[:-1])} or {choices[-1]}")
 
 
 def shown(value: object) -> str:
