@@ -167,6 +167,11 @@ def test_standard_input_that_is_no_text(capsys, monkeypatch):
     assert "UTF-8" in refused(capsys, "analyze", "-")
 
 
+def test_an_option_names_the_values_it_may_have(capsys):
+    expected = "error: Invalid value for '--mode': 'quick' is not one of 'auto', 'fast', 'deep'."
+    assert refused(capsys, "analyze", "fine", "--mode", "quick").startswith(expected)
+
+
 def test_a_picture_given_as_words_gets_a_hint(capsys):
     assert run(["analyze", str(SAMPLES / "cat.jpg")]) == 0
     assert "--image" in capsys.readouterr().err

@@ -99,6 +99,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _say_usage(error: Exception) -> None:
     message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
+    message = message.replace(": Value error, ", ": ")  # as typer quotes pydantic
     context = getattr(error, "ctx", None)
     if message.strip():  # empty when the help was shown instead
         console.say(f"error: {message}" + (f" (see {context.command_path} --help)" if context else ""))
