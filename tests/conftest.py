@@ -4,7 +4,6 @@ import ipaddress
 import os
 import socket
 import sys
-from pathlib import Path
 
 # A hub client that a test's model touches must not even try; set before any of them is imported.
 os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
@@ -16,8 +15,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 from readable_ids import readable_id
 from trained_once import TRAINERS, trained_once
-
-TESTS = Path(__file__).resolve().parent
 
 # A slow machine is no failure, and a failure must be met again by the next run.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -218,7 +218,7 @@ def test_a_stream_answers_in_place_and_never_raises_for_a_row(analyzer, picture)
         {"id": "bare", "text": " "},
         Sample(text=WORDS, id="whole"),
         RowError(line=40, id="read before", error="broken JSON"),
-        (90, {"id": "odd", "label": "furious", "text": "x"}),
+        (90, {"id": "odd", "text": ["x"]}),
         (91, Sample(image=picture)),
         404,
         Sample(text=3),
@@ -234,7 +234,7 @@ def test_a_stream_answers_in_place_and_never_raises_for_a_row(analyzer, picture)
     assert [row.line for row in out if isinstance(row, RowError)] == [2, 40, 90, 7, 8, 9, 10, 11]
     assert [row.id for row in out][:5] == ["7", "bare", "whole", "read before", "odd"]
     assert out[3] is rows[3]
-    assert (out[4].field, out[8].field) == ("label", "id")
+    assert (out[4].field, out[8].field) == ("text", "id")
     assert_close(out[0].model_copy(update={"id": None}), out[-1])
     for row in out:
         assert type(row).model_validate_json(row.model_dump_json()) == row
