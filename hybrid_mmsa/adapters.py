@@ -1,7 +1,7 @@
 """An adapter folder as a value: what is fitted for the fast tier and a reasoner, checked by hash. Knows no training.
 
     adapter.json         what it is, the encoder it was fitted to, SHA-256 of what was fitted
-    card.md              for people: data and terms, splits, figures, limits
+    card.md              for people: data and terms, splits, figures, limits; its hash is checked where it is listed
     fast.safetensors     the fusion head
     calibration.json     a temperature per task
     router.json          P(error), thresholds
@@ -25,17 +25,18 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from ._version import __version__
+from .artefacts import AdapterFile, CalibrationFile, PoolingFile, RouterFile, SpaceFile, read_arrays, read_artefact
 from .bundled import bundled_path
 from .calibration import Calibration
 from .errors import ArtefactError
 from .foreign import translated
-from .fusion import SPACE_FILES, FusionHead, PresentSides, Space, answer_from_sides, usable_space
+from .fusion import SPACE_FILES, FusionHead, PresentSides, Space, Strategy, answer_from_sides, usable_space
 from .pooling import Pooling
 from .routing import Router
 from .types import Features, FloatArray, LoraRef, Provenance, TaskArrays
@@ -174,35 +175,34 @@ class Adapter:
         Raises:
             ArtefactError: A part is missing, damaged, or of another format version.
         """
-        manifest = _read_json(folder / MANIFEST)
+        manifest = read_artefact(folder / MANIFEST, AdapterFile)
+        if manifest.format != ADAPTER_FORMAT:
+            raise ArtefactError(f"{folder}: adapter format {manifest.format}, this version reads {ADAPTER_FORMAT}")
         with translated(lambda cause: ArtefactError(f"{folder}: {cause}")):
-            if manifest["format"] != ADAPTER_FORMAT:
-                raise ArtefactError(
-                    f"{folder}: adapter format {manifest['format']}, this version reads {ADAPTER_FORMAT}"
-                )
-            _check_parts(folder, manifest["files"])
-            described = json.dumps(manifest, sort_keys=True)
+            _check_parts(folder, manifest.files)
+            described = _described(folder)
             own: dict[str, Any] = {
-                "name": manifest["name"],
-                "made_with": manifest["made_with"],
+                "name": manifest.name,
+                "made_with": manifest.made_with,
                 "card": (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).is_file() else "",
-                "lora": _lora(folder, manifest["name"]),
-                "pooling": Pooling.from_dict(_read_json(folder / POOLING)) if (folder / POOLING).is_file() else None,
-                "ready": bool(manifest["made_with"].get("ready", True)),
+                "lora": _lora(folder, manifest.name),
+                "pooling": _pooling(folder),
+                "ready": bool(manifest.made_with.get("ready", True)),
             }
-            if HEAD not in manifest["files"]:
+            if HEAD not in manifest.files:
                 base = base or cls.load(resolve_adapter("default"))
                 return replace(base, **own, hash=_sha256((described + base.hash).encode()))
+            if manifest.encoder is None or manifest.encoder_hash is None:
+                raise ArtefactError(
+                    f"{folder / MANIFEST} lacks `encoder` or `encoder_hash`, which the heads were fitted to"
+                )
             return cls(
-                encoder=manifest["encoder"],
-                encoder_hash=manifest["encoder_hash"],
-                head=FusionHead(load_file(folder / HEAD), manifest.get("strategy", "gated")),
-                calibration=Calibration(_read_json(folder / CALIBRATION)["temperatures"]),
-                router=Router.from_dict(
-                    _read_json(folder / ROUTER),
-                    load_file(folder / ROUTER_ARRAYS) if (folder / ROUTER_ARRAYS).is_file() else {},
-                ),
-                space=Space.load(folder),
+                encoder=manifest.encoder,
+                encoder_hash=manifest.encoder_hash,
+                head=FusionHead(read_arrays(folder / HEAD), cast(Strategy, manifest.strategy)),
+                calibration=Calibration(cast(Any, read_artefact(folder / CALIBRATION, CalibrationFile).temperatures)),
+                router=_router(folder),
+                space=_space(folder),
                 hash=_sha256(described.encode()),
                 **own,
             )
@@ -258,13 +258,48 @@ def describe_adapter(
 
 def _parts(folder: Path) -> list[str]:
     """Every part of an adapter that stands in a folder, by its path inside."""
-    single = [name for name in (*FITTED, ROUTER_ARRAYS, POOLING, *SPACE_FILES, PROMPT) if (folder / name).is_file()]
+    names = (*FITTED, ROUTER_ARRAYS, POOLING, *SPACE_FILES, PROMPT, CARD)
+    single = [name for name in names if (folder / name).is_file()]
     return single + sorted(p.relative_to(folder).as_posix() for p in (folder / LORA).rglob("*") if p.is_file())
+
+
+def _described(folder: Path) -> str:
+    """What an adapter's hash is of: its manifest without the card, whose words change no answer."""
+    manifest = _read_json(folder / MANIFEST)
+    files = {part: sha for part, sha in manifest["files"].items() if part != CARD}
+    return json.dumps({**manifest, "files": files}, sort_keys=True)
+
+
+def _router(folder: Path) -> Router:
+    read_artefact(folder / ROUTER, RouterFile)
+    path = folder / ROUTER_ARRAYS
+    arrays = read_arrays(path, with_gaps="sample.") if path.is_file() else {}
+    return Router.from_dict(_read_json(folder / ROUTER), arrays)
+
+
+def _pooling(folder: Path) -> Pooling | None:
+    if not (folder / POOLING).is_file():
+        return None
+    read_artefact(folder / POOLING, PoolingFile)
+    return Pooling.from_dict(_read_json(folder / POOLING))
+
+
+def _space(folder: Path) -> Space | None:
+    space = Space.load(folder)
+    if space is not None:
+        arrays, facts = SPACE_FILES
+        read_artefact(folder / facts, SpaceFile)
+        read_arrays(folder / arrays)
+    return space
 
 
 def _check_parts(folder: Path, described: Mapping[str, str]) -> None:
     """Every part is there and the one described, none stands there undescribed, and they make an adapter."""
     for name in dict.fromkeys((*described, *_parts(folder))):
+        if name == CARD and name not in described:
+            continue  # folders that were made before cards had a hash
+        if ".." in Path(name).parts or Path(name).is_absolute():
+            raise ArtefactError(f"{folder / MANIFEST} names a file outside of the folder")
         if not (folder / name).is_file() or _sha256((folder / name).read_bytes()) != described.get(name):
             raise ArtefactError(f"{folder / name} is missing or not the file that {MANIFEST} describes")
     fast = sum(name in described for name in FITTED)

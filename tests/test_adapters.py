@@ -71,8 +71,9 @@ def test_saving_twice_gives_the_same_hash(folder, tmp_path):
     assert Adapter.load(tmp_path / "other").hash != loaded.hash
 
 
-def test_the_card_is_for_people_and_may_be_edited_or_missing(folder):
+def test_the_card_may_be_missing_where_the_manifest_has_no_hash_of_it(folder):
     before = Adapter.load(folder).hash
+    rewrite(folder / "adapter.json", lambda m: m["files"].pop("card.md"))
     (folder / "card.md").write_text("# A better card\n")
     assert Adapter.load(folder).card == "# A better card\n"
     (folder / "card.md").unlink()

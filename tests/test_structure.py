@@ -23,7 +23,7 @@ MAX_FUNCTION_LINES = 60
 ROWS = (
     ("types", "errors", "_version"),
     ("foreign", "privacy"),
-    ("bundled", "extras", "plugins", "svg"),
+    ("artefacts", "bundled", "extras", "plugins", "svg"),
     ("metrics",),
     ("inputs",),
     ("encoders",),

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
+from pydantic import TypeAdapter
 
 from ..errors import ArtefactError, InputError
 from ..inputs import clean, to_pixels
@@ -57,8 +58,7 @@ class CompactManifest:
             ArtefactError: A file is missing or differs from what the manifest says.
         """
         try:
-            fields: dict[str, Any] = json.loads((folder / "compact.json").read_text(encoding="utf-8"))
-            manifest = cls(**fields)
+            manifest = TypeAdapter(cls).validate_json((folder / "compact.json").read_bytes(), strict=True)
         except (OSError, ValueError, TypeError) as error:
             raise ArtefactError(f"no readable encoder manifest in {folder}: {error}") from error
         if sorted(manifest.files) != sorted(FILES):

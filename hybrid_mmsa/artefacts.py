@@ -1,0 +1,130 @@
+"""The files of an adapter folder as they come from elsewhere: every field of its type and in its range, or an error.
+
+Knows nothing of what the values mean to those who read them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.numpy import load_file
+
+from .errors import ArtefactError
+from .foreign import translated
+
+__all__ = ["AdapterFile", "CalibrationFile", "PoolingFile", "RouterFile", "SpaceFile", "read_arrays", "read_artefact"]
+
+MOST_CAUSES = 3
+Share = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Artefact(BaseModel):
+    """Base of the files below: no value is converted, numbers are finite, and fields of later versions are ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class AdapterFile(Artefact):
+    """`adapter.json`."""
+
+    format: int
+    name: str = Field(min_length=1, max_length=200)
+    encoder: str | None = None
+    encoder_hash: str | None = None
+    strategy: str = "gated"
+    made_with: dict[str, Any]
+    files: dict[str, Hash]
+
+
+class CalibrationFile(Artefact):
+    """`calibration.json`: a temperature per task."""
+
+    temperatures: dict[str, Positive]
+
+
+class _ErrorModel(Artefact):
+    signals: dict[str, float]
+    bias: float
+
+
+class _FittedOn(Artefact):
+    model_config = ConfigDict(extra="allow")
+
+    encoder_hash: str | None = None
+
+
+class RouterFile(Artefact):
+    """`router.json`: P(error) and thresholds; a threshold of `null` is never passed."""
+
+    error_model: _ErrorModel
+    thresholds: dict[str, float | None]
+    set_threshold: Share | None = None
+    fitted_on: _FittedOn = _FittedOn()
+
+
+class PoolingFile(Artefact):
+    """`pooling.json`: how verdicts are pooled with fast answers."""
+
+    reasoner: str
+    fast_weight: NotNegative
+    verdict_weight: NotNegative
+    bias: Annotated[list[float], Field(min_length=3, max_length=3)]
+    gain_from: NotNegative | None
+
+
+class _Found(Artefact):
+    model_config = ConfigDict(extra="allow")
+
+    chance: Share
+
+
+class SpaceFile(Artefact):
+    """`align.json`: what the space was fitted to, and how much it finds."""
+
+    encoder_hash: str
+    found: _Found
+
+
+Kind = TypeVar("Kind", bound=Artefact)
+
+
+def read_artefact(path: Path, kind: type[Kind]) -> Kind:
+    """A JSON file as its type.
+
+    Raises:
+        ArtefactError: It cannot be read, or holds a field of another type or outside its range.
+    """
+    with translated(lambda cause: ArtefactError(f"cannot read {path}: {cause}")):
+        content = path.read_bytes()
+        try:
+            return kind.model_validate_json(content)
+        except ValidationError as error:
+            causes = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors(include_url=False)]
+            raise ArtefactError(f"{path} holds what it may not: {'; '.join(causes[:MOST_CAUSES])[:400]}") from None
+
+
+def read_arrays(path: Path, *, with_gaps: str | None = None) -> dict[str, NDArray[Any]]:
+    """The arrays of a safetensors file.
+
+    Args:
+        path: The file.
+        with_gaps: How the names of arrays begin that are measurements and may hold NaN where one is missing.
+
+    Raises:
+        ArtefactError: It cannot be read, or some number in it is not finite: such weights switch a side off silently.
+    """
+    with translated(lambda cause: ArtefactError(f"cannot read {path}: {cause}")):
+        arrays: dict[str, NDArray[Any]] = load_file(path)
+        for name, array in arrays.items():
+            if with_gaps is not None and name.startswith(with_gaps):
+                continue
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ArtefactError(f"{path} holds numbers that are not finite, in {name}")
+        return arrays

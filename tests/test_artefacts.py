@@ -1,0 +1,143 @@
+"""Adapter folders from elsewhere: whatever their files hold, they load or are an `ArtefactError`."""
+
+import json
+import random
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import load_file, save_file
+
+from hybrid_mmsa.adapters import MANIFEST, Adapter, describe_adapter, resolve_adapter
+from hybrid_mmsa.errors import ArtefactError
+
+DEEP = "[" * 100_000
+VALUES = [None, 7, -1, 5.0, 1e308, True, "", "text", [], {}, [[]], {"a": None}, "0" * 64, "../../etc/passwd"]
+RAW = ["", "null", "7", "[]", "{}", '"text"', "NaN", DEEP, '{"a":' * 100_000, "\ufeff{}", "\x00", "1" + "0" * 400]
+JSON_FILES = ["adapter.json", "router.json", "calibration.json"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("artefacts") / "made"
+    tiny.adapter().save(folder)
+    (folder / "card.md").write_text("# A card\n")
+    return described(folder)
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "copy")
+
+
+def described(folder):
+    """The folder with hashes that fit its files, so that what they hold is looked at."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    fitted_to = {key: manifest[key] for key in ("encoder", "encoder_hash", "strategy") if key in manifest}
+    describe_adapter(folder, name=manifest["name"], made_with=manifest["made_with"], fitted_to=fitted_to)
+    return folder
+
+
+def refused_or_loaded(folder):
+    """The error of a folder; None where it loads. Anything but an `ArtefactError` fails the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            adapter = Adapter.load(folder)
+            adapter.check_router()
+        except ArtefactError as error:
+            return error
+    return None
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+@pytest.mark.parametrize("content", RAW)
+def test_a_file_that_holds_something_else_is_refused(folder, name, content):
+    (folder / name).write_text(content)
+    if name != MANIFEST:
+        described(folder)
+    assert refused_or_loaded(folder) is not None
+
+
+def places(value, path=()):
+    yield path
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        yield from places(inner, (*path, key))
+
+
+def changed(document, path, value):
+    if not path:
+        return value
+    return {**document, path[0]: changed(document[path[0]], path[1:], value)}
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+def test_a_field_of_another_kind_is_a_typed_error(folder, name):
+    document = json.loads((folder / name).read_text())
+    for path in places(document):
+        for value in VALUES:
+            (folder / name).write_text(json.dumps(changed(document, path, value)))
+            if name != MANIFEST:
+                described(folder)
+            refused_or_loaded(folder)
+
+
+@pytest.mark.parametrize("value", ["5", "-1", "1" + "0" * 400, "NaN", "Infinity", '"0.5"', "true"])
+def test_a_set_threshold_out_of_its_range_is_refused(folder, value):
+    document = json.loads((folder / "router.json").read_text())
+    document["set_threshold"] = "HERE"
+    (folder / "router.json").write_text(json.dumps(document).replace('"HERE"', value))
+    assert "set_threshold" in str(refused_or_loaded(described(folder)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused(folder, value):
+    arrays = load_file(folder / "fast.safetensors")
+    name = sorted(arrays)[0]
+    arrays[name].flat[0] = value
+    save_file(arrays, folder / "fast.safetensors")
+    assert f"not finite, in {name}" in str(refused_or_loaded(described(folder)))
+
+
+def test_a_card_is_checked_where_it_has_a_hash_and_changes_no_model_hash(folder):
+    before = Adapter.load(folder).hash
+    (folder / "card.md").write_text("# Another\n")
+    assert "card.md" in str(refused_or_loaded(folder))
+    assert Adapter.load(described(folder)).hash == before
+    bundled = Adapter.load(resolve_adapter("default"))
+    assert bundled.card
+
+
+@pytest.mark.parametrize("name", ["../made/fast.safetensors", "/etc/passwd"])
+def test_a_manifest_names_no_file_outside_its_folder(folder, name):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"][name] = "0" * 64
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    assert "outside of the folder" in str(refused_or_loaded(folder))
+
+
+def test_mutated_files_are_loaded_or_refused(folder, made):
+    """Bytes changed, cut and doubled in every file, with hashes that fit and with those of before."""
+    chance = random.Random(7)
+    files = sorted(file for file in made.iterdir() if file.is_file())
+    for turn in range(300):
+        file = chance.choice(files)
+        content = bytearray(file.read_bytes())
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(content) or 1)
+            kind = chance.randrange(4)
+            if kind == 0:
+                content[at : at + 1] = bytes([chance.randrange(256)])
+            elif kind == 1:
+                del content[at : at + chance.randint(1, 200)]
+            elif kind == 2:
+                content[at:at] = content[at : at + 50]
+            else:
+                content[at:at] = chance.choice([b"null", b"1e999", b"[", b"\xff", b"-"])
+        (folder / file.name).write_bytes(bytes(content))
+        if turn % 2 and file.name != MANIFEST:
+            described(folder)
+        refused_or_loaded(folder)
+        shutil.copytree(made, folder, dirs_exist_ok=True)
