@@ -11,6 +11,7 @@ from tiny_vlm import untrained_vlm
 
 from hybrid_mmsa.errors import ArtefactError, ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
+from hybrid_mmsa.reasoning.backends import gguf_context
 from hybrid_mmsa.reasoning.prompt.chat_text import ChatText
 from hybrid_mmsa.training.lora.gguf import write_gguf_lora
 from hybrid_mmsa.types import LABELS, LoraRef
@@ -154,6 +155,17 @@ def test_without_a_picture_side_words_alone_are_read(files):
     with pytest.raises(ReasonerError, match="reads no pictures, and the post has no words"):
         blind.reason([silent])
     blind.close()
+
+
+@pytest.mark.parametrize("units", [b"AVX512 = 1 | AMX_INT8 = 1", b"AVX512 = 1"])
+def test_weights_are_not_laid_out_for_units_that_crash(monkeypatch, units):
+    """Quantised weights in AMX's layout end the process on some machines; on others nothing changes."""
+    monkeypatch.setattr(gguf_context.llama_cpp, "llama_print_system_info", lambda: units)
+    usual = gguf_context.bindings.llama_model_default_params().use_extra_bufts
+    with gguf_context._plain_weights():
+        inside = gguf_context.bindings.llama_model_default_params().use_extra_bufts
+    assert inside == (usual and b"AMX" not in units)
+    assert gguf_context.bindings.llama_model_default_params().use_extra_bufts == usual
 
 
 def test_nothing_is_printed(files, capfd):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import secrets
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any, TypeAlias
 
 import llama_cpp
 import numpy as np
+from llama_cpp import llama_cpp as bindings
 from llama_cpp import mtmd_cpp
 
 from ...errors import ArtefactError, ReasonerError
@@ -29,6 +31,7 @@ BATCH = 512
 WHOLE = -1  # llama.cpp's "all layers", and "to the end"
 LAST = -1  # the last token whose logits were computed
 SEQUENCE = 0
+AMX = b"AMX_INT8 = 1"
 Chunk: TypeAlias = "list[int] | int"
 """A part of a chat: the tokens of words, or llama.cpp's pointer to a picture."""
 
@@ -37,6 +40,7 @@ def _log_line(level: int, text: bytes, _: object) -> None:
     log.debug("%s", text.decode("utf-8", "replace").rstrip())
 
 
+_loading = threading.Lock()
 _to_log = llama_cpp.llama_log_callback(_log_line)  # named, so that it lives as long as the library that calls it
 
 
@@ -261,17 +265,43 @@ def _load(model: Path, context: int, threads: int | None, gpu: bool) -> Any:
     if not model.is_file():
         raise ArtefactError(f"{model} is no GGUF file")
     try:
-        return llama_cpp.Llama(
-            str(model),
-            n_ctx=context,
-            n_batch=BATCH,
-            n_gpu_layers=WHOLE if gpu else 0,
-            n_threads=threads,
-            n_threads_batch=threads,
-            verbose=False,
-        )
+        with _plain_weights():
+            return llama_cpp.Llama(
+                str(model),
+                n_ctx=context,
+                n_batch=BATCH,
+                n_gpu_layers=WHOLE if gpu else 0,
+                n_threads=threads,
+                n_threads_batch=threads,
+                verbose=False,
+            )
     except (RuntimeError, ValueError) as error:
         raise ArtefactError(f"llama.cpp cannot load {model}: {error}") from error
+
+
+@contextmanager
+def _plain_weights() -> Iterator[None]:
+    """Where llama.cpp would lay quantised weights out for AMX, have it leave them as they are.
+
+    Its AMX code ends the process with a segmentation fault at the first batch on some machines (llama.cpp issue 20824).
+    The binding has no setting for it, so its default parameters are changed while a model is loaded.
+    """
+    if AMX not in llama_cpp.llama_print_system_info():
+        yield
+        return
+    with _loading:
+        original = bindings.llama_model_default_params
+
+        def without_layouts() -> Any:
+            values = original()
+            values.use_extra_bufts = False
+            return values
+
+        bindings.llama_model_default_params = without_layouts
+        try:
+            yield
+        finally:
+            bindings.llama_model_default_params = original
 
 
 def _free(vision: Any) -> None:
