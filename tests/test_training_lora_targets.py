@@ -11,7 +11,6 @@ from PIL import Image
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.reasoning import load_prompt, presets
-from hybrid_mmsa.reasoning.models.own import BUNDLED
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
 from hybrid_mmsa.training.answers.targets import label_target, reasoned_target
 from hybrid_mmsa.training.lora.recipe import TuningRecipe, load_recipe, recipe_names
@@ -123,7 +122,7 @@ def test_bundled_recipes_name_presets_and_prompts_that_are_there():
     assert len(recipe_names()) == 7
     for name in recipe_names():
         recipe = load_recipe(name)
-        assert recipe.base in {*presets(), BUNDLED}
+        assert recipe.base in presets()
         assert load_prompt(recipe.prompt)
         assert recipe.alpha == 2 * recipe.rank
 
