@@ -114,18 +114,24 @@ def class_f1(counts: Array) -> Floats:
 
 
 def macro_precision(counts: Array) -> Floats:
-    """Mean of the classes' precisions, each class counting the same."""
-    return np.asarray(class_precision(counts).mean(-1))
+    """Mean of the classes' precisions, each class counting the same; classes that no post has are left out."""
+    return _macro(class_precision(counts), counts)
 
 
 def macro_recall(counts: Array) -> Floats:
-    """Mean of the classes' recalls, SemEval-2017's main figure."""
-    return np.asarray(class_recall(counts).mean(-1))
+    """Mean of the classes' recalls, SemEval-2017's main figure; classes that no post has are left out."""
+    return _macro(class_recall(counts), counts)
 
 
 def macro_f1(counts: Array) -> Floats:
-    """Mean of the classes' F1, each class counting the same."""
-    return np.asarray(class_f1(counts).mean(-1))
+    """Mean of the classes' F1, each class counting the same; classes that no post has are left out."""
+    return _macro(class_f1(counts), counts)
+
+
+def _macro(by_class: Floats, counts: Array) -> Floats:
+    """The mean over the classes that some post has; 0 where there is no post."""
+    there = counts.sum(-1) > 0
+    return _ratio((by_class * there).sum(-1), there.sum(-1))
 
 
 def weighted_f1(counts: Array) -> Floats:

@@ -1,14 +1,18 @@
 """`adapter train | list | inspect`: from a file of labelled posts to a model that answers, and what is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tiny_encoders
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.cli import run
+from hybrid_mmsa.cli.commands.demo import SAMPLES
+from hybrid_mmsa.training.heads.adapting import plan_adapter
 from hybrid_mmsa.training.posts.labelled_file import part_posts, read_labelled_file
 
 
@@ -20,7 +24,7 @@ def posts(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(posts, tmp_path_factory):
     out = tmp_path_factory.mktemp("adapters") / "mine"
-    assert run(["adapter", "train", str(posts), "--fast", "--few-shot", "-o", str(out)]) == 0
+    assert run(["adapter", "train", str(posts), "--fast", "-o", str(out)]) == 0
     return out
 
 
@@ -45,10 +49,11 @@ def test_it_beats_the_default_on_its_own_kind_of_posts(trained):
 
 def test_the_card_says_what_was_done_and_reached(trained):
     card = (trained / "card.md").read_text(encoding="utf-8")
-    assert "20 to test on" in card
+    assert "each tested by heads that were fitted to the other 4 of 5 parts" in card
+    assert all(part in card for part in ("## Confusion", "## Worst mistakes", "twice the labels would buy about"))
     assert "95 % paired interval" in card
     made = json.loads((trained / "adapter.json").read_text())["made_with"]
-    assert made["parts"] == {"train": 80, "calibration": 0, "test": 20}
+    assert made["parts"] == {"train": 100, "calibration": 0, "test": 100}
     assert made["start"]["name"] == "default"
     assert not trained.with_name("mine.features").exists()
 
@@ -111,13 +116,89 @@ def test_files_that_cannot_teach_are_refused(posts, tmp_path, capsys, change, to
     assert not (tmp_path / "out").exists()
 
 
+CALM = ["The box is here", "It has a lid", "Sent on Monday", "The colour is grey", "It weighs a pound"]
+GLAD = ["I love it so much", "Wonderful and quick", "The best I ever had", "So happy with this", "Great, thank you"]
+SAD = ["I hate it so much", "Awful and slow", "The worst I ever had", "So sad about this", "Terrible, no thanks"]
+
+
+def texts_file(folder, per_label, **columns):
+    """A file of words alone, in which the labels are what the words say; no two posts are twins."""
+    rows = [
+        {"text": f"{word} {n} {n * 7 % 11} {'abcdefgh'[n % 8] * 3}", "label": label}
+        for label, words in (("neutral", CALM), ("positive", GLAD), ("negative", SAD))
+        for n, word in zip(range(per_label), words * per_label, strict=False)
+    ]
+    for name, values in columns.items():
+        rows = [row | {name: values(number)} for number, row in enumerate(rows)]
+    file = folder / "texts.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    return file
+
+
+def test_a_small_file_is_fitted_as_one_and_never_ready_without_a_gain(tmp_path, capsys):
+    file = texts_file(tmp_path, 10)
+    assert run(["adapter", "train", str(file), "--fast", "-o", str(tmp_path / "small")]) == 0
+    shown = capsys.readouterr()
+    assert "few posts: the heads stay close to where they start" in shown.err
+    made = json.loads((tmp_path / "small" / "adapter.json").read_text())["made_with"]
+    gain = float(
+        next(line for line in shown.out.splitlines() if line.startswith("| accuracy")).split("(")[1].split()[0]
+    )
+    assert made["few_shot"] is True
+    assert made.get("ready", True) is ("better than 'default' by more than chance" in shown.out)
+    assert gain > 0 or made["ready"] is False
+
+
+def test_heads_that_change_nothing_are_said_to_have_learnt_nothing():
+    from hybrid_mmsa.metrics import Interval
+    from hybrid_mmsa.training.heads.adapting import AdapterFigures
+
+    same = Interval(0.0, 0.0, 0.0)
+    figures = AdapterFigures(
+        gold=np.zeros(4, np.int64),
+        posteriors=np.eye(3, dtype=np.float32)[[0, 0, 1, 2]],
+        adapter={"accuracy": 0.5},
+        default={"accuracy": 0.5},
+        accuracy_gain=same,
+        macro_f1_gain=same,
+        deferred=0.1,
+        learnt=False,
+        half=None,
+        trained_on=4,
+    )
+    assert not figures.ready
+    assert "Nothing was learnt" in figures.lines()[-1]
+
+
+def test_a_shared_picture_makes_no_twins(tmp_path):
+    for name in ("cat", "clock"):
+        shutil.copy(SAMPLES / f"{name}.jpg", tmp_path)
+    file = texts_file(tmp_path, 12, image=lambda number: ("cat.jpg", "clock.jpg")[number % 2])
+    own = read_labelled_file(file, least=8)
+    assert len(set(own.keys)) == len(own.keys) == 36
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    same = [row | {"text": rows[number // 3 * 3]["text"]} for number, row in enumerate(rows)]
+    file.write_text("\n".join(json.dumps(row) for row in same))
+    own = read_labelled_file(file, least=8)
+    assert len(set(own.keys)) == 24, "of three posts of the same words, the two with the same picture are twins"
+
+
+def test_the_files_own_parts_are_kept(tmp_path):
+    file = texts_file(tmp_path, 12, split=lambda number: "Test" if number % 4 == 0 else "train")
+    own = read_labelled_file(file, least=8)
+    plan = plan_adapter(own, tmp_path / "mine")
+    assert plan.parts.test.tolist() == [number for number in range(36) if number % 4 == 0]
+    assert (len(plan.parts.train), plan.crossed) == (27, False)
+    assert "9 to test on, as the file says" in "\n".join(plan.lines())
+
+
 def test_options_that_make_no_sense_are_refused(posts, trained, tmp_path, capsys):
     for words, told in (
         (["-o", str(tmp_path / "x")], "--fast"),
         (["--fast", "-o", str(trained)], "is there already"),
         (["--fast", "-o", str(tmp_path / "default")], "name of the bundled adapter"),
         (["--fast", "--few-shot", "-o", str(tmp_path / "x"), "--encoder", "nonsense"], "no encoder 'nonsense'"),
-        (["--fast", "-o", str(tmp_path / "x")], "--few-shot learns from 8"),
+        (["--fast", "--no-few-shot", "-o", str(tmp_path / "x")], "a label needs 30 posts"),
     ):
         assert run(["adapter", "train", str(posts), *words]) == 2, told
         assert told in capsys.readouterr().err
@@ -126,7 +207,11 @@ def test_options_that_make_no_sense_are_refused(posts, trained, tmp_path, capsys
 def test_twins_stay_on_one_side(posts, tmp_path):
     def twins(number, row):
         row["text"] = f"the very same words about post {number // 2}"
+        if number % 2:
+            row["image"] = before[0]
+        before[0] = row["image"]
 
+    before = [""]
     parts = part_posts(own := read_labelled_file(rewritten(posts, tmp_path, twins), least=8), calibration=True)
     held = [set(rows.tolist()) for rows in (parts.train, parts.calibration, parts.test)]
     assert sum(map(len, held)) == 100

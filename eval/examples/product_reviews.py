@@ -61,7 +61,7 @@ def reviews(count: int, seed: int, folder: Path) -> list[dict[str, object]]:
 
 
 def fitted(folder: Path) -> AdapterFigures:
-    """Write the file of stars, and fit an adapter to it: `adapter train reviews.jsonl --fast --few-shot`."""
+    """Write the file of stars, and fit an adapter to it: `adapter train reviews.jsonl --fast`."""
     file = folder / "reviews.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in reviews(200, 1, folder)), encoding="utf-8")
     posts = read_labelled_file(file, least=FEW_SHOT.least)

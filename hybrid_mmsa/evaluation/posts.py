@@ -10,7 +10,7 @@ from ..data import PostsFile, read_posts
 from ..errors import InputError
 from ..inputs import NumberedRow, needing
 from ..types import RowError, Sample
-from .measure import ERRORS_SHOWN, measure, today
+from .measure import ERRORS_SHOWN, Measured, measure, today
 from .predictions import AnalysisSource, EvaluatedTask, PredictionRow, collect, gold_index, model_provenance
 from .result import Result
 
@@ -73,9 +73,18 @@ def evaluate_posts(
         failed=len(failures),
         errors=tuple(error_line(error) for error in failures[:ERRORS_SHOWN]),
         model=model,
-        notes=(f"{unlabelled:,} rows without a gold label were left out",) if unlabelled else (),
+        notes=_notes(measured, unlabelled),
         **measured.fields(),
     )
+
+
+def _notes(measured: Measured, unlabelled: int) -> tuple[str, ...]:
+    notes = [f"{unlabelled:,} rows without a gold label were left out"] if unlabelled else []
+    classes = measured.systems[0].classes if measured.systems else ()
+    if absent := [scores.label for scores in classes if not scores.support]:
+        it = "it" if len(absent) == 1 else "them"
+        notes.append(f"no post is {' or '.join(absent)}: macro figures leave {it} out")
+    return tuple(notes)
 
 
 def error_line(error: RowError) -> str:

@@ -38,9 +38,13 @@ class HeadOptions:
     """Options of `adapter train --fast`."""
 
     few_shot: Annotated[
-        bool,
-        typer.Option("--few-shot", help="--fast: for 8 to 64 posts of each label, stay close to the bundled heads."),
-    ] = False
+        bool | None,
+        typer.Option(
+            "--few-shot/--no-few-shot",
+            help="--fast: stay close to the bundled heads; chosen by itself where a label has 64 posts or fewer.",
+            show_default=False,
+        ),
+    ] = None
     encoder: Annotated[
         str,
         typer.Option(
@@ -126,7 +130,7 @@ def train(
 
     For example:
         hybrid-mmsa adapter train posts.jsonl --fast -o adapters/mine
-        hybrid-mmsa adapter train few.jsonl --fast --few-shot -o adapters/mine
+        hybrid-mmsa adapter train reviews.xlsx --fast -o adapters/mine --map text=Comment
         hybrid-mmsa adapter train posts.jsonl --base smolvlm-500m -o adapters/mine
         hybrid-mmsa adapter train posts.jsonl --recipe qwen2.5-vl-3b-mvsa -o adapters/mine
     """
@@ -263,7 +267,7 @@ def _fit_heads(posts: PostsFile, out: Path, options: HeadOptions, *, seed: int) 
         from ...training.heads.frozen import FEW_SHOT, FrozenConfig
         from ...training.posts.labelled_file import read_labelled_file
 
-        least = (FEW_SHOT if options.few_shot else FrozenConfig()).least
+        least = (FrozenConfig() if options.few_shot is False else FEW_SHOT).least
         with progress("posts read", lambda: sum(1 for _ in posts.raw_rows())) as advance:
             own = read_labelled_file(posts, least=least, advance=advance)
         plan = plan_adapter(

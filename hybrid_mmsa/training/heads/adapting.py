@@ -17,19 +17,25 @@ import numpy as np
 from ... import metrics
 from ...adapters import Adapter, resolve_adapter
 from ...encoders import Encoder, extract_features, moved_name, open_encoder
+from ...errors import InputError
 from ...fusion import Strategy
 from ...metrics import Interval
 from ...model import open_model
-from ...types import LABELS, Features, IntArray, Task, TaskArrays
+from ...types import LABELS, Features, FloatArray, IntArray, Task, TaskArrays
 from ..common.provenance import made_now
 from ..posts.labelled import Labelled, labels_of
-from ..posts.labelled_file import LabelledFile, Parts, part_posts
+from ..posts.labelled_file import FOLDS, LabelledFile, Parts, crossed_parts, part_posts
+from ..posts.rows import fold_of
 from .frozen import FEW_SHOT, FrozenConfig, fit_frozen
 
 __all__ = ["AdapterFigures", "AdapterPlan", "fit_fast_tier", "plan_adapter", "train_adapter"]
 
 COMPACT = "compact"
 START = "default"
+FEW = 64
+"""Posts of the rarest label up to which heads stay close to where they start; see `eval/bench/adapters/few_shot.py`."""
+MISTAKES = 20
+SHOWN_CHARS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +49,7 @@ class AdapterPlan:
         few_shot: Few posts: no part for calibration, and stronger pulls.
         config: The recipe.
         seed: What the parts were drawn with.
+        crossed: Whether all posts are trained on, and each is tested by heads fitted to the other folds.
     """
 
     posts: LabelledFile
@@ -52,6 +59,7 @@ class AdapterPlan:
     few_shot: bool
     config: FrozenConfig
     seed: int
+    crossed: bool = False
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -63,25 +71,66 @@ class AdapterPlan:
             f"{len(samples)} posts: {', '.join(f'{self.posts.counts[label]} {label}' for label in LABELS)}",
             f"{sides[True, True]} with words and picture, {sides[True, False]} words alone, "
             f"{sides[False, True]} pictures alone; {twins} near-duplicates, each kept with its twin",
-            f"{len(self.parts.train)} to train on, {len(self.parts.calibration)} for the router, "
-            f"{len(self.parts.test)} to test on",
+            f"all to train on; each tested by heads that were fitted to the other {FOLDS - 1} of {FOLDS} parts"
+            if self.crossed
+            else f"{len(self.parts.train)} to train on, {len(self.parts.calibration)} for the router, "
+            f"{len(self.parts.test)} to test on" + (", as the file says" if "test" in self.posts.splits else ""),
+            *(["few posts: the heads stay close to where they start"] if self.few_shot else []),
             f"encoder {self.encoder}, frozen; fusion {self.config.joining.strategy}; started from {begun}",
         ]
         return lines + [f"no post is {label}: the adapter will hardly ever say so" for label in absent]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class AdapterFigures:
-    """Figures on posts that nothing was fitted to: of the adapter, of the default model, and their difference."""
+    """Figures on posts that the heads that answered were not fitted to: of the adapter and of the default model.
 
-    n: int
+    Attributes:
+        gold: The labels `[n]`.
+        posteriors: The adapter's P(label) `[n, 3]`.
+        adapter, default: Figures by name.
+        accuracy_gain, macro_f1_gain: The difference, with 95 % paired intervals.
+        deferred: Share of the posts that the router defers.
+        learnt: Whether any head differs from the one it was started from.
+        half: How many posts half of the training posts are, and the accuracy with those alone; `None` if not measured.
+        trained_on: Posts that the heads were fitted to.
+    """
+
+    gold: IntArray
+    posteriors: FloatArray
     adapter: dict[str, float]
     default: dict[str, float]
     accuracy_gain: Interval
     macro_f1_gain: Interval
+    deferred: float
+    learnt: bool
+    half: tuple[int, float] | None
+    trained_on: int
+
+    @property
+    def n(self) -> int:
+        """How many posts were tested on."""
+        return len(self.gold)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is better than the default model by more than chance, and not worse in the other figure."""
+        gains = (self.accuracy_gain, self.macro_f1_gain)
+        return self.learnt and any(gain.low > 0 for gain in gains) and all(gain.high > 0 for gain in gains)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence for people."""
+        if not self.learnt:
+            return f"Nothing was learnt: it answers as {START!r} does. It is not ready; label more posts."
+        if self.ready:
+            return f"It is better than {START!r} by more than chance."
+        if self.accuracy_gain.high < 0:
+            return f"It is worse than {START!r} by more than chance, and not ready."
+        return f"These posts do not show whether it is better than {START!r}: it is not ready; label more posts."
 
     def lines(self) -> list[str]:
-        """A table in Markdown."""
+        """A table in Markdown, and what follows from it."""
         gains = {"accuracy": self.accuracy_gain, "macro F1": self.macro_f1_gain}
         lines = [
             f"| on {self.n} test posts | adapter | {START} | difference, 95 % paired interval |",
@@ -91,6 +140,13 @@ class AdapterFigures:
             gain = gains.get(name)
             interval = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})" if gain else ""
             lines.append(f"| {name} | {value:.3f} | {self.default[name]:.3f} | {interval} |")
+        lines += ["", f"It would defer {self.deferred:.0%} of these posts. {self.verdict}"]
+        if self.half is not None:
+            gain_of_double = self.adapter["accuracy"] - self.half[1]
+            lines.append(
+                f"With {self.half[0]} of {self.trained_on} training posts the accuracy is {self.half[1]:.3f}: twice "
+                f"the labels would buy about {100 * gain_of_double:+.1f} points."
+            )
         return lines
 
 
@@ -99,7 +155,7 @@ def plan_adapter(
     out: Path,
     *,
     encoder: str = COMPACT,
-    few_shot: bool = False,
+    few_shot: bool | None = None,
     strategy: Strategy = "gated",
     seed: int = 0,
 ) -> AdapterPlan:
@@ -109,14 +165,22 @@ def plan_adapter(
         posts: Checked posts.
         out: The adapter's folder.
         encoder: The encoder's name.
-        few_shot: Whether there are few posts.
+        few_shot: Whether there are few posts; by default where a label has `FEW` or fewer.
         strategy: How the sides are joined.
         seed: Draws the parts.
+
+    Raises:
+        InputError: Nothing is left to test on.
     """
-    config = FEW_SHOT if few_shot else FrozenConfig()
+    rarest = min(posts.counts.values())
+    few = rarest <= FEW if few_shot is None else few_shot
+    config = FEW_SHOT if few else FrozenConfig()
     config = replace(config, joining=replace(config.joining, strategy=strategy))
-    parts = part_posts(posts, calibration=not few_shot, seed=seed)
-    return AdapterPlan(posts, parts, out, encoder, few_shot, config, seed)
+    crossed = few and "test" not in posts.splits
+    parts = crossed_parts(posts, seed) if crossed else part_posts(posts, calibration=not few, seed=seed)
+    if not len(parts.test) or not len(parts.train):
+        raise InputError("too few different posts to train and to test on", field="posts")
+    return AdapterPlan(posts, parts, out, encoder, few, config, seed, crossed)
 
 
 def train_adapter(
@@ -139,22 +203,92 @@ def train_adapter(
     encoded = extract_features(encoder, plan.posts.samples, kept, advance=advance)
     default = Adapter.load(resolve_adapter(START))
     start = default if encoder.hash == default.encoder_hash else None
-    learn, held = _labelled(plan.posts, plan.parts, encoded)
     named = _Named(encoder, moved_name(plan.encoder, Path.cwd(), plan.out))
-    adapter = fit_frozen(learn, held, named, name=plan.out.name, config=plan.config, start=start)
+    fitting = _Fitting(plan, encoded, named, start)
+    adapter = fitting.fit(plan.parts)
+    tested = fitting.tested(plan.parts, adapter)
     test = plan.parts.test
     if start is None:
-        tested = [plan.posts.samples[i] for i in test]
-        compact = extract_features(open_model(START, threads=threads).encoder, tested)
+        samples = [plan.posts.samples[i] for i in test]
+        compact = extract_features(open_model(START, threads=threads).encoder, samples)
     else:
         compact = encoded.take(test)
-    gold = labels_of(plan.posts.samples)["text.joint"][test]
-    figures = compare(adapter.posteriors(encoded.take(test)), default.posteriors(compact), gold)
+    figures = compare(tested.posteriors, default.posteriors(compact), labels_of(plan.posts.samples)["text.joint"][test])
+    figures = replace(
+        figures,
+        deferred=tested.deferred,
+        learnt=fitting.learnt(adapter),
+        half=fitting.half(),
+        trained_on=len(plan.parts.train),
+    )
     made_with = _made_with(plan, start)
-    replace(adapter, made_with=made_with, card=_card(plan, adapter, figures)).save(plan.out)
+    replace(adapter, made_with=made_with, card=_card(plan, adapter, figures), ready=figures.ready).save(plan.out)
     if features is None:
         shutil.rmtree(kept)
     return figures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tested:
+    """Answers to the test posts by heads that were not fitted to them, and the share of them that is deferred."""
+
+    posteriors: TaskArrays
+    deferred: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitting:
+    """The same recipe fitted to different parts of the posts."""
+
+    plan: AdapterPlan
+    features: Features
+    encoder: Encoder
+    start: Adapter | None
+
+    def fit(self, parts: Parts) -> Adapter:
+        """An adapter fitted to the training part."""
+        learn, held = _labelled(self.plan.posts, parts, self.features)
+        return fit_frozen(learn, held, self.encoder, name=self.plan.out.name, config=self.plan.config, start=self.start)
+
+    def tested(self, parts: Parts, adapter: Adapter | None = None) -> _Tested:
+        """Answers to the test part: of the adapter, or, crossed, of one for each fold that was fitted to the others."""
+        if not self.plan.crossed:
+            return self._answers(adapter or self.fit(parts), parts.test)
+        answers = []
+        for fold in np.unique(parts.folds[parts.train]):
+            others = parts.train[parts.folds[parts.train] != fold]
+            held = np.flatnonzero(self.plan.parts.folds == fold)
+            answers.append((held, self._answers(self.fit(replace(parts, train=others)), held)))
+        order = np.argsort(np.concatenate([rows for rows, _ in answers]))
+        tasks = answers[0][1].posteriors
+        joined = {task: np.concatenate([a.posteriors[task] for _, a in answers])[order] for task in tasks}
+        deferred = sum(len(rows) * a.deferred for rows, a in answers) / len(order)
+        return _Tested(joined, float(deferred))
+
+    def _answers(self, adapter: Adapter, rows: IntArray) -> _Tested:
+        features = self.features.take(rows)
+        posteriors = adapter.posteriors(features)
+        decisions = adapter.router.decide(posteriors, features)
+        return _Tested(posteriors, float(np.mean([decision.decision == "defer" for decision in decisions])))
+
+    def learnt(self, adapter: Adapter) -> bool:
+        """Whether the adapter's heads differ from those it was started from."""
+        before = None if self.start is None else self.start.head.arrays
+        after = adapter.head.arrays
+        return before is None or set(before) != set(after) or any((before[n] != after[n]).any() for n in after)
+
+    def half(self) -> tuple[int, float] | None:
+        """Half of the training posts, and the accuracy with those alone; `None` where they are too few to be fitted."""
+        parts, plan = self.plan.parts, self.plan
+        keys = {plan.posts.keys[i] for i in parts.train}
+        chosen = {key for key in keys if fold_of(f"half/{key}", 2)}
+        rows = np.array([i for i in parts.train if plan.posts.keys[i] in chosen], dtype=np.int64)
+        counts = Counter(plan.posts.samples[i].label for i in rows)
+        if len(counts) < len(Counter(s.label for s in plan.posts.samples)) or min(counts.values()) < plan.config.least:
+            return None
+        posteriors = self.tested(replace(parts, train=rows)).posteriors["sentiment"]
+        gold = labels_of(plan.posts.samples)["text.joint"][parts.test]
+        return len(rows), float((posteriors.argmax(1) == gold).mean())
 
 
 def fit_fast_tier(posts: LabelledFile, parts: Parts, encoder: Encoder, *, name: str, start: Adapter) -> Adapter:
@@ -199,7 +333,18 @@ def compare(adapter: TaskArrays, default: TaskArrays, gold: IntArray) -> Adapter
         metrics.paired_difference(metric, gold, first, second, len(LABELS))
         for metric in (metrics.accuracy, metrics.macro_f1)
     ]
-    return AdapterFigures(len(gold), _figures(adapter, gold), _figures(default, gold), gains[0], gains[1])
+    return AdapterFigures(
+        gold=gold,
+        posteriors=adapter["sentiment"],
+        adapter=_figures(adapter, gold),
+        default=_figures(default, gold),
+        accuracy_gain=gains[0],
+        macro_f1_gain=gains[1],
+        deferred=0.0,
+        learnt=True,
+        half=None,
+        trained_on=0,
+    )
 
 
 def _figures(posteriors: TaskArrays, gold: IntArray) -> dict[str, float]:
@@ -235,26 +380,29 @@ def _made_with(plan: AdapterPlan, start: Adapter | None) -> dict[str, Any]:
 
 
 def _card(plan: AdapterPlan, adapter: Adapter, figures: AdapterFigures) -> str:
-    unsure = figures.accuracy_gain.low <= 0 <= figures.accuracy_gain.high
-    verdict = (
-        f"The interval holds 0: these posts do not show whether it is better than {START!r}."
-        if unsure
-        else f"It is {'better' if figures.accuracy_gain.low > 0 else 'worse'} than {START!r} by more than chance."
-    )
     tasks = [name for name in ("sarcasm", "emotion", "target") if adapter.head.has(f"text.{name}")]
     return "\n".join(
         [
             f"# {plan.out.name}",
             "",
-            f"An adapter for the encoder `{plan.encoder}`, fitted to {len(plan.parts.train)} labelled posts. {verdict}",
+            f"An adapter for the encoder `{plan.encoder}`, fitted to {len(plan.parts.train)} labelled posts. "
+            + figures.verdict,
             "",
             "## Data",
             "",
             *(f"- {line}" for line in plan.lines()),
             "",
-            "## AdapterFigures",
+            "## Figures",
             "",
             *figures.lines(),
+            "",
+            "## Confusion",
+            "",
+            *_confusion(figures),
+            "",
+            "## Worst mistakes",
+            "",
+            *_mistakes(plan, figures),
             "",
             "## Limits",
             "",
@@ -264,3 +412,22 @@ def _card(plan: AdapterPlan, adapter: Adapter, figures: AdapterFigures) -> str:
             "",
         ]
     )
+
+
+def _confusion(figures: AdapterFigures) -> list[str]:
+    counts = metrics.confusion(figures.gold, figures.posteriors.argmax(1), len(LABELS))
+    rows = [f"| {label} | {' | '.join(map(str, row))} |" for label, row in zip(LABELS, counts, strict=True)]
+    return [f"| label, down; answer, across | {' | '.join(LABELS)} |", "|---|" + "---|" * len(LABELS), *rows]
+
+
+def _mistakes(plan: AdapterPlan, figures: AdapterFigures) -> list[str]:
+    """The wrong answers that it is surest of; some are wrong labels."""
+    answers, sure = figures.posteriors.argmax(1), figures.posteriors.max(1)
+    wrong = np.flatnonzero(answers != figures.gold)
+    lines = ["| post | label | answer | confidence | words |", "|---|---|---|---|---|"]
+    for i in wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]:
+        sample = plan.posts.samples[plan.parts.test[i]]
+        words = " ".join((sample.text or "").split())[:SHOWN_CHARS].replace("|", "/")
+        name = sample.id or f"post {plan.parts.test[i] + 1}"
+        lines.append(f"| {name} | {LABELS[figures.gold[i]]} | {LABELS[answers[i]]} | {sure[i]:.2f} | {words} |")
+    return lines if len(wrong) else ["None."]

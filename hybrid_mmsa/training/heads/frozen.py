@@ -29,10 +29,10 @@ from ...routing import (
     signal_matrix,
     threshold_for_budget,
 )
-from ...types import LABELS, TASKS, BoolArray, FloatArray, IntArray, Task, TaskArrays
+from ...types import LABELS, TASKS, BoolArray, FloatArray, IntArray, Reason, Task, TaskArrays
 from ..posts.labelled import HEADS, UNKNOWN, Labelled
 from ..routing.posts import half
-from ..routing.router import LEAST_POSTS, Judged, RouterConfig, fit_router
+from ..routing.router import LEAST_POSTS, Judged, RouterConfig, fit_router, within_budget
 from .logistic import LinearHead, choose_head, matching_bias
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy, joined
 
@@ -282,11 +282,17 @@ def _route_frozen(
             return fit_router(learn, choose, judge, sarcasm=sarcasm, novelty=novelty, facts=facts, config=config)
     model = ErrorModel.plain()
     p_error = model.predict_proba(signal_matrix(CONFIDENCE, learn.probabilities, learn.features, None))
-    thresholds = Thresholds(
+    scores: dict[Reason, NDArray[np.float64]] = {
+        "low_confidence": p_error,
+        "sarcasm": learn.probabilities["sarcasm"][:, 1].astype(np.float64),
+        "conflict": opposition(learn.probabilities).astype(np.float64),
+    }
+    own = Thresholds(
         p_error=threshold_for_budget(p_error, config.budget),
         sarcasm=sarcasm,
-        conflict=threshold_for_budget(opposition(learn.probabilities), config.conflict_share),
+        conflict=threshold_for_budget(scores["conflict"], config.conflict_share),
     )
+    thresholds = within_budget(own, scores, config.budget)  # all reasons together, sarcasm among them
     p_error_note = "the calibrated probability at its word: too few posts, or errors, to fit it"
     return Router(
         error_model=model,

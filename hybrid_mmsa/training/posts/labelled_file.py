@@ -7,7 +7,7 @@ with their lines and counts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from ...data import PostsFile, read_posts
-from ...data.duplicates import groups, picture_hash, picture_pairs, text_pairs
+from ...data import PostsFile, Split, read_posts
+from ...data.duplicates import groups, picture_hash, picture_pairs, text_key, text_pairs
 from ...data.splits import make_folds
 from ...errors import InputError
 from ...inputs import needing, read_sample, stars
 from ...types import LABELS, RowError, Sample
 
-__all__ = ["LabelledFile", "Parts", "part_posts", "read_labelled_file"]
+__all__ = ["LabelledFile", "Parts", "crossed_folds", "crossed_parts", "part_posts", "read_labelled_file"]
 
 SHOWN = 5
+SPLITS: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "dev": "dev",
+    "val": "dev",
+    "valid": "dev",
+    "validation": "dev",
+    "test": "test",
+    "testing": "test",
+    "held-out": "test",
+}
 TENTHS = 10
 FOLDS = 5
 
@@ -37,11 +48,13 @@ class LabelledFile:
         samples: Raw, their pictures not decoded.
         keys: Per post the line its group of near-duplicates begins on.
         sha256: Of the file (hex).
+        splits: Per post the part that the file's own column `split` names, if any.
     """
 
     samples: list[Sample]
     keys: list[str]
     sha256: str
+    splits: list[Split | None]
 
     @property
     def counts(self) -> Counter[str]:
@@ -101,14 +114,43 @@ def read_labelled_file(
         raise InputError(
             f"{len(wrong)} of {len(wrong) + len(samples)} rows cannot be used: {shown}{more}", field="posts"
         )
-    texts = {line: sample.text for line, sample in samples.items() if sample.text}
-    twins = groups(samples, [*text_pairs(texts), *picture_pairs(pictures)])
+    twins = groups(samples, _twins(samples, pictures))
     key_of = {line: group[0] for group in twins for line in group}
-    sha256 = rows.sha256()
-    posts = LabelledFile(list(samples.values()), [key_of[line] for line in samples], sha256)
+    own = _split_of(rows)
+    posts = LabelledFile(
+        list(samples.values()),
+        [key_of[line] for line in samples],
+        rows.sha256(),
+        [own.get(line) for line in samples],
+    )
     _check_counts(posts.counts, least)
     _check_stars(rows, posts.counts)
     return posts
+
+
+def _twins(samples: Mapping[str, Sample], pictures: Mapping[str, NDArray[np.uint8]]) -> Iterator[tuple[str, str]]:
+    """Pairs of posts that are near-duplicates: of the same words and, where both have one, the same picture.
+
+    A picture alone makes no twins of posts with words: shops show one picture beside many reviews.
+    """
+    texts = {line: sample.text for line, sample in samples.items() if sample.text and text_key(sample.text)}
+    yield from picture_pairs({line: picture for line, picture in pictures.items() if line not in texts})
+    for group in groups(texts, text_pairs(texts)):
+        shown = {line: pictures[line] for line in group if line in pictures}
+        by_bytes: dict[bytes, str] = {}  # nearly flat pictures too, of which `picture_pairs` says nothing
+        yield from ((by_bytes.setdefault(picture.tobytes(), line), line) for line, picture in shown.items())
+        yield from picture_pairs(shown)
+        yield from ((group[0], line) for line in group if line not in shown)
+
+
+def _split_of(rows: PostsFile) -> dict[str, Split]:
+    """The file's own parts by line, where it has a column for them."""
+    values = {
+        str(line): str(row.get("split") or "").strip().lower()
+        for line, row in rows.raw_rows()
+        if not isinstance(row, RowError)
+    }
+    return {line: SPLITS[value] for line, value in values.items() if value in SPLITS}
 
 
 def _check_stars(posts: PostsFile, counts: Counter[str]) -> None:
@@ -129,10 +171,7 @@ def _check_counts(counts: Counter[str], least: int) -> None:
     if len(counts) < 2:
         raise InputError(f"found {listed}; posts of two labels at the least are wanted", field="label")
     if rare := [label for label, n in counts.items() if n < least]:
-        hint = "" if least <= 8 else "; --few-shot learns from 8 posts of a label"
-        raise InputError(
-            f"found {listed}; a label needs {least} posts, and {', '.join(rare)} has fewer{hint}", field="label"
-        )
+        raise InputError(f"found {listed}; a label needs {least} posts, and {', '.join(rare)} has fewer", field="label")
 
 
 def part_posts(
@@ -147,6 +186,8 @@ def part_posts(
         most: About how many posts of a large file are held out for each of the two; all others are trained on.
         seed: Draws the parts.
     """
+    if "test" in posts.splits:
+        return _own_parts(posts, calibration=calibration, seed=seed)
     pieces = TENTHS if most is None else max(TENTHS, 2 * len(posts.samples) // most)
     held_pieces = 3 if calibration_posts > len(posts.samples) * 2 // pieces else 2
     ids = [str(i) for i in range(len(posts.samples))]
@@ -162,6 +203,32 @@ def part_posts(
     folds = np.full(len(ids), -1, dtype=np.int64)
     folds[train] = _assigned(make_folds(inside, labels, FOLDS, seed), [i for i in ids if train[int(i)]])
     return Parts(np.flatnonzero(train), np.flatnonzero(held), np.flatnonzero(test), folds)
+
+
+def _own_parts(posts: LabelledFile, *, calibration: bool, seed: int) -> Parts:
+    """The parts that the file names: posts of no named part are trained on, those of `dev` are for the router."""
+    split = np.array([name or "train" for name in posts.splits])
+    test = split == "test"
+    held = (split == "dev") & calibration
+    train = ~test & ~held
+    folds = np.full(len(split), -1, dtype=np.int64)
+    folds[train] = crossed_folds(posts, np.flatnonzero(train), seed)
+    return Parts(np.flatnonzero(train), np.flatnonzero(held), np.flatnonzero(test), folds)
+
+
+def crossed_parts(posts: LabelledFile, seed: int = 0) -> Parts:
+    """All posts to train on, and all to test on, each by heads that were fitted to the other folds."""
+    every = np.arange(len(posts.samples))
+    return Parts(every, every[:0], every, crossed_folds(posts, every, seed))
+
+
+def crossed_folds(posts: LabelledFile, rows: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+    """A fold for each of some posts; twins share one, and labels are evenly spread."""
+    by_key: dict[str, list[str]] = {}
+    for row in rows:
+        by_key.setdefault(posts.keys[row], []).append(str(row))
+    labels = {str(row): str(posts.samples[row].label) for row in rows}
+    return _assigned(make_folds(list(by_key.values()), labels, FOLDS, seed), [str(row) for row in rows])
 
 
 def _largest_last(piece: NDArray[np.int64], pieces: int) -> NDArray[np.int64]:
