@@ -71,12 +71,11 @@ def test_inspect_and_list_show_it(trained, capsys):
 
 
 def rewritten(posts, folder, change):
-    """The same file with some rows changed; pictures stay where they are."""
+    """The same file with some rows changed, beside its pictures."""
     rows = [json.loads(line) for line in posts.read_text().splitlines()]
     for number, row in enumerate(rows):
-        row["image"] = str(posts.parent / row["image"])
         change(number, row)
-    file = folder / "posts.jsonl"
+    file = posts.parent / f"{folder.name}.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows))
     return file
 

@@ -22,6 +22,7 @@ from .commands.adapter import adapter_app
 from .commands.evaluate import eval_app
 from .commands.explain import explain_app
 from .commands.models import models_app
+from .commands.review import review_app
 from .commands.route import route_app
 from .commands.train import train_app
 from .terminal import console
@@ -48,6 +49,7 @@ app.add_typer(adapter_app, name="adapter")
 app.add_typer(eval_app, name="eval")
 app.add_typer(explain_app, name="explain")
 app.add_typer(models_app, name="models")
+app.add_typer(review_app, name="review")
 app.add_typer(route_app, name="route")
 app.add_typer(train_app, name="train")
 

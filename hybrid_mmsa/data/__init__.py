@@ -6,6 +6,7 @@ from .line_file import LineFile
 from .photos import PHOTOS, Photo, load_photos
 from .posts import PostsFile, read_posts
 from .records import LoadReport, Record, Split, joint_label
+from .review import ReviewForm, answered_posts, to_review, write_review
 from .splits import SplitManifest, load_manifest
 from .writing import TABLE_SUFFIXES, check_suffix, flat_answer, write_table
 
@@ -20,8 +21,10 @@ __all__ = [
     "PostsFile",
     "Reading",
     "Record",
+    "ReviewForm",
     "Split",
     "SplitManifest",
+    "answered_posts",
     "check_suffix",
     "find_corpus",
     "flat_answer",
@@ -30,5 +33,7 @@ __all__ = [
     "load_manifest",
     "load_photos",
     "read_posts",
+    "to_review",
+    "write_review",
     "write_table",
 ]

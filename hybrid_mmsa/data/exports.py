@@ -190,7 +190,14 @@ EXPORTS: tuple[Export, ...] = (
     Export(
         "Label Studio",
         frozenset({"data.text", "annotations"}),
-        {"text": ("data.text",), "id": ("data.id", "id"), "label": _chosen, "time": ("data.time",)},
+        {
+            "text": ("data.text",),
+            "id": ("data.id", "id"),
+            "label": _chosen,
+            "time": ("data.time",),
+            "group": ("data.group",),
+            "image": ("data.picture",),  # as `review` writes it beside the address that Label Studio shows
+        },
     ),
     Export(
         "Label Studio",
@@ -200,7 +207,14 @@ EXPORTS: tuple[Export, ...] = (
     Export(
         "Argilla",
         frozenset({"fields.text", "responses"}),
-        {"text": ("fields.text",), "id": ("id",), "label": _response, "time": ("metadata.time",)},
+        {
+            "text": ("fields.text",),
+            "id": ("id",),
+            "label": _response,
+            "time": ("metadata.time",),
+            "group": ("metadata.group",),
+            "image": ("metadata.picture",),
+        },
     ),
     Export(
         "Argilla",

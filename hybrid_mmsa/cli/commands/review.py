@@ -1,0 +1,106 @@
+"""`hybrid-mmsa review export | import`: answers to a labelling program, labels back. It holds no logic of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...data import ReviewForm, answered_posts, check_suffix, to_review, write_review
+from ...data.review import STUDIO_CONFIG
+from ...errors import InputError
+from ...types import RowError
+from ..terminal.console import counted, say
+from ..terminal.options import DETECTED, POSTS_HELP, ReadingOptions, check_file, with_options
+
+__all__ = ["review_app"]
+
+review_app = typer.Typer(
+    help="Have posts labelled in Label Studio, Argilla or a table, and read the labels back.", no_args_is_help=True
+)
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
+COLUMNS = ("id", "text", "image", "target", "time", "group", "label")
+
+
+@review_app.command("export")
+@with_options("reading", DETECTED)
+def export(
+    answers: Annotated[Path, typer.Argument(metavar="ANSWERS", help="What `batch` wrote, .jsonl.")],
+    posts: Annotated[Path, typer.Option("--posts", metavar="POSTS", help=f"The posts it answered: {POSTS_HELP}.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="File to write: .json; csv: .csv or .xlsx.")],
+    to: Annotated[ReviewForm, typer.Option("--to", help="What people label in.")] = "label-studio",
+    everything: Annotated[bool, typer.Option("--all", help="Also the posts that need no review.")] = False,
+    most: Annotated[int | None, typer.Option("--most", min=1, help="So many posts at most.")] = None,
+    force: Force = False,
+    reading: ReadingOptions = DETECTED,
+) -> None:
+    """Write the posts to review, likeliest mistakes first, with answers and evidence.
+
+    Pictures are named as the posts' file names them. For Label Studio, the
+    labelling interface is written beside the tasks.
+
+    For example:
+        hybrid-mmsa review export answers.jsonl --posts posts.csv --to label-studio -o tasks.json
+    """
+    _check_out(out, force, {answers, posts})
+    if to == "csv":
+        check_suffix(out, "-o")
+    elif out.suffix.lower() != ".json":
+        raise InputError(f"found {out.name}; wanted a name that ends in .json", field="-o")
+    rows = reading.open(posts)
+    chosen = to_review(answered_posts(rows, answers), everything=everything, most=most)
+    write_review(chosen, out, to, rows.source.root)
+    say(f"{counted(len(chosen), 'post')} to label in {out}")
+    if to == "label-studio":
+        interface = out.with_suffix(".xml")
+        interface.write_text(STUDIO_CONFIG, encoding="utf-8")
+        say(f"labelling interface in {interface}")
+
+
+@review_app.command("import")
+@with_options("reading", DETECTED)
+def import_labels(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The labelled posts: an export of the program, or a table.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="File for the labelled rows, .jsonl.")],
+    force: Force = False,
+    reading: ReadingOptions = DETECTED,
+) -> None:
+    """Read labels back as rows that `adapter train` takes.
+
+    Picture paths are those that the export was given: write the file beside the
+    posts. Posts without a label are counted and left out.
+
+    For example:
+        hybrid-mmsa review import project.json -o labelled.jsonl
+        hybrid-mmsa adapter train labelled.jsonl --fast -o adapters/mine
+    """
+    _check_out(out, force, {file})
+    rows = reading.open(file, labels=True)
+    labelled = others = failed = 0
+    with out.open("w", encoding="utf-8") as lines:
+        for (_, row), (_, raw) in zip(rows, rows.raw_rows(), strict=True):
+            if isinstance(row, RowError) or isinstance(raw, RowError):
+                failed += 1
+            elif row.label is None:
+                others += 1
+            else:
+                labelled += 1
+                values = {name: raw.get(name) if name == "image" else getattr(row, name) for name in COLUMNS}
+                lines.write(json.dumps({k: v for k, v in values.items() if v not in (None, "")}) + "\n")
+    left = [f"{counted(others, 'post')} without a label"] * bool(others) + [
+        f"{counted(failed, 'row')} unusable"
+    ] * bool(failed)
+    say(f"{counted(labelled, 'labelled post')} in {out}" + (f" ({' and '.join(left)} left out)" if left else ""))
+    raise typer.Exit(1 if failed or not labelled else 0)
+
+
+def _check_out(out: Path, force: bool, sources: set[Path]) -> None:
+    check_file(out, "-o")
+    if out.resolve() in {source.resolve() for source in sources}:
+        raise InputError("the file must not replace what it is made from", field="-o")
+    if out.exists() and not force:
+        raise InputError(f"{out} is there already; --force replaces it", field="-o")

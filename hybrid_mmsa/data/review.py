@@ -1,0 +1,176 @@
+"""Posts and answers → what people label in: Label Studio tasks, Argilla records, a table. It knows no models.
+
+What comes back is read by `read_posts`, which knows the exports of these programs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from ..errors import InputError
+from ..inputs import NumberedRow
+from ..types import LABELS, Analysis, Sample
+from .writing import Cell, flat_answer, write_table
+
+__all__ = ["STUDIO_CONFIG", "Answered", "ReviewForm", "answered_posts", "to_review", "write_review"]
+
+ReviewForm: TypeAlias = Literal["label-studio", "argilla", "csv"]
+Answered: TypeAlias = "tuple[Sample, Analysis]"
+
+QUESTION = "label"
+STUDIO_CONFIG = """<View>
+  <Text name="text" value="$text"/>
+  <Image name="image" value="$image"/>
+  <Choices name="label" toName="text" choice="single" showInline="true">
+    <Choice value="negative"/><Choice value="neutral"/><Choice value="positive"/>
+  </Choices>
+</View>
+"""
+"""The labelling interface that the tasks are for."""
+
+
+def answered_posts(posts: Iterable[NumberedRow], answers: Path) -> Iterator[Answered]:
+    """Posts with their answers, in the order of the posts; those that failed are left out.
+
+    Args:
+        posts: The file that was answered.
+        answers: What `batch` wrote for it, as JSON lines.
+
+    Raises:
+        InputError: The answers are not those of these posts.
+    """
+    if answers.suffix.lower() not in (".jsonl", ".ndjson"):
+        raise InputError(f"{answers.name} is no file of answers in .jsonl, as batch writes it", field="answers")
+    if not answers.is_file():
+        raise InputError(f"there is no file {answers}", field="answers")
+    with answers.open("rb") as lines:
+        answer = _next(lines, answers)
+        for line, row in posts:
+            if not isinstance(row, Sample):
+                continue
+            if answer is not None and answer.id == (row.id or str(line)):
+                yield row, answer
+                answer = _next(lines, answers)
+    if answer is not None:
+        raise InputError(f"{answers.name} answers post {answer.id!r}, which is not there", field="answers")
+
+
+def _next(lines: Iterator[bytes], answers: Path) -> Analysis | None:
+    raw = next(lines, b"")
+    try:
+        return Analysis.model_validate_json(raw) if raw.strip() else None
+    except ValueError as error:
+        cause = str(error).splitlines()[0]
+        raise InputError(f"{answers.name} is no file of answers: {cause}", field="answers") from error
+
+
+def to_review(posts: Iterable[Answered], *, everything: bool = False, most: int | None = None) -> list[Answered]:
+    """The posts that a person should see, the likeliest mistakes first.
+
+    Args:
+        posts: Posts with their answers.
+        everything: Also those that need no review.
+        most: So many at most.
+    """
+    chosen = [pair for pair in posts if everything or pair[1].needs_review or pair[1].route.decision == "defer"]
+    chosen.sort(key=lambda pair: -(pair[1].route.p_error or 0.0))
+    return chosen if most is None else chosen[:most]
+
+
+def write_review(posts: Iterable[Answered], out: Path, form: ReviewForm, folder: Path) -> None:
+    """Write posts with the answers as suggestions and the evidence beside them.
+
+    Args:
+        posts: In the order in which they are to be seen.
+        out: The file: JSON, or a table by its suffix.
+        form: For which program.
+        folder: What picture paths are relative to.
+    """
+    if form == "csv":
+        write_table((_table_row(sample, answer, folder) for sample, answer in posts), out)
+        return
+    make: Callable[[Sample, Analysis, Path], dict[str, Any]] = _task if form == "label-studio" else _record
+    with out.open("w", encoding="utf-8") as file:
+        file.write("[")
+        for number, (sample, answer) in enumerate(posts):
+            file.write((",\n" if number else "\n") + json.dumps(make(sample, answer, folder), ensure_ascii=True))
+        file.write("\n]\n")
+
+
+def _picture(sample: Sample, folder: Path) -> str | None:
+    """The path of a picture as the posts' file names it; a picture inside a row has none."""
+    if not isinstance(sample.image, str | Path):
+        return None
+    path = Path(sample.image)
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
+
+
+def _evidence(answer: Analysis) -> str:
+    """Why it may be wrong, in one line."""
+    parts = [f"P(error) {answer.route.p_error:.2f}"] if answer.route.p_error is not None else []
+    parts += [reason.replace("_", " ") for reason in answer.route.reasons]
+    words, picture = answer.text_sentiment, answer.image_sentiment
+    parts += [f"words {words.label}"] if words is not None else []
+    parts += [f"picture {picture.label}"] if picture is not None else []
+    return "; ".join([*parts, *answer.warnings])
+
+
+def _task(sample: Sample, answer: Analysis, folder: Path) -> dict[str, Any]:
+    """A task of Label Studio with the answer as a prediction."""
+    picture, result = _picture(sample, folder), {"choices": [answer.sentiment.label]}
+    return {
+        "data": {
+            "id": answer.id,
+            "text": sample.text or "",
+            "image": "" if picture is None else f"/data/local-files/?d={picture}",
+            "picture": picture,
+            "time": sample.time,
+            "group": sample.group,
+            "evidence": _evidence(answer),
+            **{f"p_{label}": round(answer.sentiment.probabilities[label], 4) for label in LABELS},
+        },
+        "predictions": [
+            {
+                "model_version": answer.provenance.model,
+                "score": round(answer.sentiment.confidence, 4),
+                "result": [{"from_name": QUESTION, "to_name": "text", "type": "choices", "value": result}],
+            }
+        ],
+    }
+
+
+def _record(sample: Sample, answer: Analysis, folder: Path) -> dict[str, Any]:
+    """A record of Argilla with the answer as a suggestion."""
+    metadata: Mapping[str, object] = {
+        "p_error": answer.route.p_error,
+        "picture": _picture(sample, folder),
+        "time": sample.time,
+        "group": sample.group,
+        **{f"p_{label}": answer.sentiment.probabilities[label] for label in LABELS},
+    }
+    suggestion = {
+        "value": answer.sentiment.label,
+        "score": answer.sentiment.confidence,
+        "agent": answer.provenance.model,
+    }
+    return {
+        "id": answer.id,
+        "fields": {"text": sample.text or "", "evidence": _evidence(answer)},
+        "metadata": {name: value for name, value in metadata.items() if value is not None},
+        "suggestions": {QUESTION: suggestion},
+        "responses": {},
+        "vectors": {},
+    }
+
+
+def _table_row(sample: Sample, answer: Analysis, folder: Path) -> dict[str, Cell]:
+    flat = flat_answer(answer)
+    first: dict[str, Cell] = {"id": answer.id, "label": None, "text": sample.text, "image": _picture(sample, folder)}
+    return (
+        first
+        | {"answer": flat["label"], "evidence": _evidence(answer)}
+        | {name: flat[name] for name in ("confidence", *LABELS, "p_error")}
+    )

@@ -1,0 +1,102 @@
+"""The review loop: answers to a labelling program, labels back, an adapter from them."""
+
+import json
+
+import pytest
+import tiny
+
+from hybrid_mmsa.cli import run
+from hybrid_mmsa.data import read_posts
+from hybrid_mmsa.types import LABELS
+
+
+@pytest.fixture(scope="module")
+def answered(tiny_model, tmp_path_factory):
+    """A folder with posts and the answers to them, all of which are deferred."""
+    folder = tmp_path_factory.mktemp("review")
+    rows = [{"id": f"p{n}", "text": f"{word} monday, =1+{n}"} for n, word in enumerate(tiny.WORDS)]
+    (folder / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["batch", str(folder / "posts.jsonl"), "-o", str(folder / "answers.jsonl"), "--model", str(tiny_model)]
+    assert run([*command, "--policy", "always"]) == 0
+    return folder
+
+
+def exported(folder, to, name, *options):
+    out = folder / name
+    command = ["review", "export", str(folder / "answers.jsonl"), "--posts", str(folder / "posts.jsonl")]
+    assert run([*command, "--to", to, "-o", str(out), "--force", *options]) == 0
+    return out
+
+
+def label_of(number):
+    return LABELS[number % 3]
+
+
+def labelled_in_studio(tasks):
+    """What Label Studio exports once somebody has chosen a label for each task."""
+    for number, task in enumerate(tasks):
+        (suggestion,) = task.pop("predictions")
+        (result,) = suggestion["result"]
+        chosen = result | {"value": {"choices": [label_of(number)]}, "id": f"r{number}", "origin": "manual"}
+        task |= {"id": number + 1, "annotations": [{"id": number, "was_cancelled": False, "result": [chosen]}]}
+    return tasks
+
+
+def labelled_in_argilla(records):
+    for number, record in enumerate(records):
+        record["responses"] = {"label": [{"value": label_of(number), "user_id": "u", "status": "submitted"}]}
+    return records
+
+
+@pytest.mark.parametrize(("to", "label"), [("label-studio", labelled_in_studio), ("argilla", labelled_in_argilla)])
+def test_what_goes_out_labelled_comes_back(answered, to, label):
+    out = exported(answered, to, f"{to}.json")
+    posts = json.loads(out.read_text())
+    assert len(posts) == len(tiny.WORDS)
+    back = answered / f"{to}-labelled.json"
+    back.write_text(json.dumps(label(posts)))
+    rows = answered / f"{to}.jsonl"
+    assert run(["review", "import", str(back), "-o", str(rows), "--force"]) == 0
+    texts = {row.id: row.text for _, row in read_posts(answered / "posts.jsonl")}
+    read = [row for _, row in read_posts(rows)]
+    assert [row.label for row in read] == [label_of(number) for number in range(len(posts))]
+    assert {row.id: row.text for row in read} == texts
+
+
+def test_the_likeliest_mistakes_come_first(answered):
+    tasks = json.loads(exported(answered, "label-studio", "few.json", "--most", "3").read_text())
+    errors = {
+        answer["id"]: answer["route"]["p_error"]
+        for answer in map(json.loads, (answered / "answers.jsonl").read_text().splitlines())
+    }
+    assert [errors[task["data"]["id"]] for task in tasks] == sorted(errors.values(), reverse=True)[:3]
+    assert all("P(error)" in task["data"]["evidence"] for task in tasks)
+    assert "<Choices" in (answered / "few.xml").read_text()
+
+
+def test_a_table_is_labelled_in_its_own_column(answered, capsys):
+    table = exported(answered, "csv", "table.csv")
+    text = table.read_text()
+    header, *lines = text.splitlines()
+    assert header.startswith("id,label,text,image,answer,evidence")
+    table.write_text("\n".join([header, *(line.replace(",,", ",pos,", 1) for line in lines[:4]), *lines[4:]]))
+    assert run(["review", "import", str(table), "-o", str(answered / "from-table.jsonl")]) == 0
+    assert "4 labelled posts" in capsys.readouterr().err
+    assert {row.label for _, row in read_posts(answered / "from-table.jsonl")} == {"positive"}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["answers.jsonl", "--posts", "posts.jsonl", "-o", "out.txt"], "ends in .json"),
+        (["answers.jsonl", "--posts", "posts.jsonl", "-o", "answers.jsonl"], "must not replace"),
+        (["posts.jsonl", "--posts", "posts.jsonl", "-o", "out.json"], "no file of answers"),
+        (["answers.jsonl", "--posts", "other.jsonl", "-o", "out.json"], "answers post 'p0', which is not there"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(answered, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(answered)
+    (answered / "other.jsonl").write_text('{"id": "x", "text": "something else"}\n')
+    assert run(["review", "export", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not (answered / "out.json").exists()
