@@ -34,6 +34,8 @@ COMPACT = "compact"
 START = "default"
 FEW = 64
 """Posts of the rarest label up to which heads stay close to where they start; see `eval/bench/adapters/few_shot.py`."""
+CROSSED = 400
+"""Posts up to which all are tested on, each by heads fitted to the others: a fifth would say too little."""
 MISTAKES = 20
 SHOWN_CHARS = 100
 
@@ -176,7 +178,7 @@ def plan_adapter(
     few = rarest <= FEW if few_shot is None else few_shot
     config = FEW_SHOT if few else FrozenConfig()
     config = replace(config, joining=replace(config.joining, strategy=strategy))
-    crossed = few and "test" not in posts.splits
+    crossed = (few or len(posts.samples) <= CROSSED) and "test" not in posts.splits
     parts = crossed_parts(posts, seed) if crossed else part_posts(posts, calibration=not few, seed=seed)
     if not len(parts.test) or not len(parts.train):
         raise InputError("too few different posts to train and to test on", field="posts")
