@@ -25,7 +25,7 @@ from hybrid_mmsa.data import Record, load_corpus, load_manifest
 from hybrid_mmsa.encoders import extract_features
 from hybrid_mmsa.model import open_model
 from hybrid_mmsa.training.common.provenance import made_now
-from hybrid_mmsa.training.heads.adapting import AdapterFigures, compare
+from hybrid_mmsa.training.heads.figures import Comparison, compare
 from hybrid_mmsa.training.heads.frozen import FrozenConfig, fit_frozen
 from hybrid_mmsa.training.posts.labelled import Labelled, labels_of
 from hybrid_mmsa.training.posts.rows import fold_of, text_key
@@ -67,7 +67,7 @@ def main() -> None:
         console.print(f"{name}: macro F1 {scores[name]:.3f} on half of dev")
     chosen = max(scores, key=lambda name: scores[name])
     adapter, gold = fitted[chosen], test.labels["text.joint"]
-    figures = compare(adapter.posteriors(test.features), default.posteriors(test.features), gold)
+    figures = compare(adapter.posteriors(test.features), default.posteriors(test.features), gold, default.name)
     coin = by_chance(train.labels["text.joint"], gold)
     made_with = {
         **made_now(),
@@ -107,7 +107,7 @@ def by_chance(train: NDArray[Any], gold: NDArray[Any]) -> float:
     return float(np.mean([metrics.macro_f1(metrics.confusion(gold, said, len(LABELS))) for said in draws]))
 
 
-def card(figures: AdapterFigures, scores: dict[str, float], chosen: str, coin: float) -> str:
+def card(figures: Comparison, scores: dict[str, float], chosen: str, coin: float) -> str:
     """What to know before using it."""
     gain, found = figures.macro_f1_gain, figures.adapter["macro F1"]
     others = "come from the bundled model's heads" if RECIPES[chosen][1] else "are not judged"
@@ -130,7 +130,7 @@ Macro F1 on one half of the dev part; thresholds were fitted on the other half.
 |---|---|
 {chr(10).join(rows)}
 
-## AdapterFigures
+## Figures
 
 {chr(10).join(figures.lines())}
 

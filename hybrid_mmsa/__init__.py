@@ -20,6 +20,8 @@ from .errors import (
 from .inputs import Limits
 from .reasoning import Reasoner, ReasonerConfig
 from .routing import Policy
+from .training.fitting import fit_adapter
+from .training.heads.figures import AdapterFigures
 from .types import (
     Analysis,
     Change,
@@ -44,6 +46,7 @@ from .types import (
 )
 
 __all__ = [
+    "AdapterFigures",
     "Analysis",
     "Analyzer",
     "ArtefactError",
@@ -83,4 +86,5 @@ __all__ = [
     "WordEffect",
     "__version__",
     "analyze",
+    "fit_adapter",
 ]

@@ -25,6 +25,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -34,14 +35,21 @@ from ._version import __version__
 from .artefacts import AdapterFile, CalibrationFile, PoolingFile, RouterFile, SpaceFile, read_arrays, read_artefact
 from .bundled import bundled_path
 from .calibration import Calibration
-from .errors import ArtefactError
+from .errors import ArtefactError, InputError
 from .foreign import translated
 from .fusion import SPACE_FILES, FusionHead, PresentSides, Space, Strategy, answer_from_sides, usable_space
 from .pooling import Pooling
 from .routing import Router
 from .types import Features, FloatArray, LoraRef, Provenance, TaskArrays
 
-__all__ = ["ADAPTER_FORMAT", "Adapter", "bundled_adapters", "describe_adapter", "resolve_adapter"]
+__all__ = [
+    "ADAPTER_FORMAT",
+    "Adapter",
+    "bundled_adapters",
+    "check_new_folder",
+    "describe_adapter",
+    "resolve_adapter",
+]
 
 ADAPTER_FORMAT = 1
 MANIFEST, CARD = "adapter.json", "card.md"
@@ -164,6 +172,20 @@ class Adapter:
             },
         )
 
+    def save_whole(self, folder: Path) -> None:
+        """Write the folder in one step, so that a kill leaves what was there before or a whole adapter.
+
+        Args:
+            folder: An adapter's folder that is replaced, an empty one, or a new one; see `check_new_folder`.
+        """
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
+            new, old = Path(place) / "new", Path(place) / "old"
+            self.save(new)
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+
     @classmethod
     def load(cls, folder: Path, base: Adapter | None = None) -> Adapter:
         """Read a folder, checking every file against its hash.
@@ -233,6 +255,34 @@ def resolve_adapter(name_or_path: str | Path) -> Path:
     if isinstance(name_or_path, str) and len(path.parts) == 1:
         raise ArtefactError(f"no adapter {name_or_path!r}; bundled are {', '.join(bundled) or 'none'}")
     raise ArtefactError(f"{path} is not an adapter folder: it has no {MANIFEST}")
+
+
+def check_new_folder(folder: Path, *, force: bool = False) -> Path | None:
+    """Check that an adapter may be written to a folder.
+
+    Args:
+        folder: The adapter's folder; its name is the adapter's.
+        force: Whether an adapter that is there may be replaced.
+
+    Returns:
+        The folder where it holds an adapter that is going to be replaced, `None` where it is new or empty.
+
+    Raises:
+        InputError: Something else is there, or the name is a bundled adapter's.
+    """
+    if folder.resolve().name in bundled_adapters():
+        message = f"{folder.resolve().name!r} is the name of the bundled adapter; name another folder"
+        raise InputError(message, field="out")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder} is there already and is not an adapter; name another folder", field="out")
+    if not force:
+        raise InputError(f"{folder} is there already; name another folder, or replace it: --force", field="out")
+    parts = {folder / part for part in (*_parts(folder), MANIFEST)}
+    if others := sorted(path.name for path in folder.rglob("*") if path.is_file() and path not in parts):
+        raise InputError(f"{folder} also holds {others[0]}, which is not part of an adapter; move it away", field="out")
+    return folder
 
 
 def describe_adapter(

@@ -12,7 +12,9 @@ import tiny_encoders
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands.demo import SAMPLES
+from hybrid_mmsa.metrics import Interval
 from hybrid_mmsa.training.heads.adapting import plan_adapter
+from hybrid_mmsa.training.heads.figures import AdapterFigures, Comparison
 from hybrid_mmsa.training.posts.labelled_file import part_posts, read_labelled_file
 
 
@@ -50,7 +52,7 @@ def test_it_beats_the_default_on_its_own_kind_of_posts(trained):
 def test_the_card_says_what_was_done_and_reached(trained):
     card = (trained / "card.md").read_text(encoding="utf-8")
     assert "each tested by heads that were fitted to the other 4 of 5 parts" in card
-    assert all(part in card for part in ("## Confusion", "## Worst mistakes", "twice the labels would buy about"))
+    assert all(part in card for part in ("## Confusion", "## Worst mistakes", "Twice the labels would buy about"))
     assert "95 % paired interval" in card
     made = json.loads((trained / "adapter.json").read_text())["made_with"]
     assert made["parts"] == {"train": 100, "calibration": 0, "test": 100}
@@ -149,21 +151,19 @@ def test_a_small_file_is_fitted_as_one_and_never_ready_without_a_gain(tmp_path, 
 
 
 def test_heads_that_change_nothing_are_said_to_have_learnt_nothing():
-    from hybrid_mmsa.metrics import Interval
-    from hybrid_mmsa.training.heads.adapting import AdapterFigures
-
     same = Interval(0.0, 0.0, 0.0)
     figures = AdapterFigures(
         gold=np.zeros(4, np.int64),
         posteriors=np.eye(3, dtype=np.float32)[[0, 0, 1, 2]],
-        adapter={"accuracy": 0.5},
-        default={"accuracy": 0.5},
-        accuracy_gain=same,
-        macro_f1_gain=same,
-        deferred=0.1,
+        default=Comparison(
+            other="default",
+            n=4,
+            adapter={"accuracy": 0.5},
+            others={"accuracy": 0.5},
+            accuracy_gain=same,
+            macro_f1_gain=same,
+        ),
         learnt=False,
-        half=None,
-        trained_on=4,
     )
     assert not figures.ready
     assert "Nothing was learnt" in figures.lines()[-1]
@@ -194,7 +194,7 @@ def test_the_files_own_parts_are_kept(tmp_path):
 def test_options_that_make_no_sense_are_refused(posts, trained, tmp_path, capsys):
     for words, told in (
         (["-o", str(tmp_path / "x")], "--fast"),
-        (["--fast", "-o", str(trained)], "is there already"),
+        (["--fast", "-o", str(trained)], "is there already; name another folder, or replace it: --force"),
         (["--fast", "-o", str(tmp_path / "default")], "name of the bundled adapter"),
         (["--fast", "--few-shot", "-o", str(tmp_path / "x"), "--encoder", "nonsense"], "no encoder 'nonsense'"),
         (["--fast", "--no-few-shot", "-o", str(tmp_path / "x")], "a label needs 30 posts"),
@@ -207,10 +207,10 @@ def test_twins_stay_on_one_side(posts, tmp_path):
     def twins(number, row):
         row["text"] = f"the very same words about post {number // 2}"
         if number % 2:
-            row["image"] = before[0]
-        before[0] = row["image"]
+            row["image"], row["label"] = before
+        before[:] = row["image"], row["label"]
 
-    before = [""]
+    before = ["", ""]
     parts = part_posts(own := read_labelled_file(rewritten(posts, tmp_path, twins), least=8), calibration=True)
     held = [set(rows.tolist()) for rows in (parts.train, parts.calibration, parts.test)]
     assert sum(map(len, held)) == 100

@@ -13,6 +13,7 @@ import hybrid_mmsa
 ROOT = Path(__file__).resolve().parent.parent
 
 PUBLIC = [
+    "AdapterFigures",
     "Analysis",
     "Analyzer",
     "ArtefactError",
@@ -52,6 +53,7 @@ PUBLIC = [
     "WordEffect",
     "__version__",
     "analyze",
+    "fit_adapter",
 ]
 ROOMS = sorted(
     f"hybrid_mmsa.{module.name}" for module in pkgutil.iter_modules(hybrid_mmsa.__path__) if module.name != "__main__"
@@ -91,7 +93,7 @@ def test_nothing_public_is_left_out(name):
     assert shown <= set(module.__all__)
 
 
-@pytest.mark.parametrize("name", ["Analyzer", "Policy", "Sample", "Analysis", "InputError", "analyze"])
+@pytest.mark.parametrize("name", ["Analyzer", "Policy", "Sample", "Analysis", "InputError", "analyze", "fit_adapter"])
 def test_what_users_meet_is_documented(name):
     assert inspect.getdoc(getattr(hybrid_mmsa, name))
 

@@ -38,9 +38,9 @@ ROWS = (
     ("analysis",),
     ("analyzer",),
     ("testing",),
-    ("hybrid_mmsa",),  # the package's own __init__: what users import
     ("data",),
     ("training",),
+    ("hybrid_mmsa",),  # the package's own __init__: what users import
     ("evaluation",),
     ("serving",),
     ("cli",),
@@ -59,6 +59,7 @@ SUBROOMS = {
         ("heads",),
         ("space", "answers"),
         ("lora",),
+        ("fitting",),
     ),
     "cli": (("terminal",), ("commands",)),
 }

@@ -17,12 +17,9 @@ from PIL import Image
 from rich.console import Console
 
 import hybrid_mmsa
-from hybrid_mmsa import Analyzer
+from hybrid_mmsa import AdapterFigures, Analyzer, fit_adapter
 from hybrid_mmsa.inputs import sample_from_row
 from hybrid_mmsa.metrics import Interval, wilson
-from hybrid_mmsa.training.heads.adapting import AdapterFigures, plan_adapter, train_adapter
-from hybrid_mmsa.training.heads.frozen import FEW_SHOT
-from hybrid_mmsa.training.posts.labelled_file import read_labelled_file
 
 SAMPLES = Path(hybrid_mmsa.__file__).parent / "samples"
 PHOTOS = {True: ("bricks.jpg", "clock.jpg"), False: ("espresso.jpg", "cat.jpg")}  # of what went wrong, of the table
@@ -64,8 +61,7 @@ def fitted(folder: Path) -> AdapterFigures:
     """Write the file of stars, and fit an adapter to it: `adapter train reviews.jsonl --fast`."""
     file = folder / "reviews.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in reviews(200, 1, folder)), encoding="utf-8")
-    posts = read_labelled_file(file, least=FEW_SHOT.least)
-    return train_adapter(plan_adapter(posts, folder / "kettles", few_shot=True))
+    return fit_adapter(file, folder / "kettles", few_shot=True)
 
 
 def complaints(folder: Path) -> dict[str, Interval]:

@@ -4,7 +4,7 @@ from .columns import Reading
 from .corpus import CORPORA, Corpus, find_corpus, load_corpus
 from .line_file import LineFile
 from .photos import PHOTOS, Photo, load_photos
-from .posts import PostsFile, read_posts
+from .posts import PostsFile, PostsInMemory, read_posts
 from .records import LoadReport, Record, Split, joint_label
 from .review import ReviewForm, answered_posts, to_review, write_review
 from .splits import SplitManifest, load_manifest
@@ -19,6 +19,7 @@ __all__ = [
     "LoadReport",
     "Photo",
     "PostsFile",
+    "PostsInMemory",
     "Reading",
     "Record",
     "ReviewForm",

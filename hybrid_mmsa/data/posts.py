@@ -1,25 +1,29 @@
-"""People's own posts in any file: rows → samples, one at a time in bounded memory. It knows no models.
+"""People's own posts in any file, or in memory: rows → samples, one at a time. It knows no models.
 
 The columns are those of a row (`id, text, image, target, time, group, label, text_label, image_label, sarcastic,
-rationale`), under the names that `columns` knows; picture paths are relative to the file, whose
-folder they may not leave. A row that cannot be read is
-a `RowError`; the others go on.
+rationale`), under the names that `columns` knows; picture paths are relative to the file, whose folder they may not
+leave. A row that cannot be read is a `RowError`; the others go on.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
 
 from ..errors import InputError
-from ..inputs import NumberedRow, row_id, sample_from_row
-from ..types import RowError
+from ..foreign import translated
+from ..inputs import NumberedRow, Row, each_row, row_id, sample_from_row, sample_of
+from ..types import RowError, Sample
 from .columns import Columns, Reading, columns_of
 from .rows import RawRows, Source, open_source
 
-__all__ = ["PostsFile", "read_posts"]
+__all__ = ["PostsFile", "PostsInMemory", "read_posts"]
 
 LOOKED_AT = 200
 """Rows from which it is told what the columns are."""
@@ -79,6 +83,61 @@ class PostsFile:
                 yield line, sample_from_row(row, self._image_root)
             except InputError as error:
                 yield line, RowError(line=line, id=row_id(row), field=error.field, error=error.message)
+
+
+class PostsInMemory:
+    """Posts that a caller holds, to be iterated like those of a file; their lines are their places, from 1 on.
+
+    Args:
+        rows: Posts as `Analyzer.stream` takes them: samples, mappings or named tuples in the columns of a row, such as
+            `DataFrame.itertuples` gives. Picture paths are relative to the working directory.
+
+    Raises:
+        InputError: It is no iterable of posts.
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = list(each_row(rows))
+
+    def raw_rows(self) -> RawRows:
+        """The rows in our columns, their values as the caller holds them; what is no row is a `RowError`."""
+        for line, row in enumerate(self.rows, 1):
+            try:
+                yield line, _columns_of(row)
+            except InputError as error:
+                yield line, RowError(line=line, id=None, field=error.field, error=error.message)
+
+    def sha256(self) -> str:
+        """Of the posts, hex: of words, labels and pictures; of a picture in a file, of its path."""
+        digest = hashlib.sha256()
+        for _, row in self:
+            if isinstance(row, Sample):
+                digest.update(repr((row.id, row.text, row.target, row.label)).encode("utf-8", "surrogatepass"))
+                picture = row.image
+                if isinstance(picture, Image | np.ndarray):
+                    picture = picture.tobytes()
+                digest.update(picture if isinstance(picture, bytes) else str(picture).encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def __iter__(self) -> Iterator[NumberedRow]:
+        for line, row in enumerate(self.rows, 1):
+            try:
+                yield line, sample_of(row)
+            except InputError as error:
+                yield line, RowError(line=line, id=row_id(row), field=error.field, error=error.message)
+
+
+def _columns_of(row: Row) -> Mapping[str, Any]:
+    """A row by its columns."""
+    with translated(lambda cause: InputError(f"the row cannot be read ({cause})", field="row")):
+        if isinstance(row, Mapping):
+            return row
+        if isinstance(row, Sample):
+            return {"id": row.id, "text": row.text, "image": row.image, "label": row.label}
+        if isinstance(row, tuple) and hasattr(row, "_asdict"):
+            columns: Mapping[str, Any] = row._asdict()
+            return columns
+        return {"text": sample_of(row).text}
 
 
 def read_posts(path: Path, reading: Reading | None = None) -> PostsFile:

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ...adapters import Adapter, resolve_adapter
+from ...adapters import Adapter, check_new_folder, resolve_adapter
 from ...data import PostsFile
-from ...errors import ArtefactError, InputError
+from ...errors import InputError
 from ...extras import needs
 from ...fusion import Strategy
 from ..terminal.console import emit, page, say
@@ -59,6 +59,14 @@ class HeadOptions:
     features: Annotated[
         Path | None,
         typer.Option("--features", metavar="FOLDER", help="--fast: keep the encoder's features here, for other runs."),
+    ] = None
+    before: Annotated[
+        str | None,
+        typer.Option(
+            "--before",
+            metavar="NAME_OR_PATH",
+            help="--fast: a version before, which it is compared with; with --force, the one that is replaced.",
+        ),
     ] = None
 
 
@@ -116,6 +124,7 @@ def train(
         ),
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the split into training and test parts.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the adapter that is in the folder.")] = False,
     heads: HeadOptions = HeadOptions(),
     tuning: TuningOptions = TuningOptions(),
     reading: ReadingOptions = DETECTED,
@@ -130,16 +139,20 @@ def train(
 
     For example:
         hybrid-mmsa adapter train posts.jsonl --fast -o adapters/mine
+        hybrid-mmsa adapter train more.jsonl --fast -o adapters/mine --force
         hybrid-mmsa adapter train reviews.xlsx --fast -o adapters/mine --map text=Comment
         hybrid-mmsa adapter train posts.jsonl --base smolvlm-500m -o adapters/mine
         hybrid-mmsa adapter train posts.jsonl --recipe qwen2.5-vl-3b-mvsa -o adapters/mine
     """
-    _check_out(out)
+    try:
+        check_new_folder(out, force=force)
+    except InputError as error:
+        raise InputError(error.message, field="-o") from error
     rows = reading.open(posts, labels=True)
     if tuning.base is not None or tuning.recipe is not None:
         if heads != HeadOptions():
             raise InputError(
-                "--few-shot, --encoder, --strategy and --features have no use beside --base", field="--base"
+                "--few-shot, --encoder, --strategy, --features and --before have no use beside --base", field="--base"
             )
         _tune(rows, out, tuning, fast=fast, seed=seed)
     elif fast:
@@ -147,7 +160,7 @@ def train(
             raise InputError(
                 "--set, --teacher, --run and --model have no use beside --fast without --base", field="--fast"
             )
-        _fit_heads(rows, out, heads, seed=seed or 0)
+        _fit_heads(rows, out, heads, seed=seed or 0, force=force)
     else:
         raise InputError(
             "say what to train: --base MODEL tunes a LoRA adapter, --fast fits the heads of the fast tier",
@@ -250,28 +263,23 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
     }
 
 
-def _check_out(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already; name another folder", field="-o")
-    try:
-        bundled = resolve_adapter(out.name)
-    except ArtefactError:
-        return
-    raise InputError(f"{out.name!r} is the name of the bundled adapter in {bundled}; name another", field="-o")
-
-
-def _fit_heads(posts: PostsFile, out: Path, options: HeadOptions, *, seed: int) -> None:
+def _fit_heads(posts: PostsFile, out: Path, options: HeadOptions, *, seed: int, force: bool) -> None:
     """Read the posts, show the plan, fit the fast tier, show the figures."""
     with needs("tune", "training an adapter"):
-        from ...training.heads.adapting import plan_adapter, train_adapter
-        from ...training.heads.frozen import FEW_SHOT, FrozenConfig
+        from ...training.heads.adapting import least_posts, plan_adapter, train_adapter
         from ...training.posts.labelled_file import read_labelled_file
 
-        least = (FrozenConfig() if options.few_shot is False else FEW_SHOT).least
         with progress("posts read", lambda: sum(1 for _ in posts.raw_rows())) as advance:
-            own = read_labelled_file(posts, least=least, advance=advance)
+            own = read_labelled_file(posts, least=least_posts(options.few_shot), advance=advance)
         plan = plan_adapter(
-            own, out, encoder=options.encoder, few_shot=options.few_shot, strategy=options.strategy, seed=seed
+            own,
+            out,
+            encoder=options.encoder,
+            few_shot=options.few_shot,
+            strategy=options.strategy,
+            seed=seed,
+            before=None if options.before is None else resolve_adapter(options.before),
+            force=force,
         )
         for line in plan.lines():
             say(line)

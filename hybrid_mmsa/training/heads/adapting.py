@@ -15,20 +15,21 @@ from typing import Any
 import numpy as np
 
 from ... import metrics
-from ...adapters import Adapter, resolve_adapter
+from ...adapters import Adapter, check_new_folder, resolve_adapter
 from ...encoders import Encoder, extract_features, moved_name, open_encoder
-from ...errors import InputError
+from ...errors import ArtefactError, InputError
 from ...fusion import Strategy
 from ...metrics import Interval
 from ...model import open_model
-from ...types import LABELS, Features, FloatArray, IntArray, Task, TaskArrays
+from ...types import LABELS, Features, IntArray, TaskArrays
 from ..common.provenance import made_now
 from ..posts.labelled import Labelled, labels_of
-from ..posts.labelled_file import FOLDS, LabelledFile, Parts, crossed_parts, part_posts
-from ..posts.rows import fold_of
+from ..posts.labelled_file import FOLDS, LabelledFile, Parts, crossed_parts, part_posts, quarters
+from .adapter_card import adapter_card
+from .figures import AdapterFigures, Comparison, CurvePoint, compare
 from .frozen import FEW_SHOT, FrozenConfig, fit_frozen
 
-__all__ = ["AdapterFigures", "AdapterPlan", "fit_fast_tier", "plan_adapter", "train_adapter"]
+__all__ = ["AdapterPlan", "fit_fast_tier", "least_posts", "plan_adapter", "train_adapter"]
 
 COMPACT = "compact"
 START = "default"
@@ -36,8 +37,13 @@ FEW = 64
 """Posts of the rarest label up to which heads stay close to where they start; see `eval/bench/adapters/few_shot.py`."""
 CROSSED = 400
 """Posts up to which all are tested on, each by heads fitted to the others: a fifth would say too little."""
-MISTAKES = 20
-SHOWN_CHARS = 100
+CURVE = (2, 4)
+"""Parts of the training posts that the learning curve is measured with, as what they are divided by."""
+LEAST_NEW = 20
+"""Posts that an adapter and its version before are compared on, at the least."""
+SHOWN = 3
+FITTED_TO = "post_digests"
+"""In `made_with`: the digests of the posts that an adapter was fitted to, one behind the other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +58,7 @@ class AdapterPlan:
         config: The recipe.
         seed: What the parts were drawn with.
         crossed: Whether all posts are trained on, and each is tested by heads fitted to the other folds.
+        before: The folder of the adapter's version before, which it is compared with, if there is one.
     """
 
     posts: LabelledFile
@@ -62,6 +69,7 @@ class AdapterPlan:
     config: FrozenConfig
     seed: int
     crossed: bool = False
+    before: Path | None = None
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -80,76 +88,24 @@ class AdapterPlan:
             *(["few posts: the heads stay close to where they start"] if self.few_shot else []),
             f"encoder {self.encoder}, frozen; fusion {self.config.joining.strategy}; started from {begun}",
         ]
-        return lines + [f"no post is {label}: the adapter will hardly ever say so" for label in absent]
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class AdapterFigures:
-    """Figures on posts that the heads that answered were not fitted to: of the adapter and of the default model.
-
-    Attributes:
-        gold: The labels `[n]`.
-        posteriors: The adapter's P(label) `[n, 3]`.
-        adapter, default: Figures by name.
-        accuracy_gain, macro_f1_gain: The difference, with 95 % paired intervals.
-        deferred: Share of the posts that the router defers.
-        learnt: Whether any head differs from the one it was started from.
-        half: How many posts half of the training posts are, and the accuracy with those alone; `None` if not measured.
-        trained_on: Posts that the heads were fitted to.
-    """
-
-    gold: IntArray
-    posteriors: FloatArray
-    adapter: dict[str, float]
-    default: dict[str, float]
-    accuracy_gain: Interval
-    macro_f1_gain: Interval
-    deferred: float
-    learnt: bool
-    half: tuple[int, float] | None
-    trained_on: int
-
-    @property
-    def n(self) -> int:
-        """How many posts were tested on."""
-        return len(self.gold)
-
-    @property
-    def ready(self) -> bool:
-        """Whether it is better than the default model by more than chance, and not worse in the other figure."""
-        gains = (self.accuracy_gain, self.macro_f1_gain)
-        return self.learnt and any(gain.low > 0 for gain in gains) and all(gain.high > 0 for gain in gains)
-
-    @property
-    def verdict(self) -> str:
-        """One sentence for people."""
-        if not self.learnt:
-            return f"Nothing was learnt: it answers as {START!r} does. It is not ready; label more posts."
-        if self.ready:
-            return f"It is better than {START!r} by more than chance."
-        if self.accuracy_gain.high < 0:
-            return f"It is worse than {START!r} by more than chance, and not ready."
-        return f"These posts do not show whether it is better than {START!r}: it is not ready; label more posts."
-
-    def lines(self) -> list[str]:
-        """A table in Markdown, and what follows from it."""
-        gains = {"accuracy": self.accuracy_gain, "macro F1": self.macro_f1_gain}
-        lines = [
-            f"| on {self.n} test posts | adapter | {START} | difference, 95 % paired interval |",
-            "|---|---|---|---|",
-        ]
-        for name, value in self.adapter.items():
-            gain = gains.get(name)
-            interval = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})" if gain else ""
-            lines.append(f"| {name} | {value:.3f} | {self.default[name]:.3f} | {interval} |")
-        lines += ["", f"It would defer {self.deferred:.0%} of these posts. {self.verdict}"]
-        if self.half is not None:
-            gain_of_double = self.adapter["accuracy"] - self.half[1]
+        lines += [f"no post is {label}: the adapter will hardly ever say so" for label in absent]
+        if found := self.posts.contradictions:
+            more = "; …" if len(found) > SHOWN else ""
             lines.append(
-                f"With {self.half[0]} of {self.trained_on} training posts the accuracy is {self.half[1]:.3f}: twice "
-                f"the labels would buy about {100 * gain_of_double:+.1f} points."
+                f"{self.contradicting} posts contradict others of the same words and picture: "
+                f"{'; '.join(map(str, found[:SHOWN]))}{more}"
             )
         return lines
+
+    @property
+    def contradicting(self) -> int:
+        """Posts that others with the same words and picture contradict by their labels."""
+        return sum(len(each.lines) for each in self.posts.contradictions)
+
+
+def least_posts(few_shot: bool | None) -> int:
+    """Posts that every label which occurs must have, where few posts are asked for, or not, or that is to be seen."""
+    return (FrozenConfig() if few_shot is False else FEW_SHOT).least
 
 
 def plan_adapter(
@@ -160,6 +116,8 @@ def plan_adapter(
     few_shot: bool | None = None,
     strategy: Strategy = "gated",
     seed: int = 0,
+    before: Path | None = None,
+    force: bool = False,
 ) -> AdapterPlan:
     """Part the posts and choose the recipe.
 
@@ -170,10 +128,13 @@ def plan_adapter(
         few_shot: Whether there are few posts; by default where a label has `FEW` or fewer.
         strategy: How the sides are joined.
         seed: Draws the parts.
+        before: The folder of an adapter to compare with; by default the one that is replaced.
+        force: Replace an adapter that is there.
 
     Raises:
-        InputError: Nothing is left to test on.
+        InputError: Nothing is left to test on, or the folder cannot be written; see `check_new_folder`.
     """
+    replaced = check_new_folder(out, force=force)
     rarest = min(posts.counts.values())
     few = rarest <= FEW if few_shot is None else few_shot
     config = FEW_SHOT if few else FrozenConfig()
@@ -182,7 +143,7 @@ def plan_adapter(
     parts = crossed_parts(posts, seed) if crossed else part_posts(posts, calibration=not few, seed=seed)
     if not len(parts.test) or not len(parts.train):
         raise InputError("too few different posts to train and to test on", field="posts")
-    return AdapterPlan(posts, parts, out, encoder, few, config, seed, crossed)
+    return AdapterPlan(posts, parts, out, encoder, few, config, seed, crossed, before or replaced)
 
 
 def train_adapter(
@@ -210,24 +171,55 @@ def train_adapter(
     adapter = fitting.fit(plan.parts)
     tested = fitting.tested(plan.parts, adapter)
     test = plan.parts.test
-    if start is None:
-        samples = [plan.posts.samples[i] for i in test]
-        compact = extract_features(open_model(START, threads=threads).encoder, samples)
-    else:
-        compact = encoded.take(test)
-    figures = compare(tested.posteriors, default.posteriors(compact), labels_of(plan.posts.samples)["text.joint"][test])
-    figures = replace(
-        figures,
+    gold = labels_of(plan.posts.samples)["text.joint"][test]
+    bundled = fitting.answers_of(default, test, threads)
+    if bundled is None:
+        raise ArtefactError("the bundled adapter was not fitted to the bundled towers")
+    curve, doubling = fitting.curve(tested, gold)
+    figures = AdapterFigures(
+        gold=gold,
+        posteriors=tested.posteriors["sentiment"],
+        default=compare(tested.posteriors, bundled, gold, START),
         deferred=tested.deferred,
         learnt=fitting.learnt(adapter),
-        half=fitting.half(),
-        trained_on=len(plan.parts.train),
+        curve=curve,
+        doubling=doubling,
+        contradictions=plan.contradicting,
     )
-    made_with = _made_with(plan, start)
-    replace(adapter, made_with=made_with, card=_card(plan, adapter, figures), ready=figures.ready).save(plan.out)
+    if plan.before is not None:
+        before, note = _compared(fitting, tested, gold, Adapter.load(plan.before), threads)
+        figures = replace(figures, before=before, note=note)
+    posts = [plan.posts.samples[i] for i in test]
+    card = adapter_card(plan.out.name, plan.encoder, plan.lines(), adapter.head, figures, posts)
+    made_with = _made_with(plan, start, figures)
+    replace(adapter, made_with=made_with, card=card, ready=figures.ready).save_whole(plan.out)
     if features is None:
         shutil.rmtree(kept)
     return figures
+
+
+def _compared(
+    fitting: _Fitting, tested: _Tested, gold: IntArray, before: Adapter, threads: int
+) -> tuple[Comparison | None, str]:
+    """The adapter beside its version before, on test posts that this was not fitted to, and what to say of them."""
+    test, digests = fitting.plan.parts.test, fitting.plan.posts.digests
+    fitted_to = before.made_with.get(FITTED_TO)
+    size = len(digests[0])
+    if isinstance(fitted_to, str):
+        known = {fitted_to[i : i + size] for i in range(0, len(fitted_to), size)}
+        new = np.array([digests[i] not in known for i in test])
+        left_out = len(test) - int(new.sum())
+        note = f"{left_out} posts that the version before was fitted to are left out." if left_out else ""
+    else:
+        new = np.ones(len(test), dtype=bool)
+        note = "The version before does not say what it was fitted to; where it knows these posts, it looks too good."
+    if new.sum() < LEAST_NEW:
+        return None, f"{note} Too few others are there to compare the two.".strip()
+    answers = fitting.answers_of(before, test[new], threads)
+    if answers is None:
+        return None, f"The version before was fitted to other towers ({before.encoder}), and is not compared."
+    own = {task: values[new] for task, values in tested.posteriors.items()}
+    return compare(own, answers, gold[new], "version before"), note
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -279,18 +271,43 @@ class _Fitting:
         after = adapter.head.arrays
         return before is None or set(before) != set(after) or any((before[n] != after[n]).any() for n in after)
 
-    def half(self) -> tuple[int, float] | None:
-        """Half of the training posts, and the accuracy with those alone; `None` where they are too few to be fitted."""
-        parts, plan = self.plan.parts, self.plan
-        keys = {plan.posts.keys[i] for i in parts.train}
-        chosen = {key for key in keys if fold_of(f"half/{key}", 2)}
-        rows = np.array([i for i in parts.train if plan.posts.keys[i] in chosen], dtype=np.int64)
-        counts = Counter(plan.posts.samples[i].label for i in rows)
-        if len(counts) < len(Counter(s.label for s in plan.posts.samples)) or min(counts.values()) < plan.config.least:
+    def answers_of(self, model: Adapter, rows: IntArray, threads: int) -> TaskArrays | None:
+        """Answers of another model to some posts; `None` where it has towers other than these and the bundled ones."""
+        if model.encoder_hash == self.encoder.hash:
+            return model.posteriors(self.features.take(rows))
+        bundled = open_model(START, threads=threads).encoder
+        if model.encoder_hash != bundled.hash:
             return None
-        posteriors = self.tested(replace(parts, train=rows)).posteriors["sentiment"]
-        gold = labels_of(plan.posts.samples)["text.joint"][parts.test]
-        return len(rows), float((posteriors.argmax(1) == gold).mean())
+        return model.posteriors(extract_features(bundled, [self.plan.posts.samples[i] for i in rows]))
+
+    def curve(self, tested: _Tested, gold: IntArray) -> tuple[tuple[CurvePoint, ...], Interval | None]:
+        """The learning curve, and what its last doubling added; heads are fitted to parts that lie inside each other.
+
+        Args:
+            tested: The answers of heads that were fitted to all posts.
+            gold: The labels of the test posts.
+        """
+        whole = tested.posteriors["sentiment"].argmax(1)
+        points = [CurvePoint(len(self.plan.parts.train), float((whole == gold).mean()))]
+        doubling = None
+        for divisor in CURVE:
+            rows = self._part(divisor)
+            if rows is None:
+                break
+            answers = self.tested(replace(self.plan.parts, train=rows)).posteriors["sentiment"].argmax(1)
+            points.append(CurvePoint(len(rows), float((answers == gold).mean())))
+            if doubling is None:
+                doubling = metrics.paired_difference(metrics.accuracy, gold, whole, answers, len(LABELS))
+        return tuple(reversed(points)), doubling
+
+    def _part(self, divisor: int) -> IntArray | None:
+        """One of `divisor` parts of the training posts; `None` where it is too small to be fitted in folds."""
+        posts, train = self.plan.posts, self.plan.parts.train
+        rows: IntArray = train[quarters(posts, train, self.plan.seed) < max(CURVE) // divisor]
+        counts = Counter(posts.samples[i].label for i in rows)
+        labels = {posts.samples[i].label for i in train}
+        enough = len(counts) == len(labels) and min(counts.values()) * (FOLDS - 1) // FOLDS >= self.plan.config.least
+        return rows if enough and set(self.plan.parts.folds[rows].tolist()) == set(range(FOLDS)) else None
 
 
 def fit_fast_tier(posts: LabelledFile, parts: Parts, encoder: Encoder, *, name: str, start: Adapter) -> Adapter:
@@ -328,44 +345,8 @@ class _Named:
         self.name, self.hash, self.encode = name, encoder.hash, encoder.encode
 
 
-def compare(adapter: TaskArrays, default: TaskArrays, gold: IntArray) -> AdapterFigures:
-    """Figures of two models' posteriors on the same posts; `gold` is `[n]`."""
-    first, second = adapter["sentiment"].argmax(1), default["sentiment"].argmax(1)
-    gains = [
-        metrics.paired_difference(metric, gold, first, second, len(LABELS))
-        for metric in (metrics.accuracy, metrics.macro_f1)
-    ]
-    return AdapterFigures(
-        gold=gold,
-        posteriors=adapter["sentiment"],
-        adapter=_figures(adapter, gold),
-        default=_figures(default, gold),
-        accuracy_gain=gains[0],
-        macro_f1_gain=gains[1],
-        deferred=0.0,
-        learnt=True,
-        half=None,
-        trained_on=0,
-    )
-
-
-def _figures(posteriors: TaskArrays, gold: IntArray) -> dict[str, float]:
-    counts = metrics.confusion(gold, posteriors["sentiment"].argmax(1), len(LABELS))
-    values = {
-        "accuracy": float(metrics.accuracy(counts)),
-        "macro F1": float(metrics.macro_f1(counts)),
-        "log-loss": float(metrics.nll(gold, posteriors["sentiment"])),
-        "calibration error": metrics.calibration_error(gold, posteriors["sentiment"]),
-    }
-    sides: dict[str, Task] = {"accuracy, words alone": "text_alone", "accuracy, picture alone": "image_alone"}
-    for name, task in sides.items():
-        there = ~np.isnan(posteriors[task][:, 0])
-        if there.any():
-            values[name] = float((posteriors[task][there].argmax(1) == gold[there]).mean())
-    return values
-
-
-def _made_with(plan: AdapterPlan, start: Adapter | None) -> dict[str, Any]:
+def _made_with(plan: AdapterPlan, start: Adapter | None, figures: AdapterFigures) -> dict[str, Any]:
+    fitted = {plan.posts.digests[i] for i in (*plan.parts.train, *plan.parts.calibration)}
     return {
         **made_now(),
         "posts_sha256": plan.posts.sha256,
@@ -378,58 +359,7 @@ def _made_with(plan: AdapterPlan, start: Adapter | None) -> dict[str, Any]:
         "start": None if start is None else {"name": start.name, "hash": start.hash},
         "few_shot": plan.few_shot,
         "recipe": asdict(plan.config),
+        "labels": {label: plan.posts.counts[label] for label in LABELS},
+        "figures": figures.facts(),
+        FITTED_TO: "".join(sorted(fitted)),
     }
-
-
-def _card(plan: AdapterPlan, adapter: Adapter, figures: AdapterFigures) -> str:
-    tasks = [name for name in ("sarcasm", "emotion", "target") if adapter.head.has(f"text.{name}")]
-    return "\n".join(
-        [
-            f"# {plan.out.name}",
-            "",
-            f"An adapter for the encoder `{plan.encoder}`, fitted to {len(plan.parts.train)} labelled posts. "
-            + figures.verdict,
-            "",
-            "## Data",
-            "",
-            *(f"- {line}" for line in plan.lines()),
-            "",
-            "## Figures",
-            "",
-            *figures.lines(),
-            "",
-            "## Confusion",
-            "",
-            *_confusion(figures),
-            "",
-            "## Worst mistakes",
-            "",
-            *_mistakes(plan, figures),
-            "",
-            "## Limits",
-            "",
-            f"- Besides sentiment it judges {', '.join(tasks) or 'nothing'}.",
-            "- The figures are of posts of the same file; other posts may differ from them.",
-            "- Posts that the encoder was trained on would make the figures too good.",
-            "",
-        ]
-    )
-
-
-def _confusion(figures: AdapterFigures) -> list[str]:
-    counts = metrics.confusion(figures.gold, figures.posteriors.argmax(1), len(LABELS))
-    rows = [f"| {label} | {' | '.join(map(str, row))} |" for label, row in zip(LABELS, counts, strict=True)]
-    return [f"| label, down; answer, across | {' | '.join(LABELS)} |", "|---|" + "---|" * len(LABELS), *rows]
-
-
-def _mistakes(plan: AdapterPlan, figures: AdapterFigures) -> list[str]:
-    """The wrong answers that it is surest of; some are wrong labels."""
-    answers, sure = figures.posteriors.argmax(1), figures.posteriors.max(1)
-    wrong = np.flatnonzero(answers != figures.gold)
-    lines = ["| post | label | answer | confidence | words |", "|---|---|---|---|---|"]
-    for i in wrong[np.argsort(-sure[wrong], kind="stable")][:MISTAKES]:
-        sample = plan.posts.samples[plan.parts.test[i]]
-        words = " ".join((sample.text or "").split())[:SHOWN_CHARS].replace("|", "/")
-        name = sample.id or f"post {plan.parts.test[i] + 1}"
-        lines.append(f"| {name} | {LABELS[figures.gold[i]]} | {LABELS[answers[i]]} | {sure[i]:.2f} | {words} |")
-    return lines if len(wrong) else ["None."]

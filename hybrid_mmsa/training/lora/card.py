@@ -62,7 +62,7 @@ def card(plan: TuningPlan, curve: LearningCurve, figures: TuningFigures, readine
             f"- Terms of the posts: {plan.recipe.terms or 'not stated'}",
             f"- Licence of the base, which holds for the adapter too: {licence}",
             "",
-            "## TuningFigures",
+            "## Figures",
             "",
             "95 % intervals: bootstrap over posts. `cascade` is what `analyze` answers by itself: it asks about posts",
             "where that was found to help.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -94,7 +93,7 @@ def tune(
     start = {"name": fast.name, "hash": fast.hash, "fitted": plan.fit_fast}
     made = made_with(plan, curve, figures, outcome.readiness, start)
     described = card(plan, curve, figures, outcome.readiness)
-    _save(replace(fitted, lora=lora, made_with=made, card=described), plan.out)
+    replace(fitted, lora=lora, made_with=made, card=described).save_whole(plan.out)
     return outcome
 
 
@@ -152,13 +151,3 @@ def _name_base(plan: TuningPlan) -> None:
     if isinstance(config["target_modules"], list):
         config["target_modules"].sort()
     path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _save(adapter: Adapter, out: Path) -> None:
-    """Write the folder in one step, so that a kill leaves none or a whole one."""
-    draft = out.with_name(f"{out.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    adapter.save(draft)
-    if out.exists():
-        out.rmdir()  # an empty folder was named
-    draft.rename(out)

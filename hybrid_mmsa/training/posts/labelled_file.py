@@ -6,7 +6,8 @@ with their lines and counts.
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from ...data import PostsFile, Split, read_posts
+from ...data import PostsFile, PostsInMemory, Split, read_posts
 from ...data.duplicates import groups, picture_hash, picture_pairs, text_key, text_pairs
 from ...data.splits import make_folds
 from ...errors import InputError
 from ...inputs import needing, read_sample, stars
-from ...types import LABELS, RowError, Sample
+from ...types import LABELS, Label, RowError, Sample
 
-__all__ = ["LabelledFile", "Parts", "crossed_folds", "crossed_parts", "part_posts", "read_labelled_file"]
+__all__ = [
+    "Contradiction",
+    "LabelledFile",
+    "Parts",
+    "crossed_folds",
+    "crossed_parts",
+    "part_posts",
+    "quarters",
+    "read_labelled_file",
+]
 
 SHOWN = 5
 SPLITS: Mapping[str, Split] = {
@@ -38,6 +48,27 @@ SPLITS: Mapping[str, Split] = {
 }
 TENTHS = 10
 FOLDS = 5
+QUARTERS = 4
+MOST_CONTRADICTIONS = 0.5
+"""Share of posts that contradict others from which a file is refused: its labels are not those of its posts."""
+DIGEST_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Posts of the same words, target and picture with different labels.
+
+    Attributes:
+        lines: Where they stand in the file.
+        labels: The label of each.
+    """
+
+    lines: tuple[int, ...]
+    labels: tuple[Label, ...]
+
+    def __str__(self) -> str:
+        shown = [f"{line} ({label})" for line, label in zip(self.lines, self.labels, strict=True)][:SHOWN]
+        return f"lines {', '.join(shown)}" + (", …" if len(self.lines) > SHOWN else "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +80,17 @@ class LabelledFile:
         keys: Per post the line its group of near-duplicates begins on.
         sha256: Of the file (hex).
         splits: Per post the part that the file's own column `split` names, if any.
+        digests: Per post the beginning of a hash of its words and picture (hex), by which another file's posts are
+            recognised; two posts share one by chance once in four billion pairs.
+        contradictions: Posts that contradict one another, by the lines where they stand.
     """
 
     samples: list[Sample]
     keys: list[str]
     sha256: str
     splits: list[Split | None]
+    digests: list[str]
+    contradictions: list[Contradiction]
 
     @property
     def counts(self) -> Counter[str]:
@@ -78,22 +114,23 @@ class Parts:
 
 
 def read_labelled_file(
-    path: Path | PostsFile, *, least: int, advance: Callable[[], None] = lambda: None
+    path: Path | PostsFile | PostsInMemory, *, least: int, advance: Callable[[], None] = lambda: None
 ) -> LabelledFile:
     """Read a file of posts and check each of them: fields, label, picture.
 
     Args:
-        path: A file as `data.read_posts` takes it, or what that made of it.
+        path: A file as `data.read_posts` takes it, what that made of it, or posts in memory.
         least: Posts that every label which occurs must have.
         advance: Called after every post.
 
     Raises:
-        InputError: Some rows cannot be used, a label is too rare, or there is but one label; the message counts them.
+        InputError: Some rows cannot be used, a label is too rare, there is but one label, or half of the posts
+            contradict others; the message counts them.
     """
     samples: dict[str, Sample] = {}
     pictures: dict[str, NDArray[np.uint8]] = {}
     wrong: list[str] = []
-    rows = path if isinstance(path, PostsFile) else read_posts(path)
+    rows = read_posts(path) if isinstance(path, Path) else path
     for line, row in rows:
         row = needing("label", line, row)
         try:
@@ -122,7 +159,10 @@ def read_labelled_file(
         [key_of[line] for line in samples],
         rows.sha256(),
         [own.get(line) for line in samples],
+        [_digest(sample, pictures.get(line)) for line, sample in samples.items()],
+        _contradictions(samples, pictures),
     )
+    _check_contradictions(posts)
     _check_counts(posts.counts, least)
     _check_stars(rows, posts.counts)
     return posts
@@ -143,7 +183,39 @@ def _twins(samples: Mapping[str, Sample], pictures: Mapping[str, NDArray[np.uint
         yield from ((group[0], line) for line in group if line not in shown)
 
 
-def _split_of(rows: PostsFile) -> dict[str, Split]:
+def _digest(sample: Sample, picture: NDArray[np.uint8] | None) -> str:
+    words = text_key(sample.text or "") or " ".join((sample.text or "").split())
+    parts = (words.encode("utf-8", "surrogatepass"), b"" if picture is None else picture.tobytes())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[: 2 * DIGEST_BYTES]
+
+
+def _contradictions(samples: Mapping[str, Sample], pictures: Mapping[str, NDArray[np.uint8]]) -> list[Contradiction]:
+    """Posts that agree in all but their labels; case and spaces apart."""
+    alike: dict[tuple[object, ...], dict[str, Label]] = defaultdict(dict)
+    for line, sample in samples.items():
+        if sample.label is not None:
+            words = " ".join((sample.text or "").casefold().split())
+            picture = pictures[line].tobytes() if line in pictures else None
+            alike[words, (sample.target or "").casefold(), picture][line] = sample.label
+    return [
+        Contradiction(tuple(map(int, labels)), tuple(labels.values()))
+        for labels in alike.values()
+        if len(set(labels.values())) > 1
+    ]
+
+
+def _check_contradictions(posts: LabelledFile) -> None:
+    count = sum(len(each.lines) for each in posts.contradictions)
+    if count > MOST_CONTRADICTIONS * len(posts.samples):
+        shown = "; ".join(map(str, posts.contradictions[:SHOWN]))
+        raise InputError(
+            f"{count} of {len(posts.samples)} posts contradict one another: the same words and picture with different "
+            f"labels, as on {shown}; name the column of the labels, or remove them",
+            field="label",
+        )
+
+
+def _split_of(rows: PostsFile | PostsInMemory) -> dict[str, Split]:
     """The file's own parts by line, where it has a column for them."""
     values = {
         str(line): str(row.get("split") or "").strip().lower()
@@ -153,7 +225,7 @@ def _split_of(rows: PostsFile) -> dict[str, Split]:
     return {line: SPLITS[value] for line, value in values.items() if value in SPLITS}
 
 
-def _check_stars(posts: PostsFile, counts: Counter[str]) -> None:
+def _check_stars(posts: PostsFile | PostsInMemory, counts: Counter[str]) -> None:
     """Refuse a file whose labels are all 1, 2 or 3: rather numbers of labels than stars, and read wrongly then."""
     if counts["positive"]:
         return
@@ -224,11 +296,20 @@ def crossed_parts(posts: LabelledFile, seed: int = 0) -> Parts:
 
 def crossed_folds(posts: LabelledFile, rows: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
     """A fold for each of some posts; twins share one, and labels are evenly spread."""
+    return _spread(posts, rows, FOLDS, seed)
+
+
+def quarters(posts: LabelledFile, rows: NDArray[np.int64], seed: int = 0) -> NDArray[np.int64]:
+    """A quarter, 0 to 3, for each of some posts; twins share one, and labels are evenly spread."""
+    return _spread(posts, rows, QUARTERS, seed + 1)  # another draw than that of the folds
+
+
+def _spread(posts: LabelledFile, rows: NDArray[np.int64], pieces: int, seed: int) -> NDArray[np.int64]:
     by_key: dict[str, list[str]] = {}
     for row in rows:
         by_key.setdefault(posts.keys[row], []).append(str(row))
     labels = {str(row): str(posts.samples[row].label) for row in rows}
-    return _assigned(make_folds(list(by_key.values()), labels, FOLDS, seed), [str(row) for row in rows])
+    return _assigned(make_folds(list(by_key.values()), labels, pieces, seed), [str(row) for row in rows])
 
 
 def _largest_last(piece: NDArray[np.int64], pieces: int) -> NDArray[np.int64]:
