@@ -33,7 +33,7 @@ SYSTEMS = ("base", "adapter", "fast", "cascade", "all asked")
 
 @dataclass(frozen=True, slots=True)
 class TuningFigures:
-    """TuningFigures on posts that nothing was fitted to.
+    """Figures on posts that nothing was fitted to.
 
     Attributes:
         n: Posts.
