@@ -127,7 +127,7 @@ class Adapter:
         if hash_ != self.encoder_hash:
             raise ArtefactError(
                 f"adapter {self.name!r} was fitted to encoder {self.encoder} {self.encoder_hash[:12]}…, "
-                f"this is {name} {hash_[:12]}…; fit it again with `hybrid-mmsa train fusion`"
+                f"this is {name} {hash_[:12]}…; fit it again with `hybrid-mmsa train fusion` or `adapter train`"
             )
 
     def router_fits(self) -> bool:

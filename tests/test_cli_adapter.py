@@ -66,10 +66,42 @@ def test_inspect_and_list_show_it(trained, capsys):
     assert (facts["name"], facts["strategy"], facts["encoder"]) == ("mine", "gated", "compact")
     assert "text.emotion" in facts["heads"]
     assert run(["adapter", "inspect", str(trained)]) == 0
-    assert "strategy: gated" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    for part in ("sides joined by gated", "fitted to  100 posts", "as installed here", "against default: accuracy"):
+        assert part in shown
+    assert "## Worst mistakes" not in shown
+    assert run(["adapter", "inspect", str(trained), "--verbose"]) == 0
+    assert "## Worst mistakes" in capsys.readouterr().out
     assert run(["adapter", "list", str(trained.parent), "--json"]) == 0
     names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
     assert names == ["default", "memes", "mine"]
+
+
+def described_anew(folder, change):
+    """An adapter whose `adapter.json` says something else."""
+    made = json.loads((folder / "adapter.json").read_text())
+    change(made)
+    (folder / "adapter.json").write_text(json.dumps(made))
+    return str(folder)
+
+
+def test_inspect_says_that_towers_do_not_fit(trained, tmp_path, capsys):
+    other = shutil.copytree(trained, tmp_path / "other")
+    assert run(["adapter", "inspect", described_anew(other, lambda made: made.update(encoder_hash="0" * 64))]) == 1
+    assert "do not fit: adapter 'mine' was fitted to encoder compact 000000000000" in capsys.readouterr().out
+    odd = described_anew(other, lambda made: made["made_with"].update(figures={"default": {"n": "many"}}))
+    assert run(["adapter", "inspect", odd]) == 2
+    assert "what adapter.json says cannot be shown" in capsys.readouterr().err
+
+
+def test_an_adapter_keeps_scores_for_checks_budgets_and_sets(posts, trained, tmp_path, capsys):
+    """Those of its own posts, answered by heads that were not fitted to them."""
+    assert run(["route", "check", str(posts), "--model", str(trained)]) == 0
+    assert "no shift found" in capsys.readouterr().err
+    analyzer = Analyzer.from_pretrained(trained, policy="budget:0.1")
+    answers = analyzer.analyze_batch(tiny_encoders.drawn_posts(60, seed=6))
+    assert np.mean([answer.route.decision == "defer" for answer in answers]) <= 0.3
+    assert all(answer.sentiment.label in answer.prediction_set for answer in answers)
 
 
 def rewritten(posts, folder, change):

@@ -65,6 +65,10 @@ def test_fit_show_and_policies_of_a_model_fitted_to_own_posts(posts, model, caps
     assert POSTS / 3 < len(sample) < POSTS / 1.5
     words = capsys.readouterr().out
     assert "a post is deferred when" in words
+    assert run(["route", "show", "--model", str(model)]) == 0
+    assert 5 <= len(capsys.readouterr().out.splitlines()) <= 9
+    assert run(["route", "show", "--model", str(model), "--verbose"]) == 0
+    words = capsys.readouterr().out
     assert "plain confidence" in words or "all signals" in words
     assert run(["route", "show", "--model", str(model), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["router"] == after.router.to_dict()
@@ -175,14 +179,32 @@ def test_check_tells_shifted_posts_from_posts_of_the_same_kind(posts, model, tmp
     assert run(["route", "check", str(posts), "--model", str(model)]) == 0
     capsys.readouterr()
     other = tmp_path / "new.jsonl"
-    other.write_text("\n".join(json.dumps({"text": "march madness " * k}) for k in range(1, 80)))
+    for k in range(1, 80):
+        shutil.copy(posts.parent / f"{k}.png", tmp_path)
+    rows = [{"text": "march madness " * k, "image": f"{k}.png"} for k in range(1, 80)]
+    other.write_text("\n".join(map(json.dumps, rows)))
     assert run(["route", "check", str(other), "--model", str(model), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["stale"] is True
 
 
+def test_posts_of_one_side_are_no_shift_of_a_model_that_never_saw_such(posts, model, tmp_path, capsys):
+    assert run(["route", "fit", str(posts), "--model", str(model)]) == 0
+    rows = [{**json.loads(row), "image": None} for row in posts.read_text().splitlines()]
+    words = tmp_path / "words.jsonl"
+    words.write_text("\n".join(map(json.dumps, rows)))
+    assert run(["route", "check", str(words), "--model", str(model)]) == 2
+    assert f"{POSTS} of a kind that tiny was not calibrated on" in capsys.readouterr().err
+    mixed = posts.with_name("mixed.jsonl")
+    mixed.write_text("\n".join([*posts.read_text().splitlines(), *map(json.dumps, rows[:30])]))
+    assert run(["route", "check", str(mixed), "--model", str(model)]) == 0
+    assert "30 posts of one side alone not compared" in capsys.readouterr().err
+    assert run(["route", "fit", str(words), "--model", str(model)]) == 0
+    assert run(["route", "check", str(words), "--model", str(model)]) == 0
+
+
 def test_check_counts_the_rows_it_cannot_use_and_wants_enough_of_the_others(posts, model, tmp_path, capsys):
-    rows = [json.dumps({**json.loads(row), "image": None}) for row in posts.read_text().splitlines()]
-    mixed = tmp_path / "mixed.jsonl"
+    rows = posts.read_text().splitlines()
+    mixed = posts.with_name("some.jsonl")
     mixed.write_text("\n".join([*rows[:80], '{"id": "lost", "text": "so sad", "image": "none.jpg"}']))
     assert run(["route", "check", str(mixed), "--model", str(model)]) == 1
     assert "line 81" in capsys.readouterr().err

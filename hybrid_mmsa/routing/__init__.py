@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .bounds import at_most, conformal_threshold, level_for_risk, prediction_set, testing_order
 from .calibration_sample import CalibrationSample
-from .drift import Shift, kolmogorov_smirnov, same_shares, shifts
+from .drift import Shift, comparable, kolmogorov_smirnov, same_shares, shifts
 from .error_model import CONFIDENCE, ErrorModel
 from .novelty import Novelty
 from .policy import Policy
@@ -24,6 +24,7 @@ __all__ = [
     "Shift",
     "Thresholds",
     "at_most",
+    "comparable",
     "conflict",
     "conformal_threshold",
     "defer_scores",

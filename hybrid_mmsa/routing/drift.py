@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from ..types import LABELS, Reason
 from .calibration_sample import CalibrationSample
 
-__all__ = ["Shift", "kolmogorov_smirnov", "same_shares", "shifts"]
+__all__ = ["Shift", "comparable", "kolmogorov_smirnov", "same_shares", "shifts"]
+
+LEAST_OF_KIND = 10
+"""Posts of a kind that the calibration sample needs, so that others of that kind can be compared with it."""
 
 
 def kolmogorov_smirnov(first: NDArray[Any], second: NDArray[Any]) -> tuple[float, float]:
@@ -59,6 +62,31 @@ class Shift:
     what: str
     distance: float
     p_value: float
+
+
+def comparable(sample: CalibrationSample, scores: Mapping[Reason, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Which new posts are of a kind that the router was calibrated on: words and picture, words alone, picture alone.
+
+    A router that was calibrated on posts with both sides knows nothing of scores from one side: such posts differ from
+    its own by what they are, and no test is needed to say so.
+
+    Args:
+        sample: What the router was calibrated on.
+        scores: Scores of `n` new posts by reason.
+
+    Returns:
+        bool `[n]`.
+    """
+    before = _kinds(sample.conflict, sample.sarcasm)
+    known = np.bincount(before, minlength=3) >= LEAST_OF_KIND
+    of_kind: NDArray[np.bool_] = known[_kinds(scores["conflict"], scores["sarcasm"])]
+    return of_kind
+
+
+def _kinds(conflict: NDArray[Any], sarcasm: NDArray[Any]) -> NDArray[np.int64]:
+    """0 for posts with both sides, 1 for words alone, 2 for pictures alone (and words that no head asks about)."""
+    kinds: NDArray[np.int64] = np.where(~np.isnan(conflict), 0, np.where(np.isnan(sarcasm), 2, 1))
+    return kinds
 
 
 def shifts(sample: CalibrationSample, scores: Mapping[Reason, NDArray[Any]], labels: NDArray[Any]) -> list[Shift]:

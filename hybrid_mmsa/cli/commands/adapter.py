@@ -17,9 +17,11 @@ import typer
 
 from ...adapters import Adapter, check_new_folder, resolve_adapter
 from ...data import PostsFile
-from ...errors import InputError
+from ...errors import ArtefactError, InputError
 from ...extras import needs
+from ...foreign import translated
 from ...fusion import Strategy
+from ..terminal.adapter_lines import adapter_lines, towers_misfit
 from ..terminal.console import emit, page, say
 from ..terminal.options import DETECTED, POSTS_HELP, AsJson, ReadingOptions, with_options
 from ..terminal.progress import Advance, progress
@@ -191,23 +193,31 @@ def list_adapters(
 @adapter_app.command("inspect")
 def inspect(
     adapter: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="A bundled adapter's name, or a folder.")],
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also how it was made, and its card.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check an adapter's files against their hashes, and show what it is.
+    """Check an adapter's files and towers; show what it is, what it was fitted to, and its figures.
+
+    The exit code is 1 if its towers are not those of this installation.
 
     For example:
         hybrid-mmsa adapter inspect adapters/mine
     """
-    loaded = Adapter.load(resolve_adapter(adapter))
+    folder = resolve_adapter(adapter)
+    loaded = Adapter.load(folder)
+    misfit = towers_misfit(loaded, folder)
     if as_json:
-        emit(json.dumps(_facts(loaded), ensure_ascii=False))
-        return
-    for name, value in _facts(loaded).items():
-        if name != "card":
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            page().print(f"{name}: {text}", soft_wrap=True)
-    if loaded.card:
-        page().print("\n" + loaded.card, soft_wrap=True)
+        emit(json.dumps({**_facts(loaded), "towers_misfit": misfit}, ensure_ascii=False))
+        raise typer.Exit(0 if misfit is None else 1)
+    with translated(lambda cause: ArtefactError(f"{folder}: what adapter.json says cannot be shown ({cause})")):
+        lines = list(adapter_lines(loaded, folder, misfit))
+    page().print("\n".join(lines), soft_wrap=True)
+    if verbose:
+        made = {name: value for name, value in _facts(loaded)["made_with"].items() if name != "figures"}
+        for name, value in {"temperatures": loaded.calibration.temperatures, **made}.items():
+            page().print(f"{name}: {value if isinstance(value, str) else json.dumps(value)}", soft_wrap=True)
+        page().print("\n" + (loaded.card or "It has no card."), soft_wrap=True)
+    raise typer.Exit(0 if misfit is None else 1)
 
 
 @adapter_app.command("export")
@@ -258,7 +268,7 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
         "router": adapter.router.to_dict()["thresholds"],
         "lora": adapter.lora is not None,
         "ready": adapter.ready,
-        "made_with": dict(adapter.made_with),
+        "made_with": {name: value for name, value in adapter.made_with.items() if name != "post_digests"},
         "card": adapter.card,
     }
 

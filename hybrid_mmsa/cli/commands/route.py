@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -21,22 +19,16 @@ from ...evaluation.cascade import cascade_page, simulate
 from ...model import OpenModel, open_model
 from ...pooling import Pooling
 from ...reasoning import RecordedReasoner
-from ...routing import Policy, Router, shifts
+from ...routing import comparable, shifts
 from ...training.routing.posts import encode_rows, judged, pool_on_posts, read_labelled, refit_on_posts
 from ...training.routing.router import LEAST_POSTS, Judged
 from ...types import LABELS, Verdict
-from ..terminal.console import emit, page, say
+from ..terminal.adapter_lines import router_lines
+from ..terminal.console import counted, emit, page, say
 from ..terminal.options import AsJson, Model, check_file
 
 __all__ = ["route_app"]
 
-RISKS = (0.10, 0.15, 0.20)
-REASONS = {
-    "low_confidence": "the estimated probability of a wrong label",
-    "sarcasm": "the probability that the words are sarcastic",
-    "conflict": "the probability that words and picture are opposed",
-    "novel": "the distance from the training posts",
-}
 SHIFTED = 0.01
 """Posts of one kind would be called shifted this often."""
 
@@ -83,23 +75,30 @@ def fit(
         fitted = pool_on_posts(adapter, encoder, records, RecordedReasoner.load(verdicts).verdicts)
     fitted.save(out)
     say(f"wrote {out}")
-    for line in _describe(fitted):
+    for line in router_lines(fitted):
         page().print(line, soft_wrap=True)
 
 
 @route_app.command("show")
-def show(model: Model = "default", as_json: AsJson = False) -> None:
+def show(
+    model: Model = "default",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also what it was fitted on, and what each signal adds.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Say when posts are deferred, what that achieved, and whether asking helps.
 
     For example:
         hybrid-mmsa route show --model my-model
+        hybrid-mmsa route show --verbose
     """
     adapter = Adapter.load(resolve_adapter(model))
     if as_json:
         pooling = None if adapter.pooling is None else adapter.pooling.to_dict()
         emit(json.dumps({"router": adapter.router.to_dict(), "pooling": pooling}))
         return
-    for line in _describe(adapter):
+    for line in router_lines(adapter, verbose=verbose):
         page().print(line, soft_wrap=True)
 
 
@@ -167,7 +166,9 @@ def check(
 ) -> None:
     """Check whether posts are still like those the thresholds were fitted on.
 
-    The exit code is 1 if they are not, or if rows cannot be used; the other rows are compared.
+    The exit code is 1 if they are not, or if rows cannot be used; the other rows
+    are compared. Posts of one side are compared where the model was calibrated
+    on such posts, and counted where it was not.
 
     For example:
         hybrid-mmsa route check this-week.jsonl
@@ -181,17 +182,25 @@ def check(
             f"{adapter.name} keeps no scores to compare with; fit it again with `hybrid-mmsa route fit`"
         )
     features, failed = encode_rows(encoder, posts)
-    if len(features) < LEAST_POSTS:
-        raise InputError(
-            f"it takes {LEAST_POSTS} posts to compare, found {len(features)} that can be used", field="file"
+    scores = adapter.router.scores(adapter.posteriors(features), features)
+    rows = np.flatnonzero(comparable(before, scores))
+    others = len(features) - len(rows)
+    if len(rows) < LEAST_POSTS:
+        unlike = (
+            f", and {others} of a kind that {adapter.name} was not calibrated on (one side alone)" if others else ""
         )
-    probabilities = adapter.posteriors(features)
-    labels = probabilities["sentiment"].argmax(1)
-    compared = shifts(before, adapter.router.scores(probabilities, features), labels)
+        raise InputError(
+            f"it takes {LEAST_POSTS} posts to compare, found {len(rows)} that can be used{unlike}"
+            + ("; fit the router to such posts with `hybrid-mmsa route fit`" if others else ""),
+            field="file",
+        )
+    features = features.take(rows)
+    labels = adapter.posteriors(features)["sentiment"].argmax(1)
+    compared = shifts(before, {reason: values[rows] for reason, values in scores.items()}, labels)
     # One warning in a hundred checks, however many things are compared.
     stale = [shift for shift in compared if shift.p_value < SHIFTED / len(compared)]
     if as_json:
-        counts = {"posts": len(features), "failed": len(failed), "stale": bool(stale)}
+        counts = {"posts": len(features), "not_compared": others, "failed": len(failed), "stale": bool(stale)}
         emit(json.dumps({**counts, "shifts": [asdict(shift) for shift in compared]}))
     else:
         table = Table("compared", "largest difference", "p", title=f"{len(features)} posts, {len(before)} before")
@@ -199,10 +208,11 @@ def check(
             table.add_row(shift.what, f"{shift.distance:.2f}", f"{shift.p_value:.2g}")
         page().print(table)
         names = ", ".join(shift.what for shift in stale)
+        advice = "label some of these posts and fit the router to them with `route fit`"
+        say(f"shifted: {names}; {advice}" if stale else "no shift found")
+    if others and not as_json:
         say(
-            f"shifted: {names}; label some of these posts and fit the router to them with `route fit`"
-            if stale
-            else "no shift found"
+            f"{counted(others, 'post')} of one side alone not compared: {adapter.name} was calibrated on none like them"
         )
     if failed:
         say(f"{len(failed)} rows could not be used, such as line {failed[0].line}: {failed[0].error}")
@@ -238,73 +248,3 @@ def _slow_right(
             labels.append(LABELS.index(verdict.label))
     right: NDArray[np.bool_] = np.array(labels) == rows.gold
     return right
-
-
-def _describe(adapter: Adapter) -> Iterator[str]:
-    """Lines that say when posts are deferred, what that reached, and whether asking a reasoner helps."""
-    router, facts = adapter.router, adapter.router.fitted_on
-    yield f"{adapter.name}: a post is deferred when"
-    for reason, top in router.thresholds.by_reason().items():
-        yield f"  {REASONS[reason]} is above {top:.3f}  ({reason})" if math.isfinite(top) else f"  ({reason} is off)"
-    for name, words in (("data", "fitted on"), ("p_error", "P(error) is")):
-        if name in facts:
-            yield f"{words}: {facts[name]}"
-    if "coverage" in facts:
-        yield (
-            f"on the {facts.get('posts')} posts of the thresholds ({facts.get('date')}): "
-            f"kept {_share(facts['coverage'])}, "
-            f"wrong among kept {_share(facts.get('error_rate_kept'))}, among all {_share(facts.get('error_rate'))}"
-        )
-    if router.sample is not None and len(router.sample):
-        yield from _promises(router)
-    if router.set_threshold is not None:
-        promise = f", and so the right one of {1 - facts['alpha']:.0%} of posts" if "alpha" in facts else ""
-        yield f"prediction sets hold labels of probability {router.set_threshold:.3f} or more{promise}"
-    if rows := facts.get("ablation"):
-        yield f"AURC of plain confidence {facts['aurc_of_confidence']:.4f}; differences to it (below 0 is better):"
-        for row in rows:
-            d = row["difference"]
-            yield f"  {row['signals']:<22}{d['value']:+.4f}  [{d['low']:+.4f}, {d['high']:+.4f}]"
-    yield from _describe_pooling(adapter.pooling)
-
-
-def _promises(router: Router) -> Iterator[str]:
-    scores = router.sample_scores()
-    for risk in RISKS:
-        level = router.level(Policy(kind="risk", risk=risk))
-        coverage = float((scores <= level).mean())
-        promise = (
-            f"{coverage:.0%} of posts can be kept" if coverage else "nothing can be promised: all posts are deferred"
-        )
-        yield f"policy risk, at most {risk:.0%} wrong among kept posts with probability 90 %: {promise}"
-
-
-def _describe_pooling(pooling: Pooling | None) -> Iterator[str]:
-    if pooling is None:
-        yield "no pooling is fitted: verdicts are attached and do not count (route fit POSTS --verdicts FILE)"
-        return
-    facts = pooling.fitted_on
-    yield (
-        f"verdicts of {pooling.reasoner} (prompt {pooling.prompt or 'not named'}) count {pooling.verdict_weight:.2f}, "
-        f"fast answers {pooling.fast_weight:.2f}"
-    )
-    if "pooled_minus_fast" in facts:
-        d = facts["pooled_minus_fast"]
-        yield (
-            f"on all {facts['posts']} posts pooled answers are right {100 * d['value']:+.1f} points more often than "
-            f"fast ones [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
-        )
-    if math.isinf(pooling.gain_from):
-        yield "asking gains nothing that these posts could prove: in mode auto no post is deferred to this reasoner"
-    else:
-        share = facts.get("asking", {}).get("share", 1.0)
-        yield (
-            f"asking helps where P(error) is at least {pooling.gain_from:.3f} ({share:.0%} of posts): "
-            f"{facts.get('gained_per_100_asked', 0.0):+.1f} right answers per 100 questions"
-        )
-
-
-def _share(figure: Mapping[str, float] | None) -> str:
-    if figure is None:
-        return "none"
-    return f"{figure['value']:.1%} [{figure['low']:.1%}, {figure['high']:.1%}]"

@@ -21,10 +21,13 @@ from ...fusion import STRATEGIES, FusionHead, PresentSides, answer_from_sides
 from ...fusion.head import OPTIONAL_HEADS
 from ...routing import (
     CONFIDENCE,
+    CalibrationSample,
     ErrorModel,
     Novelty,
     Router,
     Thresholds,
+    conformal_threshold,
+    defer_scores,
     opposition,
     signal_matrix,
     threshold_for_budget,
@@ -32,7 +35,7 @@ from ...routing import (
 from ...types import LABELS, TASKS, BoolArray, FloatArray, IntArray, Reason, Task, TaskArrays
 from ..posts.labelled import HEADS, UNKNOWN, Labelled
 from ..routing.posts import half
-from ..routing.router import LEAST_POSTS, Judged, RouterConfig, fit_router, within_budget
+from ..routing.router import LEAST_POSTS, Judged, RouterConfig, fit_router, reached, within_budget
 from .logistic import LinearHead, choose_head, matching_bias
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy, joined
 
@@ -293,9 +296,44 @@ def _route_frozen(
         conflict=threshold_for_budget(scores["conflict"], config.conflict_share),
     )
     thresholds = within_budget(own, scores, config.budget)  # all reasons together, sarcasm among them
-    p_error_note = "the calibrated probability at its word: too few posts, or errors, to fit it"
-    return Router(
+    router = Router(
         error_model=model,
         thresholds=thresholds,
-        fitted_on={"p_error": p_error_note, "posts": len(learn), "encoder_hash": encoder_hash},
+        fitted_on={
+            "p_error": "the calibrated probability at its word: too few posts, or errors, to fit it",
+            "data": f"{len(learn)} posts that are trained on, answered by heads that were fitted to the others",
+            "posts": len(learn),
+            "encoder_hash": encoder_hash,
+        },
+    )
+    return router if len(learn) < LEAST_POSTS else _with_sample(router, learn, scores, config)
+
+
+def _with_sample(
+    router: Router, learn: Judged, scores: Mapping[Reason, NDArray[np.float64]], config: RouterConfig
+) -> Router:
+    """The router with scores of posts, for budgets, risks, prediction sets and `route check`.
+
+    One half of the posts orders the tests of a risk, the other is tested on; groups of twins are in one half.
+    """
+    tested = np.array([half(key) for key in learn.keys], dtype=bool)
+    if not tested.any() or tested.all():
+        return router
+    margins = defer_scores(scores, router.thresholds)
+    answers = learn.probabilities["sentiment"]
+    sample = CalibrationSample(
+        p_error=scores["low_confidence"][tested],
+        sarcasm=scores["sarcasm"][tested],
+        conflict=scores["conflict"][tested],
+        novel=np.full(int(tested.sum()), np.nan),
+        label=answers[tested].argmax(1).astype(np.int64),
+        wrong=learn.wrong[tested],
+        order_score=margins[~tested],
+        order_wrong=learn.wrong[~tested],
+    )
+    return replace(
+        router,
+        sample=sample,
+        set_threshold=conformal_threshold(answers, learn.gold, config.alpha),
+        fitted_on={**router.fitted_on, **reached(learn.wrong, margins > 0, config)},
     )

@@ -33,7 +33,7 @@ from ...types import LABELS, Features, IntArray, Reason, TaskArrays
 from ..common.provenance import today
 from ..posts.rows import fold_of
 
-__all__ = ["LEAST_POSTS", "Judged", "RouterConfig", "fit_router", "within_budget"]
+__all__ = ["LEAST_POSTS", "Judged", "RouterConfig", "fit_router", "reached", "within_budget"]
 
 LEAST_POSTS = 50
 """Fewer posts than this calibrate nothing."""
@@ -144,7 +144,7 @@ def fit_router(
     router = Router(
         error_model=error_model,
         thresholds=thresholds,
-        fitted_on=facts | _reached(judge.wrong, defer_scores(scores, thresholds) > 0, config) | table,
+        fitted_on=facts | reached(judge.wrong, defer_scores(scores, thresholds) > 0, config) | table,
         novelty=novelty if keeps_novelty else None,
         sample=sample,
         set_threshold=conformal_threshold(judge.probabilities["sentiment"], judge.gold, config.alpha),
@@ -239,7 +239,7 @@ def _novelty_pays(draft: Router, choose: Judged, config: RouterConfig) -> float:
     return threshold if by_chance < 0.05 else np.inf
 
 
-def _reached(wrong: NDArray[np.bool_], deferred: NDArray[np.bool_], config: RouterConfig) -> dict[str, Any]:
+def reached(wrong: NDArray[np.bool_], deferred: NDArray[np.bool_], config: RouterConfig) -> dict[str, Any]:
     """What the thresholds reach on the posts they were fitted on, each with a 95 % bootstrap interval."""
     kept = ~deferred
 
