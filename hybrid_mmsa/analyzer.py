@@ -15,6 +15,7 @@ import numpy as np
 
 from .adapters import Adapter
 from .analysis import FastAnswers, Stopwatch, compose_analyses
+from .deadline import Deadline
 from .errors import EncoderError, InputError
 from .explain import Evidence, find_all
 from .foreign import translated
@@ -185,15 +186,16 @@ class Analyzer(ModelParts):
         """
         self._check_open()  # a stream may go on after `close`
         watch = Stopwatch(len(samples))
-        encoded = self._checked.encode_each(samples)
+        deadline = Deadline(self._limits.max_post_seconds * max(len(samples), 1))
+        encoded = self._checked.encode_each(samples, deadline)
         watch.lap("encode")
         if encoded.features is None:
             return [*encoded.failures.values()]
         fast = self._fast_answers([samples[i] for i in encoded.rows], encoded.features, call)
         watch.lap("decide")
-        verdicts = self._ask_deferred(fast, call)
+        verdicts = self._ask_deferred(fast, call, deadline)
         watch.lap("reason", recorded=bool(verdicts.by_row or verdicts.warnings))
-        evidence = self._find_evidence(fast, call)
+        evidence = self._find_evidence(fast, call, deadline)
         watch.lap("explain", recorded=bool(evidence))
         analyses = iter(
             compose_analyses(
@@ -223,16 +225,21 @@ class Analyzer(ModelParts):
             ),
         )
 
-    def _ask_deferred(self, fast: FastAnswers, call: _Call) -> Verdicts:
+    def _ask_deferred(self, fast: FastAnswers, call: _Call, deadline: Deadline) -> Verdicts:
         return ask_about_deferred(
-            self._reasoner, fast.samples, fast.routes, call.adapter.lora, rationale=call.rationale
+            self._reasoner,
+            fast.samples,
+            fast.routes,
+            call.adapter.lora,
+            rationale=call.rationale,
+            deadline=deadline,
         )
 
-    def _find_evidence(self, fast: FastAnswers, call: _Call) -> Sequence[Evidence]:
+    def _find_evidence(self, fast: FastAnswers, call: _Call, deadline: Deadline) -> Sequence[Evidence]:
         if call.explain != "full":
             return ()
         judge, prior = call.adapter.posteriors, call.adapter.prior()
-        return find_all(self._checked.uncached, judge, prior, fast.samples, fast.features, fast.sides.target)
+        return find_all(self._checked.uncached, judge, prior, fast.samples, fast.features, fast.sides.target, deadline)
 
 
 @cache

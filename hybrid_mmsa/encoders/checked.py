@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..deadline import ENDLESS, NO_TIME, Deadline
 from ..errors import EncoderError
 from ..foreign import translated
 from ..types import Features, FloatArray, Sample
@@ -66,22 +67,29 @@ class CheckedEncoder:
         encoder = self.encoder.encoder if isinstance(self.encoder, CachedEncoder) else self.encoder
         return checked_encoder(encoder, *self._widths.values())
 
-    def encode_each(self, samples: Sequence[Sample]) -> Encoded:
-        """Features of the posts that can be encoded: all at once, or one by one where the batch fails."""
-        if not samples:
-            return Encoded((), None)
-        try:
-            return Encoded(range(len(samples)), self.encode(samples))
-        except EncoderError as error:
-            if len(samples) == 1:
-                return Encoded((), None, {0: error})
-        rows, parts, failures = [], [], {}
-        for row, sample in enumerate(samples):
+    def encode_each(self, samples: Sequence[Sample], deadline: Deadline = ENDLESS) -> Encoded:
+        """Features of the posts that can be encoded in time: together, or one by one where some fail."""
+        rows: list[int] = []
+        parts: list[Features] = []
+        failures: dict[int, EncoderError] = {}
+
+        def encode(group: Sequence[int]) -> None:
             try:
-                parts.append(self.encode([sample]))
-                rows.append(row)
+                parts.append(self.encode([samples[row] for row in group]))
+                rows.extend(group)
             except EncoderError as error:
-                failures[row] = error
+                if len(group) == 1:
+                    failures[group[0]] = error
+                    return
+                for row in group:
+                    if not deadline.passed:
+                        encode([row])
+
+        for group in deadline.groups(range(len(samples))):
+            encode(group)
+        for row in range(len(samples)) if len(rows) + len(failures) < len(samples) else ():
+            if row not in rows:
+                failures.setdefault(row, EncoderError(f"the post was not read: {NO_TIME}"))
         return Encoded(rows, Features.concatenate(parts) if parts else None, failures)
 
     def _check(self, features: Any, n: int) -> None:

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..deadline import ENDLESS, NO_TIME, Deadline
 from ..encoders import Encoder
 from ..errors import EncoderError
 from ..types import LABELS, BoolArray, Change, Features, FloatArray, Region, Sample, TaskArrays, WordEffect
@@ -71,6 +72,7 @@ def find_all(
     samples: Sequence[Sample],
     features: Features,
     about_target: BoolArray,
+    deadline: Deadline = ENDLESS,
 ) -> list[Evidence]:
     """`find_evidence` for each post of a batch; see `Probe` for the rest.
 
@@ -81,9 +83,13 @@ def find_all(
         samples: The posts, read.
         features: Theirs, row by row.
         about_target: bool `[n]`, whether the answer is about the post's target.
+        deadline: When no more is looked for.
     """
-    evidence = []
+    evidence: list[Evidence] = []
     for i, sample in enumerate(samples):
+        if deadline.passed:
+            evidence.append(Evidence(failure=NO_TIME))
+            continue
         try:
             about = bool(about_target[i])
             evidence.append(find_evidence(Probe(encoder, judge, prior, sample, features.take([i]), about_target=about)))

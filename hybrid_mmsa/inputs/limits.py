@@ -21,6 +21,10 @@ class Limits:
             it is decoded. JPEG and PNG pictures are shrunk as they are read and stay far below it.
         max_image_seconds: Processor time of this thread that decoding a picture may take.
         max_text_chars: Characters of a text or target that are read; the rest is cut, with a warning.
+        max_post_seconds: Seconds, by the clock on the wall, that a post may take once it is read; posts that are
+            answered together (32 at most in `stream` and `analyze_batch`) have so many each, in common. When they are
+            spent, no more work is begun: evidence is left out and the reasoner not asked, with a warning, and a post
+            that is not encoded yet is an `EncoderError`. Infinite by default.
 
     Raises:
         InputError: A limit is not a positive number, or not a whole one where pixels, bytes or characters are counted.
@@ -31,13 +35,15 @@ class Limits:
     max_image_memory: int = 300_000_000
     max_image_seconds: float = 2.0
     max_text_chars: int = 100_000
+    max_post_seconds: float = math.inf
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             whole = field.type == "int"
             kind = int if whole else int | float
-            if not isinstance(value, kind) or isinstance(value, bool) or not (0 < value < math.inf):
+            endless = value == math.inf and field.name == "max_post_seconds"
+            if not isinstance(value, kind) or isinstance(value, bool) or not (0 < value < math.inf or endless):
                 wanted = f"a positive {'whole ' if whole else ''}number"
                 raise InputError(f"found {value!r}; wanted {wanted}", field=field.name)
 

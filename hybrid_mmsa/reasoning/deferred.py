@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ..deadline import ENDLESS, NO_TIME, Deadline
 from ..errors import HybridError, ReasonerError
 from ..foreign import translated
 from ..types import LABELS, LoraRef, RouteDecision, Sample, Verdict
@@ -22,6 +23,7 @@ __all__ = ["Verdicts", "ask_about_deferred"]
 
 MOST_FAILURES = 2
 UNSEEN = "the reasoner reads words alone: it was not shown the picture"
+TOO_LATE = f"the reasoner was not asked, the fast answer stands: {NO_TIME}"
 SUM_TOLERANCE = 0.01
 """By how much the probabilities of a verdict may miss 1: reasoners round them."""
 
@@ -46,36 +48,45 @@ def ask_about_deferred(
     lora: LoraRef | None = None,
     *,
     rationale: bool = False,
+    deadline: Deadline = ENDLESS,
 ) -> Verdicts:
     """Verdicts on the deferred posts, and warnings where the reasoner could not answer, or not with the adapter.
 
     Args:
         reasoner: `None` answers nothing.
         samples: The whole batch.
-        routes: One decision per sample. The deferred posts are asked about together.
+        routes: One decision per sample. The deferred posts are asked about together, or some at a time where there is
+            a deadline.
         lora: The LoRA adapter to answer with; one made for another model is left out.
         rationale: Also let the model write, see `Reasoner.reason`.
+        deadline: When no more posts are asked about.
     """
     deferred = [i for i, route in enumerate(routes) if route.decision == "defer"]
     if reasoner is None or not deferred:
         return Verdicts()
     question = _Question(reasoner, samples, lora, rationale)
     try:
-        if (cause := question.misfit()) is not None:
-            verdicts = ask_about_deferred(reasoner, samples, routes, rationale=rationale)
-            # Recorded verdicts may come from the adapter.
-            without = {
-                i: (*verdicts.warnings.get(i, ()), cause)
-                for i, verdict in verdicts.by_row.items()
-                if verdict.adapter != question.adapter
-            }
-            return Verdicts(verdicts.by_row, {**verdicts.warnings, **without})
-        return question.answered(question.ask(deferred))
+        cause = question.misfit()
     except HybridError as error:
-        if len(deferred) == 1:
-            return Verdicts(warnings={deferred[0]: _warning(error)})
-    # Perhaps one post is at fault: the others shall have their verdicts.
-    return _one_by_one(question, deferred)
+        return Verdicts(warnings=dict.fromkeys(deferred, _warning(error)))
+    if cause is not None:
+        verdicts = ask_about_deferred(reasoner, samples, routes, rationale=rationale, deadline=deadline)
+        # Recorded verdicts may come from the adapter.
+        without = {
+            i: (*verdicts.warnings.get(i, ()), cause)
+            for i, verdict in verdicts.by_row.items()
+            if verdict.adapter != question.adapter
+        }
+        return Verdicts(verdicts.by_row, {**verdicts.warnings, **without})
+    by_row: dict[int, Verdict] = {}
+    warnings: dict[int, tuple[str, ...]] = {}
+    count = 0
+    for rows in deadline.groups(deferred):
+        asked = _ask_together(question, rows, deadline)
+        by_row.update(asked.by_row)
+        warnings.update(asked.warnings)
+        count += len(rows)
+    return Verdicts(by_row, {**warnings, **dict.fromkeys(deferred[count:], (TOO_LATE,))})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,14 +152,27 @@ def _checked(verdict: object) -> Verdict:
     return checked
 
 
-def _one_by_one(question: _Question, rows: Sequence[int]) -> Verdicts:
+def _ask_together(question: _Question, rows: Sequence[int], deadline: Deadline) -> Verdicts:
+    """Verdicts on some posts of one request, or on each by itself where that fails."""
+    try:
+        return question.answered(question.ask(rows))
+    except HybridError as error:
+        if len(rows) == 1:
+            return Verdicts(warnings={rows[0]: _warning(error)})
+    # Perhaps one post is at fault: the others shall have their verdicts.
+    return _one_by_one(question, rows, deadline)
+
+
+def _one_by_one(question: _Question, rows: Sequence[int], deadline: Deadline) -> Verdicts:
     """Each post by itself, until `MOST_FAILURES` fail in a row: then it is the reasoner, and the rest is not asked."""
     verdicts: dict[int, Verdict] = {}
     warnings: dict[int, tuple[str, ...]] = {}
     failures = 0
     warning: tuple[str, ...] = ()
     for row in rows:
-        if failures < MOST_FAILURES:
+        if deadline.passed:
+            warning = (TOO_LATE,)
+        elif failures < MOST_FAILURES:
             try:
                 verdicts |= question.ask([row])
                 failures = 0
