@@ -246,9 +246,9 @@ def resolve_adapter(name_or_path: str | Path) -> Path:
         ArtefactError: There is no such folder.
     """
     bundled = bundled_adapters()
-    if isinstance(name_or_path, str) and name_or_path in bundled:
-        return bundled[name_or_path]
     with translated(lambda cause: ArtefactError(f"no adapter has such a name or path ({cause})")):
+        if isinstance(name_or_path, str) and name_or_path in bundled:
+            return bundled[name_or_path]
         path = Path(name_or_path)
         if (path / MANIFEST).is_file():
             return path

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import MappingProxyType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 from .adapters import Adapter, bundled_adapters, resolve_adapter
 from .encoders import CachedEncoder, Encoder, checked_encoder, open_encoder
@@ -143,15 +143,16 @@ class ModelParts:
     ) -> None:
         if reasoner is not None:
             check_reasoner(reasoner)
-        if not isinstance(limits, Limits):
+        # Types are asked here, and not objects: `isinstance` reads `__class__`, which may raise.
+        if not issubclass(type(limits), Limits):
             raise InputError(f"found a {type(limits).__name__}; wanted Limits", field="limits")
         self._limits = limits
         self._encoder, self._reasoner = encoder, reasoner
         self._reasoner_id = None if reasoner is None else reasoner.id
-        self._policy = Policy.parse(policy) if isinstance(policy, str) else policy
-        if not isinstance(self._policy, Policy | None):
+        if policy is not None and not issubclass(type(policy), str | Policy):
             message = f"found {type(policy).__name__}; wanted a Policy, or its spelling such as 'budget:0.1'"
             raise InputError(message, field="policy")
+        self._policy = Policy.parse(policy) if isinstance(policy, str) else policy
         self._adapters = AdapterSet(adapters, encoder, self._policy, reasoner)
         head = self._adapters.get().head
         self._checked = checked_encoder(encoder, head.width("text"), head.width("image"))
@@ -192,8 +193,9 @@ class ModelParts:
             InputError: No such reasoner or policy.
             MissingExtraError: The reasoner's packages are not installed.
         """
-        if isinstance(adapters, str | Path) or not isinstance(adapters, Iterable):
-            raise InputError(f"found a {type(adapters).__name__}; wanted a list of names", field="adapters")
+        kind = type(adapters)
+        if issubclass(kind, str | Path) or not issubclass(kind, Iterable):
+            raise InputError(f"found a {kind.__name__}; wanted a list of names", field="adapters")
         if threads is not None and (type(threads) is not int or threads < 1):
             raise InputError("threads are counted: wanted a whole number from 1 on, or None", field="threads")
         model = open_model(name_or_path, threads=threads or 1)
@@ -202,7 +204,8 @@ class ModelParts:
         opened = None if reasoner is None else open_reasoner(reasoner)
         parts = cls(encoder, loaded, reasoner=opened, policy=policy, limits=limits)
         parts._opened = (model.encoder,) if opened is reasoner else (model.encoder, opened)
-        source = _absolute(reasoner) if isinstance(reasoner, str | Path) else reasoner
+        is_named = issubclass(type(reasoner), str | Path)
+        source = _absolute(cast("str | Path", reasoner)) if is_named else reasoner
         parts._reopen = partial(
             cls.from_pretrained,
             _absolute(name_or_path),

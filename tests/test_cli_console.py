@@ -1,6 +1,8 @@
 """What commands write where, and how they say how far they have come."""
 
 import io
+import json
+import subprocess
 import sys
 
 import pytest
@@ -61,6 +63,18 @@ def test_a_closed_reader_is_told_from_an_error(monkeypatch):
     monkeypatch.undo()
     raw.write = len  # so that nothing is left to write when the stream is closed
     stream.close()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_streams_end_no_command(closed, tmp_path):
+    """What is written to a file is written, and takes the place of no closed stream."""
+    (tmp_path / "posts.jsonl").write_text('{"text": "a wonderful day"}\n')
+    program = f"{sys.executable} -m hybrid_mmsa"
+    for command in ("--version", "batch posts.jsonl -o answers.jsonl", "analyze hello --json"):
+        done = subprocess.run(f"{program} {command} {closed}", shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    answers = (tmp_path / "answers.jsonl").read_text().splitlines()
+    assert [json.loads(line)["schema_version"] for line in answers] == ["1.1"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from PIL import Image
 from hybrid_mmsa import (
     Analysis,
     Analyzer,
+    ArtefactError,
     EncoderError,
     HybridError,
     InputError,
@@ -404,17 +405,36 @@ def test_one_post_is_not_taken_for_many(loaded, method, rows, told):
         getattr(loaded, method)(rows)
 
 
-def test_a_row_that_hides_its_class_is_an_error_and_the_others_go_on(loaded):
-    class Nameless:
-        @property
-        def __class__(self):
-            raise RuntimeError("no class")
+class Nameless:
+    @property
+    def __class__(self):
+        raise RuntimeError("no class")
 
+
+def test_a_row_that_hides_its_class_is_an_error_and_the_others_go_on(loaded):
     answers = list(loaded.stream([Nameless(), (7, Nameless()), "good day"]))
     assert [type(answer) for answer in answers] == [RowError, RowError, Analysis]
     assert [answer.line for answer in answers[:2]] == [1, 7]
     with pytest.raises(InputError):
         loaded.analyze("good day", mode=Nameless())
+
+
+@pytest.mark.parametrize("option", ["reasoner", "policy", "limits", "adapters", "name_or_path", "threads"])
+def test_an_argument_that_hides_its_class_is_refused(option):
+    with pytest.raises((InputError, ArtefactError)):
+        Analyzer.from_pretrained(**{option: Nameless()})
+
+
+def test_a_reasoner_that_hides_its_class_answers(tiny_model):
+    class Hidden(Nameless):
+        id = "hidden"
+
+        def reason(self, samples, lora=None, *, rationale=False):
+            shares = {"negative": 0.1, "neutral": 0.1, "positive": 0.8}
+            return [Verdict(label="positive", probabilities=shares, reasoner=self.id) for _ in samples]
+
+    answer = Analyzer.from_pretrained(tiny_model, reasoner=Hidden()).analyze("good day", mode="deep")
+    assert answer.route.answered_by == "hidden"
 
 
 def test_an_error_of_the_iterator_of_rows_is_the_caller_s(loaded):

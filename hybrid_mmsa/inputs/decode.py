@@ -105,6 +105,7 @@ def _brands(content: bytes) -> set[bytes]:
     return {content[8:12], *(content[at : at + 4] for at in range(16, size - 3, 4))}
 
 
+# Their letters are in lower case, as the bytes are that they are compared with.
 _HEADS = {
     b"%pdf": "a PDF document",
     b"%!ps": "a PostScript document",
@@ -114,7 +115,7 @@ _HEADS = {
     b"\0\0\0\x0cjp  ": "a JPEG 2000 picture",
     b"\xff\x4f\xff\x51": "a JPEG 2000 picture",
     b"\0\0\x01\0": "an icon (ICO)",
-    b"\x1a\x45\xdf\xa3": "a Matroska or WebM video",
+    b"\x1a\x65\xdf\xa3": "a Matroska or WebM video",
     b"pk\x03\x04": "a ZIP archive",
 }
 _BRANDS = {
@@ -128,6 +129,8 @@ _BRANDS = {
         b"msf1",
     ): "a HEIC picture (open it with pillow-heif and give the picture)",
     (b"crx ",): "a raw picture of a camera",
+    (b"qt  ",): "a video (QuickTime)",
+    (b"M4A ", b"M4B "): "a sound file (MPEG-4)",
 }
 
 
@@ -140,6 +143,8 @@ def _guess(content: bytes) -> str:
         brands = _brands(content)
         return next((name for known, name in _BRANDS.items() if brands & set(known)), "a video (MP4)")
     raw = content[:16].lower()
+    if raw.startswith(b"riff") and raw[8:12] in (b"avi ", b"wave"):
+        return "a video (AVI)" if raw[8:12] == b"avi " else "a sound file (WAVE)"
     head = next((name for first, name in _HEADS.items() if start.startswith(first) or raw.startswith(first)), None)
     return head or f"{len(content):,} bytes that are no picture, or a damaged one"
 

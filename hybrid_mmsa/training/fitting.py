@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..adapters import resolve_adapter
+from ..errors import InputError
 from ..extras import needs
+from ..foreign import translated
 from ..fusion import Strategy
 from .heads.figures import AdapterFigures
 
@@ -66,11 +68,13 @@ def fit_adapter(
         from .heads.adapting import least_posts, plan_adapter, train_adapter
         from .posts.labelled_file import read_labelled_file
 
-        rows = Path(posts) if isinstance(posts, str | Path) else posts
-        known = rows if isinstance(rows, Path | PostsFile) else PostsInMemory(rows)
+        with translated(lambda cause: InputError(f"the posts cannot be read ({cause})", field="posts")):
+            rows = Path(posts) if isinstance(posts, str | Path) else posts
+            known = rows if isinstance(rows, Path | PostsFile) else PostsInMemory(rows)
+            folder = Path(out)
         plan = plan_adapter(
             read_labelled_file(known, least=least_posts(few_shot)),
-            Path(out),
+            folder,
             encoder=encoder,
             few_shot=few_shot,
             strategy=strategy,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
+from typing import cast
 
 from ...errors import ArtefactError, InputError, ReasonerError
 from ...extras import needs
@@ -73,12 +74,14 @@ def load_lora(reasoner: Reasoner, lora: LoraRef) -> None:
 
 
 def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
-    if isinstance(what, ReasonerConfig):
-        return _backend(located(what))
-    if not isinstance(what, str | Path):
-        check_reasoner(what)
-        return what
-    path = Path(what)
+    kind = type(what)  # `isinstance` would ask an object for its `__class__`, which may raise
+    if issubclass(kind, ReasonerConfig):
+        return _backend(located(cast(ReasonerConfig, what)))
+    if not issubclass(kind, str | Path):
+        reasoner = cast(Reasoner, what)
+        check_reasoner(reasoner)
+        return reasoner
+    path = Path(cast("str | Path", what))
     if path.suffix == ".jsonl":
         return RecordedReasoner.load(path)
     if path.suffix == ".toml":
