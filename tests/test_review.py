@@ -1,9 +1,12 @@
 """The review loop: answers to a labelling program, labels back, an adapter from them."""
 
+import base64
+import io
 import json
 
 import pytest
 import tiny
+from PIL import Image
 
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.data import read_posts
@@ -63,6 +66,76 @@ def test_what_goes_out_labelled_comes_back(answered, to, label):
     assert {row.id: row.text for row in read} == texts
 
 
+@pytest.fixture(scope="module")
+def pictured(tiny_model, tmp_path_factory):
+    """A folder with two posts, one of them with a large picture, and the answers to them."""
+    folder = tmp_path_factory.mktemp("pictured")
+    noise = Image.effect_noise((1500, 900), 80).convert("RGB")
+    noise.save(folder / "fog.png")
+    rows = [{"id": "a", "text": "a foggy day", "image": "fog.png"}, {"id": "b", "text": "no picture"}]
+    (folder / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["batch", str(folder / "posts.jsonl"), "-o", str(folder / "answers.jsonl"), "--model", str(tiny_model)]
+    assert run([*command, "--policy", "always"]) == 0
+    return folder
+
+
+def picture_of(uri):
+    """The picture of a `data:` URI."""
+    head, _, content = uri.partition(",")
+    assert head == "data:image/jpeg;base64"
+    return Image.open(io.BytesIO(base64.b64decode(content)))
+
+
+def test_argilla_is_given_copies_of_the_pictures_and_gives_back_their_paths(pictured):
+    """Argilla serves no files; a copy is small and bears no metadata."""
+    out = exported(pictured, "argilla", "records.json")
+    records = {record["id"]: record for record in json.loads(out.read_text())}
+    copy = picture_of(records["a"]["fields"]["image"])
+    assert max(copy.size) <= 640
+    assert not copy.getexif()
+    assert len(records["a"]["fields"]["image"]) < 85_000
+    assert "image" not in records["b"]["fields"]
+    back = pictured / "back.json"
+    back.write_text(json.dumps(labelled_in_argilla([*records.values()])))
+    assert run(["review", "import", str(back), "-o", str(pictured / "labelled.jsonl"), "--force"]) == 0
+    rows = [json.loads(line) for line in (pictured / "labelled.jsonl").read_text().splitlines()]
+    assert [row.get("image") for row in sorted(rows, key=lambda row: row["id"])] == ["fog.png", None]
+
+
+def test_a_copy_serves_where_no_path_comes_back(pictured):
+    records = json.loads(exported(pictured, "argilla", "records.json").read_text())
+    for record in records:
+        record["metadata"] = {}
+    back = pictured / "without.json"
+    back.write_text(json.dumps(labelled_in_argilla(records)))
+    assert run(["review", "import", str(back), "-o", str(pictured / "copies.jsonl"), "--force"]) == 0
+    rows = {row["id"]: row for row in map(json.loads, (pictured / "copies.jsonl").read_text().splitlines())}
+    assert picture_of(rows["a"]["image"]).size[0] <= 640
+
+
+def test_argilla_is_told_what_the_records_hold(pictured):
+    """Every field, question and metadata of a record is in the settings, and one field is in every record."""
+    records = json.loads(exported(pictured, "argilla", "records.json").read_text())
+    settings = json.loads((pictured / "records.settings.json").read_text())
+    named = {kind: {each["name"] for each in settings[kind]} for kind in ("fields", "questions", "metadata")}
+    for record in records:
+        assert set(record["fields"]) <= named["fields"]
+        assert set(record["suggestions"]) <= named["questions"]
+        assert set(record["metadata"]) <= named["metadata"]
+        assert all(record["fields"][field["name"]] for field in settings["fields"] if field["required"])
+    (question,) = settings["questions"]
+    assert [option["value"] for option in question["settings"]["options"]] == list(LABELS)
+
+
+def test_label_studio_has_links_or_copies(pictured):
+    linked = json.loads(exported(pictured, "label-studio", "linked.json").read_text())
+    assert {task["data"]["image"] for task in linked} == {"/data/local-files/?d=fog.png", ""}
+    copied = json.loads(exported(pictured, "label-studio", "copied.json", "--pictures", "embed").read_text())
+    by_id = {task["data"]["id"]: task["data"] for task in copied}
+    assert picture_of(by_id["a"]["image"]).size[0] <= 640
+    assert (by_id["a"]["picture"], by_id["b"]["image"]) == ("fog.png", "")
+
+
 def test_the_likeliest_mistakes_come_first(answered):
     tasks = json.loads(exported(answered, "label-studio", "few.json", "--most", "3").read_text())
     errors = {
@@ -89,6 +162,10 @@ def test_a_table_is_labelled_in_its_own_column(answered, capsys):
     ("words", "told"),
     [
         (["answers.jsonl", "--posts", "posts.jsonl", "-o", "out.txt"], "ends in .json"),
+        (
+            ["answers.jsonl", "--posts", "posts.jsonl", "-o", "out.json", "--to", "argilla", "--pictures", "link"],
+            "Argilla shows no local files",
+        ),
         (["answers.jsonl", "--posts", "posts.jsonl", "-o", "answers.jsonl"], "must not replace"),
         (["posts.jsonl", "--posts", "posts.jsonl", "-o", "out.json"], "no file of answers"),
         (["answers.jsonl", "--posts", "other.jsonl", "-o", "out.json"], "answers post 'p0', which is not there"),

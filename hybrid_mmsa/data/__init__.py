@@ -6,7 +6,7 @@ from .line_file import LineFile
 from .photos import PHOTOS, Photo, load_photos
 from .posts import PostsFile, PostsInMemory, read_posts
 from .records import LoadReport, Record, Split, joint_label
-from .review import ReviewForm, answered_posts, to_review, write_review
+from .review import PictureForm, ReviewForm, answered_posts, to_review, write_review
 from .splits import SplitManifest, load_manifest
 from .writing import TABLE_SUFFIXES, check_suffix, flat_answer, write_table
 
@@ -18,6 +18,7 @@ __all__ = [
     "LineFile",
     "LoadReport",
     "Photo",
+    "PictureForm",
     "PostsFile",
     "PostsInMemory",
     "Reading",

@@ -213,12 +213,19 @@ EXPORTS: tuple[Export, ...] = (
             "label": _response,
             "time": ("metadata.time",),
             "group": ("metadata.group",),
-            "image": ("metadata.picture",),
+            "image": ("metadata.picture", "fields.image"),
         },
     ),
     Export(
         "Argilla",
         frozenset({"text", "label.responses"}),
-        {"text": ("text",), "id": ("id",), "label": _response},
+        {
+            "text": ("text",),
+            "id": ("id",),
+            "label": _response,
+            "time": ("time", "metadata.time"),
+            "group": ("group", "metadata.group"),
+            "image": ("picture", "metadata.picture", "image"),
+        },
     ),
 )

@@ -11,14 +11,27 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..errors import InputError
-from ..inputs import NumberedRow
+from ..explain.page.thumbnail import thumbnail
+from ..inputs import NumberedRow, read_image
 from ..types import LABELS, Analysis, Sample
 from .writing import Cell, flat_answer, write_table
 
-__all__ = ["STUDIO_CONFIG", "Answered", "ReviewForm", "answered_posts", "to_review", "write_review"]
+__all__ = [
+    "INTERFACES",
+    "Answered",
+    "PictureForm",
+    "ReviewForm",
+    "answered_posts",
+    "to_review",
+    "write_review",
+]
 
 ReviewForm: TypeAlias = Literal["label-studio", "argilla", "csv"]
+PictureForm: TypeAlias = Literal["link", "embed"]
 Answered: TypeAlias = "tuple[Sample, Analysis]"
+
+SIDE, MOST_BYTES = 640, 60_000
+"""Longer side in pixels, and bytes at most, of a picture that is embedded."""
 
 QUESTION = "label"
 STUDIO_CONFIG = """<View>
@@ -29,7 +42,55 @@ STUDIO_CONFIG = """<View>
   </Choices>
 </View>
 """
-"""The labelling interface that the tasks are for."""
+"""The labelling interface of Label Studio that the tasks are for."""
+
+
+def _argilla_field(name: str, kind: str, *, required: bool = False) -> dict[str, Any]:
+    more = {"use_markdown": False} if kind == "text" else {}
+    return {"name": name, "title": name, "required": required, "type": kind, "settings": {"type": kind, **more}}
+
+
+def _argilla_metadata(name: str, kind: str) -> dict[str, Any]:
+    settings = {"type": kind, "visible_for_annotators": True}
+    return {"name": name, "title": name, "visible_for_annotators": True, "settings": settings}
+
+
+ARGILLA_SETTINGS: Mapping[str, Any] = {
+    "guidelines": "Choose what the whole post feels. The suggestion is the model's; evidence says why it may be wrong.",
+    "fields": [
+        _argilla_field("text", "text"),
+        _argilla_field("image", "image"),
+        _argilla_field("evidence", "text", required=True),  # Argilla wants a field that every record has
+    ],
+    "questions": [
+        {
+            "name": QUESTION,
+            "title": "What does the post feel?",
+            "required": True,
+            "type": "label_selection",
+            "settings": {
+                "type": "label_selection",
+                "options": [{"text": label, "value": label} for label in LABELS],
+                "visible_options": len(LABELS),
+            },
+        }
+    ],
+    "metadata": [
+        *(_argilla_metadata(name, "float") for name in ("p_error", *(f"p_{label}" for label in LABELS))),
+        *(_argilla_metadata(name, "terms") for name in ("picture", "time", "group")),
+    ],
+    "vectors": [],
+    "allow_extra_metadata": False,
+    "distribution": {"strategy": "overlap", "min_submitted": 1},
+    "mapping": None,
+}
+"""The settings of an Argilla dataset for the records, as `argilla.Settings.from_json` reads them (argilla 2.8)."""
+
+INTERFACES: Mapping[ReviewForm, tuple[str, str]] = {
+    "label-studio": (".xml", STUDIO_CONFIG),
+    "argilla": (".settings.json", json.dumps(ARGILLA_SETTINGS, indent=1) + "\n"),
+}
+"""What is written beside the posts: its suffix and its content."""
 
 
 def answered_posts(posts: Iterable[NumberedRow], answers: Path) -> Iterator[Answered]:
@@ -80,7 +141,9 @@ def to_review(posts: Iterable[Answered], *, everything: bool = False, most: int 
     return chosen if most is None else chosen[:most]
 
 
-def write_review(posts: Iterable[Answered], out: Path, form: ReviewForm, folder: Path) -> None:
+def write_review(
+    posts: Iterable[Answered], out: Path, form: ReviewForm, folder: Path, pictures: PictureForm | None = None
+) -> None:
     """Write posts with the answers as suggestions and the evidence beside them.
 
     Args:
@@ -88,21 +151,42 @@ def write_review(posts: Iterable[Answered], out: Path, form: ReviewForm, folder:
         out: The file: JSON, or a table by its suffix.
         form: For which program.
         folder: What picture paths are relative to.
+        pictures: `link` names their paths, as Label Studio serves local files; `embed` writes small copies without
+            metadata into the file. By default Label Studio has links, and Argilla, which serves no files, copies.
+
+    Raises:
+        InputError: Pictures are to be linked for Argilla, or embedded in a table.
     """
+    if (form, pictures) in (("argilla", "link"), ("csv", "embed")):
+        takes = "Argilla shows no local files: embed" if form == "argilla" else "a table names paths: link"
+        raise InputError(f"found {pictures!r}; {takes}", field="pictures")
     if form == "csv":
         write_table((_table_row(sample, answer, folder) for sample, answer in posts), out)
         return
-    make: Callable[[Sample, Analysis, Path], dict[str, Any]] = _task if form == "label-studio" else _record
+    make: Callable[..., dict[str, Any]] = _task if form == "label-studio" else _record
+    embeds = pictures == "embed" or form == "argilla"
     with out.open("w", encoding="utf-8") as file:
         file.write("[")
         for number, (sample, answer) in enumerate(posts):
-            file.write((",\n" if number else "\n") + json.dumps(make(sample, answer, folder), ensure_ascii=True))
+            path = _picture(sample, folder)
+            shown = _copy(sample) if embeds else path and f"/data/local-files/?d={path}"
+            task = make(sample, answer, path, shown)
+            file.write((",\n" if number else "\n") + json.dumps(task, ensure_ascii=True))
         file.write("\n]\n")
+
+
+def _copy(sample: Sample) -> str | None:
+    """A small copy of a post's picture as a `data:` URI; `None` without one, and where it cannot be read any more."""
+    try:
+        read = None if sample.image is None else read_image(sample.image, draft=SIDE)
+    except InputError:
+        return None
+    return None if read is None else thumbnail(read, SIDE, MOST_BYTES)
 
 
 def _picture(sample: Sample, folder: Path) -> str | None:
     """The path of a picture as the posts' file names it; a picture inside a row has none."""
-    if not isinstance(sample.image, str | Path):
+    if not isinstance(sample.image, str | Path) or str(sample.image).startswith("data:"):
         return None
     path = Path(sample.image)
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
@@ -118,15 +202,15 @@ def _evidence(answer: Analysis) -> str:
     return "; ".join([*parts, *answer.warnings])
 
 
-def _task(sample: Sample, answer: Analysis, folder: Path) -> dict[str, Any]:
+def _task(sample: Sample, answer: Analysis, path: str | None, shown: str | None) -> dict[str, Any]:
     """A task of Label Studio with the answer as a prediction."""
-    picture, result = _picture(sample, folder), {"choices": [answer.sentiment.label]}
+    result = {"choices": [answer.sentiment.label]}
     return {
         "data": {
             "id": answer.id,
             "text": sample.text or "",
-            "image": "" if picture is None else f"/data/local-files/?d={picture}",
-            "picture": picture,
+            "image": shown or "",
+            "picture": path,
             "time": sample.time,
             "group": sample.group,
             "evidence": _evidence(answer),
@@ -142,11 +226,11 @@ def _task(sample: Sample, answer: Analysis, folder: Path) -> dict[str, Any]:
     }
 
 
-def _record(sample: Sample, answer: Analysis, folder: Path) -> dict[str, Any]:
+def _record(sample: Sample, answer: Analysis, path: str | None, shown: str | None) -> dict[str, Any]:
     """A record of Argilla with the answer as a suggestion."""
     metadata: Mapping[str, object] = {
         "p_error": answer.route.p_error,
-        "picture": _picture(sample, folder),
+        "picture": path,
         "time": sample.time,
         "group": sample.group,
         **{f"p_{label}": answer.sentiment.probabilities[label] for label in LABELS},
@@ -158,7 +242,11 @@ def _record(sample: Sample, answer: Analysis, folder: Path) -> dict[str, Any]:
     }
     return {
         "id": answer.id,
-        "fields": {"text": sample.text or "", "evidence": _evidence(answer)},
+        "fields": {
+            "text": sample.text or "",
+            **({} if shown is None else {"image": shown}),
+            "evidence": _evidence(answer) or "none",
+        },
         "metadata": {name: value for name, value in metadata.items() if value is not None},
         "suggestions": {QUESTION: suggestion},
         "responses": {},

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ...data import ReviewForm, answered_posts, check_suffix, to_review, write_review
-from ...data.review import STUDIO_CONFIG
+from ...data import PictureForm, ReviewForm, answered_posts, check_suffix, to_review, write_review
+from ...data.review import INTERFACES
 from ...errors import InputError
 from ...types import RowError
 from ..terminal.console import counted, say
@@ -33,16 +35,26 @@ def export(
     to: Annotated[ReviewForm, typer.Option("--to", help="What people label in.")] = "label-studio",
     everything: Annotated[bool, typer.Option("--all", help="Also the posts that need no review.")] = False,
     most: Annotated[int | None, typer.Option("--most", min=1, help="So many posts at most.")] = None,
+    pictures: Annotated[
+        PictureForm | None,
+        typer.Option(
+            "--pictures",
+            help="link: paths, as Label Studio serves local files (its default); embed: small copies in the file"
+            " (Argilla's).",
+            show_default=False,
+        ),
+    ] = None,
     force: Force = False,
     reading: ReadingOptions = DETECTED,
 ) -> None:
     """Write the posts to review, likeliest mistakes first, with answers and evidence.
 
-    Pictures are named as the posts' file names them. For Label Studio, the
-    labelling interface is written beside the tasks.
+    For Label Studio the labelling interface is written beside the tasks, for
+    Argilla the settings of the dataset.
 
     For example:
         hybrid-mmsa review export answers.jsonl --posts posts.csv --to label-studio -o tasks.json
+        hybrid-mmsa review export answers.jsonl --posts posts.csv --to argilla -o records.json
     """
     _check_out(out, force, {answers, posts})
     if to == "csv":
@@ -51,11 +63,12 @@ def export(
         raise InputError(f"found {out.name}; wanted a name that ends in .json", field="-o")
     rows = reading.open(posts)
     chosen = to_review(answered_posts(rows, answers), everything=everything, most=most)
-    write_review(chosen, out, to, rows.source.root)
+    write_review(chosen, out, to, rows.source.root, pictures)
     say(f"{counted(len(chosen), 'post')} to label in {out}")
-    if to == "label-studio":
-        interface = out.with_suffix(".xml")
-        interface.write_text(STUDIO_CONFIG, encoding="utf-8")
+    if to in INTERFACES:
+        suffix, content = INTERFACES[to]
+        interface = out.with_suffix(suffix)
+        interface.write_text(content, encoding="utf-8")
         say(f"labelling interface in {interface}")
 
 
@@ -89,13 +102,21 @@ def import_labels(
                 others += 1
             else:
                 labelled += 1
-                values = {name: raw.get(name) if name == "image" else getattr(row, name) for name in COLUMNS}
+                values = {name: getattr(row, name) for name in COLUMNS} | {"image": _named_picture(raw.get("image"))}
                 lines.write(json.dumps({k: v for k, v in values.items() if v not in (None, "")}) + "\n")
     left = [f"{counted(others, 'post')} without a label"] * bool(others) + [
         f"{counted(failed, 'row')} unusable"
     ] * bool(failed)
     say(f"{counted(labelled, 'labelled post')} in {out}" + (f" ({' and '.join(left)} left out)" if left else ""))
     raise typer.Exit(1 if failed or not labelled else 0)
+
+
+def _named_picture(value: object) -> str | None:
+    """A picture as a row of JSON names it: its path or `data:` URI."""
+    if isinstance(value, Mapping):  # as `datasets` writes a picture
+        content = value.get("bytes")
+        value = value.get("path") or ("data:;base64," + b64encode(content).decode() if content else None)
+    return None if value is None else str(value)
 
 
 def _check_out(out: Path, force: bool, sources: set[Path]) -> None:

@@ -17,18 +17,24 @@ SIDE = 256
 MOST_BYTES = 16_000
 """Size of a JPEG at most: 1,000 pictures stay under 22 MB in base64."""
 
-_TRIES = ((SIDE, 80), (SIDE, 65), (SIDE, 50), (192, 50), (128, 50), (96, 40), (64, 30))
+_TRIES = ((1.0, 80), (1.0, 65), (1.0, 50), (0.75, 50), (0.5, 50), (0.375, 40), (0.25, 30))
+"""Shares of the side, and qualities, that are tried one after the other."""
 
 
-def thumbnail(picture: Image.Image) -> str:
-    """A `data:image/jpeg` URI of a picture in mode RGB, at most `SIDE` pixels a side and `MOST_BYTES` large.
+def thumbnail(picture: Image.Image, side: int = SIDE, most: int = MOST_BYTES) -> str:
+    """A `data:image/jpeg` URI of a picture in mode RGB.
 
     A picture that is noisier than this allows is compressed harder, then drawn smaller. Small ones are not enlarged.
+
+    Args:
+        picture: The picture.
+        side: Its longer side in pixels, at most.
+        most: Bytes of the JPEG, at most.
     """
     encoded = b""
-    for side, quality in _TRIES:
-        encoded = _jpeg(picture, side, quality)
-        if len(encoded) <= MOST_BYTES:
+    for share, quality in _TRIES:
+        encoded = _jpeg(picture, round(share * side), quality)
+        if len(encoded) <= most:
             break
     return "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")
 
