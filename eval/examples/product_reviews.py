@@ -1,88 +1,142 @@
-"""Product reviews with photos: a file of stars → an adapter of one's own → which parts of the product hurt.
+"""Product reviews with photos: rows as Amazon exports them → an adapter of one's own → which parts of a product hurt.
 
-    python eval/examples/product_reviews.py
+    python eval/examples/product_reviews.py [REVIEWS.jsonl COMMENTS.jsonl]
 
-Needs the extra `tune`. Shoppers say "went back to the shop" and "shuts with a click": no tweet taught the bundled model
-such words.
+Needs the extra `tune`. REVIEWS have 1 to 5 stars, COMMENTS have none. Without files, reviews of a kettle are drawn,
+with photos that show the kettle and not the feeling. Most say plainly what the shopper feels; the others say "went back
+to the shop" or "shuts with a click", which nobody writes in a tweet.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 from rich.console import Console
 
-import hybrid_mmsa
-from hybrid_mmsa import AdapterFigures, Analyzer, fit_adapter
-from hybrid_mmsa.inputs import sample_from_row
+from hybrid_mmsa import AdapterFigures, Analysis, Analyzer, Sample, fit_adapter
+from hybrid_mmsa.data import PostsFile, Reading, read_posts
 from hybrid_mmsa.metrics import Interval, wilson
 
-SAMPLES = Path(hybrid_mmsa.__file__).parent / "samples"
-PHOTOS = {True: ("bricks.jpg", "clock.jpg"), False: ("espresso.jpg", "cat.jpg")}  # of what went wrong, of the table
-ASPECTS = {
-    "lid": {True: ("the lid came off in my hand", "the lid will not close"), False: ("the lid shuts with a click",)},
-    "cord": {True: ("the cord ends before my shelf", "the cord runs hot"), False: ("the cord reaches every socket",)},
-    "spout": {True: ("the spout drips on my hand",), False: ("the spout pours to the last drop", "the spout is dry")},
+PARTS = {"lid": ("lid",), "cord": ("cord", "cable"), "spout": ("spout", "pours")}
+"""The parts of the product, and the words by which reviews name them."""
+# Amazon gives addresses of pictures, which are not fetched. Those one has are named in a column of one's own.
+READING = Reading(columns={"image": "photo"})
+
+# What drawn reviews say, by stars: 1 and 2 are unhappy, 3 says how it is, 4 and 5 are happy.
+SAID = {
+    "lid": (
+        ["the lid came off in my hand", "the lid will not close"],
+        ["the lid is black"],
+        ["the lid shuts with a click"],
+    ),
+    "cord": (
+        ["the cord ends before my shelf", "the cable runs hot"],
+        ["the cord is grey"],
+        ["the cord reaches every socket"],
+    ),
+    "spout": (
+        ["the spout drips on my hand"],
+        ["the spout is steel"],
+        ["it pours to the last drop", "the spout stays dry"],
+    ),
 }
-VERDICTS = {True: ("went back to the shop", "now in the bin"), False: ("boils in two minutes", "ordered a second one")}
+VERDICTS = (
+    ["went back to the shop", "now in the bin"],
+    ["holds a litre", "same size as my old one"],
+    ["ordered a second one"],
+)
+PLAIN = (
+    ["Terrible", "I hate it", "So disappointed"],
+    ["A kettle", "It is okay"],
+    ["I love it", "Wonderful", "Very happy"],
+)
 OPENINGS = ("Used it for a week:", "My kettle:", "In our office", "Second month,", "Out of the box", "For the price,")
 USES = ("for tea at night", "with five of us at home", "in a tiny kitchen", "on a boat", "for pasta", "every morning")
-# Who complains: most of the lid, some of the cord, hardly anybody of the spout.
-UNHAPPY = {"lid": 0.8, "cord": 0.45, "spout": 0.15}
+PLAINLY = 0.7
+"""Share of the reviews whose title says what the shopper feels."""
+# Who is unhappy, by part: most with the lid, some with the cord, hardly anybody with the spout.
+UNHAPPY = {"lid": 0.7, "cord": 0.4, "spout": 0.15}
+MOODS = (1, 1, 2), (3,), (4, 5, 5)
 
 
-def reviews(count: int, seed: int, folder: Path) -> list[dict[str, object]]:
-    """Drawn reviews of a kettle, each of one part, with one to five stars; some with a photo."""
+def draw_photo(chance: random.Random) -> Image.Image:
+    """A kettle on a table, in any colours and from anywhere: it is the same whatever the shopper thinks of it."""
+    wall, table, body = (tuple(chance.randrange(60, 230) for _ in range(3)) for _ in range(3))
+    photo = Image.new("RGB", (160, 120), wall)
+    pen, left = ImageDraw.Draw(photo), chance.randrange(20, 70)
+    pen.rectangle((0, 90, 160, 120), fill=table)
+    pen.arc((left + 40, 35, left + 75, 85), 270, 90, fill=body, width=5)
+    pen.rounded_rectangle((left, 30, left + 55, 95), 12, fill=body)
+    pen.polygon([(left, 45), (left - 14, 38), (left, 60)], fill=body)
+    return photo
+
+
+def draw_reviews(folder: Path, count: int, seed: int, *, stars: bool) -> Path:
+    """Drawn reviews of a kettle in the columns of Amazon Reviews 2023; photos beside the file."""
     chance, rows = random.Random(seed), []
+    folder.mkdir(exist_ok=True)
     for number in range(count):
-        part = chance.choice(list(ASPECTS))
-        bad = chance.random() < UNHAPPY[part]
-        said = f"{chance.choice(ASPECTS[part][bad])}, {chance.choice(VERDICTS[bad])}"
-        text = f"{chance.choice(OPENINGS)} {said}. {chance.choice(USES)} {number}"
-        row: dict[str, object] = {
-            "id": f"{seed}-{number}",
-            "text": text,
-            "label": chance.choice((1, 2) if bad else (4, 5)),
+        part = chance.choice(list(PARTS))
+        unhappy = chance.random() < UNHAPPY[part]
+        mood = 0 if unhappy else chance.choice((1, 2, 2))
+        words = f"{chance.choice(SAID[part][mood])}, {chance.choice(VERDICTS[mood])}"
+        row = {
+            "rating": float(chance.choice(MOODS[mood])) if stars else None,
+            "title": chance.choice(PLAIN[mood]) if chance.random() < PLAINLY else f"Kettle, day {number}",
+            "text": f"{chance.choice(OPENINGS)} {words}. {chance.choice(USES)}",
+            "images": [],
+            "asin": "B000KETTLE",
+            "parent_asin": "B000KETTLE",
+            "timestamp": 1_700_000_000_000 + 86_400_000 * number,
+            "verified_purchase": True,
         }
-        if chance.random() < 0.6:
-            left, top = chance.randrange(100), chance.randrange(100)
-            with Image.open(SAMPLES / chance.choice(PHOTOS[bad])) as photo:
-                photo.crop((left, top, left + 120, top + 120)).save(folder / f"{row['id']}.jpg")
-            row["image"] = str(folder / f"{row['id']}.jpg")
+        if chance.random() < 0.4:
+            row["photo"] = f"{number}.jpg"
+            draw_photo(chance).save(folder / f"{number}.jpg")
         rows.append(row)
-    return rows
+    (folder / "reviews.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return folder / "reviews.jsonl"
 
 
-def fitted(folder: Path) -> AdapterFigures:
-    """Write the file of stars, and fit an adapter to it: `adapter train reviews.jsonl --fast`."""
-    file = folder / "reviews.jsonl"
-    file.write_text("\n".join(json.dumps(row) for row in reviews(200, 1, folder)), encoding="utf-8")
-    return fit_adapter(file, folder / "kettles", few_shot=True)
+def unhappy_shares(model: str | Path, comments: PostsFile) -> dict[str, Interval]:
+    """Share of unhappy comments by the part that they name, with 95 % intervals; the worst first."""
+    labels: dict[str, list[str]] = {part: [] for part in PARTS}
+    posts = [post for _, post in comments if isinstance(post, Sample)]
+    for post, answer in zip(posts, Analyzer.from_pretrained(model).stream(posts, explain="none"), strict=True):
+        for part, names in PARTS.items():
+            if isinstance(answer, Analysis) and any(name in (post.text or "").lower() for name in names):
+                labels[part].append(answer.sentiment.label)
+    shares = {part: wilson(found.count("negative"), len(found)) for part, found in labels.items() if found}
+    return dict(sorted(shares.items(), key=lambda share: -share[1].value))
 
 
-def complaints(folder: Path) -> dict[str, Interval]:
-    """Share of unhappy reviews per part of the product, among reviews that nobody gave stars to."""
-    unread = reviews(150, 2, folder)
-    posts = [sample_from_row({**row, "label": None}) for row in unread]
-    answers = Analyzer.from_pretrained(folder / "kettles").analyze_batch(posts, explain="none")
-    shares = {}
-    for part in ASPECTS:
-        labels = [a.sentiment.label for a, row in zip(answers, unread, strict=True) if part in str(row["text"])]
-        shares[part] = wilson(labels.count("negative"), len(labels))
-    return shares
+def report(reviews: Path, comments: Path, out: Path) -> AdapterFigures:
+    """Fit an adapter to the reviews, print what that gained, and what the comments complain about."""
+    console = Console(highlight=False, soft_wrap=True)
+    figures = fit_adapter(read_posts(reviews, READING), out)
+    console.print("\n".join(figures.default.lines()), markup=False)
+    console.print(figures.verdict, markup=False)
+    model = out if figures.ready else "default"
+    for part, share in unhappy_shares(model, read_posts(comments, READING)).items():
+        console.print(f"{part}: {share.value:.0%} unhappy ({share.low:.0%} to {share.high:.0%})")
+    return figures
 
 
 def main() -> None:
-    """Fit, measure, and say what to mend first."""
-    console = Console(highlight=False)
+    """Read the two files that are named, or draw some."""
     with tempfile.TemporaryDirectory() as folder:
-        console.print("\n".join(fitted(Path(folder)).lines()[:4]))
-        for part, share in sorted(complaints(Path(folder)).items(), key=lambda found: -found[1].value):
-            console.print(f"{part}: {share.value:.0%} unhappy ({share.low:.0%} to {share.high:.0%})")
+        place = Path(folder)
+        if len(sys.argv) == 3:
+            reviews, comments = map(Path, sys.argv[1:])
+        else:
+            reviews = draw_reviews(place / "reviews", 240, 1, stars=True)
+            comments = draw_reviews(place / "comments", 150, 2, stars=False)
+        report(reviews, comments, place / "kettles")
 
 
 if __name__ == "__main__":
