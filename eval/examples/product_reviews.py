@@ -85,7 +85,7 @@ def draw_reviews(folder: Path, count: int, seed: int, *, stars: bool) -> Path:
         unhappy = chance.random() < UNHAPPY[part]
         mood = 0 if unhappy else chance.choice((1, 2, 2))
         words = f"{chance.choice(SAID[part][mood])}, {chance.choice(VERDICTS[mood])}"
-        row = {
+        row: dict[str, object] = {
             "rating": float(chance.choice(MOODS[mood])) if stars else None,
             "title": chance.choice(PLAIN[mood]) if chance.random() < PLAINLY else f"Kettle, day {number}",
             "text": f"{chance.choice(OPENINGS)} {words}. {chance.choice(USES)}",
