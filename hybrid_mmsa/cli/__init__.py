@@ -1,7 +1,7 @@
 """The command line: `hybrid-mmsa`. Commands are thin doors onto the rooms; what they share is errors and exit codes.
 
 Exit codes: 0 done; 1 some rows or checks failed (they are counted and listed); 2 bad input or usage, told in one line
-on standard error; 130 interrupted.
+on standard error; 130 interrupted by Ctrl-C; 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from .terminal import console
 
 __all__ = ["app", "main", "run"]
 
-INTERRUPTED = 130
 # Typer's errors of usage share this base, which only its newer versions show.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -65,7 +64,8 @@ def main() -> None:
         forbid_downloads()
     # It warns of each kernel that it lacks, at its import; what cannot do without one raises an error.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    sys.exit(run(sys.argv[1:]))
+    console.heed_termination()
+    console.end(run(sys.argv[1:]))
 
 
 def _open_closed_streams() -> None:
@@ -99,17 +99,19 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+        code = console.INTERRUPTED
+    except console.Terminated:
+        code = console.TERMINATED
     except console.Stopped as stop:
         console.say(f"stopped: {stop}")
-        return INTERRUPTED
+        return stop.code
     except (HybridError, OSError) as error:
         console.say(f"error: {error}")
         return 2
     except _UsageError as error:
         _say_usage(error)
         return 2
-    if code == INTERRUPTED:
+    if code in {console.INTERRUPTED, console.TERMINATED}:
         console.say("stopped")
     return int(code or 0)
 

@@ -21,7 +21,7 @@ from ...data import TABLE_SUFFIXES, PostsFile, check_suffix
 from ...errors import InputError
 from ...inputs import NumberedRow
 from ...types import Analysis, RowError, Sample
-from ..terminal.console import Stopped, counted, emit, say
+from ..terminal.console import Stopped, Terminated, counted, emit, say
 from ..terminal.failures import LISTED, say_failures
 from ..terminal.journal import Journal, beside, working_files
 from ..terminal.options import (
@@ -34,6 +34,7 @@ from ..terminal.options import (
     with_options,
 )
 from ..terminal.progress import progress
+from ..terminal.whole import whole_file
 
 __all__ = ["answers", "batch"]
 
@@ -145,8 +146,8 @@ def _run(job: _Job, journal: Journal) -> None:
                 count += 1
                 advance()
             journal.finish()
-    except KeyboardInterrupt:
-        raise Stopped(f"{counted(journal.done + count, 'row')} done; go on with --resume") from None
+    except (KeyboardInterrupt, Terminated) as cause:
+        raise Stopped(f"{counted(journal.done + count, 'row')} done; go on with --resume", cause) from None
     seconds = monotonic() - started
     failed = journal.failed + len(journal.failures)
     rate = f"{counted(count, 'row')} in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
@@ -203,7 +204,7 @@ def answers(
         while waiting:
             yield from waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # all is done, or nobody waits for it any more
 
 
 def _named(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
@@ -246,7 +247,7 @@ def _write_queue(answers: Path, queue: Path | None) -> None:
             if answer["needs_review"]:
                 places.append((-(answer["route"]["p_error"] or 0.0), place))
             place += len(line)
-        with queue.open("wb") as chosen:
+        with whole_file(queue) as draft, draft.open("wb") as chosen:
             for _, start in sorted(places):
                 lines.seek(start)
                 chosen.write(lines.readline())

@@ -20,6 +20,7 @@ from ..terminal.console import say
 from ..terminal.failures import say_failures
 from ..terminal.options import DETECTED, POSTS_HELP, Model, ReadingOptions, check_file, with_options
 from ..terminal.progress import progress
+from ..terminal.whole import whole_file
 
 __all__ = ["embed"]
 
@@ -71,7 +72,8 @@ def embed(
                     say_failures([row])
             ids += [id_ for id_, _ in good]
             vectors.append(analyzer.embed([row for _, row in good]))
-    _write(out, ids, np.concatenate(vectors))
+    with whole_file(out) as draft:
+        _write(draft, ids, np.concatenate(vectors))
     say(f"{len(ids):,} vectors of {vectors[0].shape[1]} numbers in {out}")
     if failed:
         raise typer.Exit(1)

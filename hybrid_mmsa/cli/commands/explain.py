@@ -26,6 +26,7 @@ from ..terminal.options import (
     with_options,
 )
 from ..terminal.progress import progress
+from ..terminal.whole import whole_file
 from .batch import answers
 
 __all__ = ["explain_app"]
@@ -93,9 +94,8 @@ def page(
         answer_rows = partial(answers, analyzer, options=options, adapter=adapter, workers=workers)
     with progress("posts", lambda: sum(1 for _ in rows)) as advance:
         report = render_page(_counting(entries(rows, answer_rows), advance), f"{posts.name}: posts and answers", most)
-    unfinished = out.with_name(f"{out.name}.partial")
-    unfinished.write_text(report.html, encoding="utf-8")
-    unfinished.replace(out)
+    with whole_file(out) as draft:
+        draft.write_text(report.html, encoding="utf-8")
     _sum_up(report, out)
 
 

@@ -16,6 +16,7 @@ from ...errors import InputError
 from ...types import RowError
 from ..terminal.console import counted, say
 from ..terminal.options import DETECTED, POSTS_HELP, ReadingOptions, check_file, with_options
+from ..terminal.whole import whole_file
 
 __all__ = ["review_app"]
 
@@ -63,7 +64,8 @@ def export(
         raise InputError(f"found {out.name}; wanted a name that ends in .json", field="-o")
     rows = reading.open(posts)
     chosen = to_review(answered_posts(rows, answers), everything=everything, most=most)
-    write_review(chosen, out, to, rows.source.root, pictures)
+    with whole_file(out) as draft:
+        write_review(chosen, draft, to, rows.source.root, pictures)
     say(f"{counted(len(chosen), 'post')} to label in {out}")
     if to in INTERFACES:
         suffix, content = INTERFACES[to]
@@ -94,7 +96,7 @@ def import_labels(
     _check_out(out, force, {file})
     rows = reading.open(file, labels=True)
     labelled = others = failed = 0
-    with out.open("w", encoding="utf-8") as lines:
+    with whole_file(out) as draft, draft.open("w", encoding="utf-8") as lines:
         for (_, row), (_, raw) in zip(rows, rows.raw_rows(), strict=True):
             if isinstance(row, RowError) or isinstance(raw, RowError):
                 failed += 1

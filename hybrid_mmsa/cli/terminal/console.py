@@ -2,23 +2,80 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
-__all__ = ["PROGRAM", "ReaderGone", "Stopped", "counted", "emit", "invocation", "notes", "page", "say"]
+__all__ = [
+    "INTERRUPTED",
+    "PROGRAM",
+    "TERMINATED",
+    "ReaderGone",
+    "Stopped",
+    "Terminated",
+    "counted",
+    "emit",
+    "end",
+    "heed_termination",
+    "invocation",
+    "notes",
+    "page",
+    "say",
+]
 
 PROGRAM = "hybrid-mmsa"
+INTERRUPTED = 130
+"""The exit code after Ctrl-C: 128 and the signal's number, as shells count."""
+TERMINATED = 143
+"""The exit code after SIGTERM."""
 
 
 class ReaderGone(Exception):  # noqa: N818 - nothing went wrong: the reader has seen enough
     """Whoever read standard output has closed it, as `head` does."""
 
 
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM). It passes through as `KeyboardInterrupt` does."""
+
+
 class Stopped(Exception):  # noqa: N818 - the user's wish
-    """The user interrupted a command that has something to say about it, in one line."""
+    """The user interrupted a command that has something to say about it, in one line.
+
+    Args:
+        line: What it says.
+        cause: How it was interrupted.
+    """
+
+    def __init__(self, line: str, cause: BaseException | None = None) -> None:
+        super().__init__(line)
+        self.code = TERMINATED if isinstance(cause, Terminated) else INTERRUPTED
+
+
+def heed_termination() -> None:
+    """Let SIGTERM raise `Terminated` from here on, once: a second one ends the process at once."""
+
+    def terminate(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:  # whoever started this may have it ignored
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def end(code: int) -> NoReturn:
+    """End the process; where it was interrupted, without waiting for what its threads have begun."""
+    busy = any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate())
+    if code in {INTERRUPTED, TERMINATED} and busy:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 class _Page(Console):
