@@ -6,19 +6,32 @@ Knows nothing of what the values mean to those who read them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from safetensors.numpy import load_file
 
 from .errors import ArtefactError
 from .foreign import translated
 
-__all__ = ["AdapterFile", "CalibrationFile", "PoolingFile", "RouterFile", "SpaceFile", "read_arrays", "read_artefact"]
+__all__ = [
+    "AdapterFile",
+    "CalibrationFile",
+    "LoraFile",
+    "PoolingFile",
+    "RouterFile",
+    "SpaceFile",
+    "read_arrays",
+    "read_artefact",
+    "wrong_fields",
+]
 
 MOST_CAUSES = 3
+LONGEST_VALUE = 60
+MOST_REPEATS = 3
+"""So many `*`, `+` and `{}` may a pattern of layers have: more can take hours to be found not to match."""
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -92,6 +105,36 @@ class SpaceFile(Artefact):
     found: _Found
 
 
+def _plain(pattern: str) -> str:
+    """The pattern, where matching it against the names of layers takes little time."""
+    repeats = sum(pattern.count(each) for each in "*+{")
+    if repeats > MOST_REPEATS or any(f"){each}" in pattern for each in "*+{"):
+        raise ValueError(f"a pattern may repeat {MOST_REPEATS} things at most, and no group; list the layers' names")
+    return pattern
+
+
+Rank = Annotated[int, Field(ge=1, le=4096)]
+Scale = Annotated[float, Field(gt=0, le=65_536)]
+LayerName = Annotated[str, Field(min_length=1, max_length=400), AfterValidator(_plain)]
+LayerNames = Annotated[list[LayerName], Field(max_length=20_000)] | LayerName
+
+
+class LoraFile(Artefact):
+    """`adapter_config.json`, as PEFT writes it: what decides how much is computed, and with which numbers."""
+
+    peft_type: Literal["LORA"]
+    r: Rank
+    lora_alpha: Scale
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: LayerNames | None = None
+    exclude_modules: LayerNames | None = None
+    layers_to_transform: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=10_000)] | int | None = None
+    rank_pattern: dict[LayerName, Rank] | None = None
+    alpha_pattern: dict[LayerName, Scale] | None = None
+    use_rslora: bool = False
+    use_dora: bool = False
+
+
 Kind = TypeVar("Kind", bound=Artefact)
 
 
@@ -106,8 +149,17 @@ def read_artefact(path: Path, kind: type[Kind]) -> Kind:
         try:
             return kind.model_validate_json(content)
         except ValidationError as error:
-            causes = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors(include_url=False)]
-            raise ArtefactError(f"{path} holds what it may not: {'; '.join(causes[:MOST_CAUSES])[:400]}") from None
+            raise ArtefactError(f"{path} holds what it may not: {wrong_fields(error)}") from None
+
+
+def wrong_fields(error: ValidationError) -> str:
+    """The first fields that are wrong, what stands there, and what is wanted; in one line."""
+    causes = []
+    for each in error.errors(include_url=False)[:MOST_CAUSES]:
+        place, value = ".".join(map(str, each["loc"])) or "file", each["input"]
+        shown = f", found {str(value)[:LONGEST_VALUE]!r}" if isinstance(value, str | int | float | None) else ""
+        causes.append(f"{place}: {each['msg']}{shown}")
+    return "; ".join(causes)[:600]
 
 
 def read_arrays(path: Path, *, with_gaps: str | None = None) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from types import MappingProxyType
 from typing import Any, Self, TypeAlias, cast
 
@@ -15,6 +14,7 @@ from .adapters import Adapter, bundled_adapters, resolve_adapter
 from .encoders import CachedEncoder, Encoder, checked_encoder, open_encoder
 from .errors import ArtefactError, ClosedError, InputError
 from .foreign import translated
+from .forks import OpenLock
 from .inputs import DEFAULT_LIMITS, Limits
 from .reasoning import Reasoner, ReasonerConfig, check_reasoner, load_lora, open_reasoner
 from .routing import Policy
@@ -76,7 +76,7 @@ class AdapterSet:
     ) -> None:
         self._encoder, self._policy, self._reasoner = encoder, policy, reasoner
         self._by_name: dict[str, Adapter] = {}
-        self._lock = Lock()
+        self._lock = OpenLock()
         for adapter in adapters:
             self._add(adapter)
         if len(self._by_name) < len(adapters) or not adapters:

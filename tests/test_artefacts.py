@@ -1,6 +1,7 @@
 """Adapter folders from elsewhere: whatever their files hold, they load or are an `ArtefactError`."""
 
 import json
+import math
 import random
 import shutil
 import warnings
@@ -8,10 +9,15 @@ import warnings
 import numpy as np
 import pytest
 import tiny
+from peft import LoraConfig
 from safetensors.numpy import load_file, save_file
 
 from hybrid_mmsa.adapters import MANIFEST, Adapter, describe_adapter, resolve_adapter
+from hybrid_mmsa.artefacts import LoraFile, read_artefact
+from hybrid_mmsa.encoders.compact import WEIGHTS, CompactManifest
+from hybrid_mmsa.encoders.tower_lora import _read as read_tower_lora
 from hybrid_mmsa.errors import ArtefactError
+from hybrid_mmsa.reasoning.backends.transformers.adapters import _read as read_reasoner_lora
 
 DEEP = "[" * 100_000
 VALUES = [None, 7, -1, 5.0, 1e308, True, "", "text", [], {}, [[]], {"a": None}, "0" * 64, "../../etc/passwd"]
@@ -141,3 +147,93 @@ def test_mutated_files_are_loaded_or_refused(folder, made):
             described(folder)
         refused_or_loaded(folder)
         shutil.copytree(made, folder, dirs_exist_ok=True)
+
+
+LORA = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "lora_dropout": 0.05, "target_modules": ["q_proj", "v_proj"]}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("r", 0),
+        ("r", -8),
+        ("r", 10**9),
+        ("r", 8.5),
+        ("r", "8"),
+        ("r", None),
+        ("lora_alpha", 0),
+        ("lora_alpha", -16),
+        ("lora_alpha", 10**400),
+        ("lora_alpha", "16"),
+        ("lora_dropout", 1),
+        ("lora_dropout", -0.1),
+        ("target_modules", 7),
+        ("target_modules", "(a+)+b"),
+        ("target_modules", ".*.*.*.*.*x"),
+        ("exclude_modules", "(a|a)*b"),
+        ("rank_pattern", {"q_proj": 0}),
+        ("rank_pattern", {"(a+)+b": 8}),
+        ("alpha_pattern", {"q_proj": -1}),
+        ("layers_to_transform", [-1]),
+        ("use_dora", "yes"),
+    ],
+)
+def test_a_lora_s_configuration_names_its_field_and_value(tmp_path, field, value):
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps({**LORA, field: value}))
+    with pytest.raises(ArtefactError) as raised:
+        read_artefact(file, LoraFile)
+    assert f"holds what it may not: {field}" in str(raised.value)
+    if isinstance(value, str | int | float) and value != 10**400:
+        assert f"found '{value}'" in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_lora_s_numbers_are_finite(tmp_path, value):
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps({**LORA, "lora_alpha": value}))
+    with pytest.raises(ArtefactError, match="lora_alpha"):
+        read_artefact(file, LoraFile)
+
+
+def test_a_lora_as_peft_writes_it_is_read(tmp_path):
+    LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj"], rank_pattern={"layers.0.q_proj": 4}).save_pretrained(
+        str(tmp_path)
+    )
+    assert read_artefact(tmp_path / "adapter_config.json", LoraFile).r == 8
+    for pattern in ("all-linear", r".*language_model.*\.(q_proj|v_proj)", None):
+        (tmp_path / "adapter_config.json").write_text(json.dumps({**LORA, "target_modules": pattern}))
+        assert read_artefact(tmp_path / "adapter_config.json", LoraFile).target_modules == pattern
+
+
+def test_a_lora_of_a_tower_with_a_rank_out_of_range_is_not_built(tmp_path):
+    """Before the library makes matrices of that size."""
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**LORA, "r": 10**9}))
+    for read in (read_tower_lora, read_reasoner_lora):
+        (tmp_path / "adapter_model.safetensors").touch()
+        with pytest.raises(ArtefactError, match="r: Input should be less than or equal to 4096, found '1000000000'"):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_tokens", 0),
+        ("max_tokens", 10**9),
+        ("image_size", 8),
+        ("image_size", 100000),
+        ("text_width", -1),
+        ("image_width", 10**9),
+        ("max_tokens", "128"),
+        ("image_size", None),
+        ("text_width", 1.5),
+    ],
+)
+def test_the_manifest_of_the_towers_names_its_field_and_value(tmp_path, field, value):
+    manifest = json.loads((WEIGHTS / "compact.json").read_text())
+    (tmp_path / "compact.json").write_text(json.dumps({**manifest, field: value}))
+    with pytest.raises(ArtefactError) as raised:
+        CompactManifest.load(tmp_path)
+    assert f"{field}: " in str(raised.value)
+    assert f"found '{value}'" in str(raised.value)
+    assert "\n" not in str(raised.value)

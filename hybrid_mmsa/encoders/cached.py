@@ -7,13 +7,13 @@ over the same posts).
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
 from PIL.Image import Image
 
 from ..errors import EncoderError, InputError
+from ..forks import OpenLock
 from ..types import Features, Sample
 from .base import Encoder
 
@@ -39,7 +39,7 @@ class CachedEncoder:
         self.encoder, self.size = encoder, size
         self.hits = self.misses = 0
         self._rows: OrderedDict[bytes, Features] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = OpenLock()
 
     def __reduce__(self) -> tuple[type[CachedEncoder], tuple[Encoder, int]]:
         return type(self), (self.encoder, self.size)  # the other process remembers posts of its own

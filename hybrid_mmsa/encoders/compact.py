@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
+from ..artefacts import wrong_fields
 from ..errors import ArtefactError, InputError
 from ..inputs import clean, to_pixels
 from ..types import Features, FloatArray, Sample
@@ -44,10 +45,10 @@ class CompactManifest:
         files: SHA-256 (hex) of `text.onnx`, `image.onnx` and `tokenizer.json`.
     """
 
-    max_tokens: int
-    image_size: int
-    text_width: int
-    image_width: int
+    max_tokens: Annotated[int, Field(ge=8, le=8192)]
+    image_size: Annotated[int, Field(ge=16, le=2048)]
+    text_width: Annotated[int, Field(ge=1, le=16_384)]
+    image_width: Annotated[int, Field(ge=1, le=16_384)]
     files: dict[str, str]
 
     @classmethod
@@ -59,6 +60,8 @@ class CompactManifest:
         """
         try:
             manifest = TypeAdapter(cls).validate_json((folder / "compact.json").read_bytes(), strict=True)
+        except ValidationError as error:
+            raise ArtefactError(f"no readable encoder manifest in {folder}: {wrong_fields(error)}") from None
         except (OSError, ValueError, TypeError) as error:
             raise ArtefactError(f"no readable encoder manifest in {folder}: {error}") from error
         if sorted(manifest.files) != sorted(FILES):

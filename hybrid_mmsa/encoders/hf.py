@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ..errors import ArtefactError
+from ..forks import OpenLock
 from ..types import FloatArray
 from .pair import Reading, Tower, TowerPair, grey, opening, weights_hash
 
@@ -97,7 +97,7 @@ class _Words:
         # RoBERTa's first positions are taken, which its configuration does not say.
         self.most = int(min(self.tokenizer.model_max_length, positions - 2, MOST_TOKENS))
         self.cls = cls
-        self._lock = Lock()  # tokenizers keep state while they work
+        self._lock = OpenLock()  # tokenizers keep state while they work
 
     @property
     def vocabulary(self) -> list[tuple[str, int]]:

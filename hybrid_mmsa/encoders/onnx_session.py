@@ -5,21 +5,61 @@ The one place that imports onnxruntime, because its telemetry has to be off befo
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ArtefactError
+from ..forks import tell_of_forks
 from ..privacy import switch_telemetry_off
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["open_session"]
+__all__ = ["Session", "open_session"]
 
 _QUIET = 3  # errors only
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+class Session:
+    """A model file that is open.
+
+    In a forked process it is opened again where it has threads of its own, or where another thread was using it at the
+    time of the fork: the locks inside stay closed then. Otherwise the child shares its memory.
+
+    Args:
+        path: See `open_session`.
+        threads: See `open_session`.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._path, self._threads = path, threads
+        self._session: onnxruntime.InferenceSession | None = _inference_session(path, threads)
+        self._calls: list[None] = []  # one entry for each that runs: appending and popping need no lock
+        tell_of_forks(self)
+
+    def forked(self) -> None:
+        """Leave a session that cannot be used, and never destroy it: that would wait for threads that are gone."""
+        if self._threads > 1 or self._calls:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
+            self._session = None
+        self._calls = []
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Any]) -> list[Any]:
+        """Some outputs of the model, by their names."""
+        calls = self._calls
+        calls.append(None)
+        try:
+            session = self._session or _inference_session(self._path, self._threads)
+            self._session = session
+            values: list[Any] = session.run(outputs, inputs)
+        finally:
+            calls.pop()
+        return values
+
+
+def open_session(path: Path, threads: int) -> Session:
     """Open a model file for inference on the CPU.
 
     Args:
@@ -29,6 +69,10 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     Raises:
         ArtefactError: The file is missing or no valid model.
     """
+    return Session(path, threads)
+
+
+def _inference_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     switch_telemetry_off()
     import onnxruntime  # not before: a process that only asks a reasoner opens no encoder
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ import torch
 from PIL.Image import Image
 
 from ..errors import ArtefactError
+from ..forks import OpenLock
 from ..types import FloatArray, Modality
 from .pair import Reading, Tower, TowerPair, grey, opening, weights_hash
 
@@ -85,7 +85,7 @@ def _weights(architecture: str, weights: str, root: Path) -> dict[str, Any]:
 class _Towers:
     def __init__(self, model: Any, prepare: Any, tokenizer: Any) -> None:
         self.model, self.prepare, self.tokenizer = model, prepare, tokenizer
-        self._lock = Lock()  # tokenizers keep state while they work
+        self._lock = OpenLock()  # tokenizers keep state while they work
 
     def probe(self) -> tuple[int, int]:
         """Widths of both sides, found by reading something."""

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,14 @@ from PIL import Image as Pictures
 from PIL.Image import Image
 
 from ..errors import ArtefactError
+from ..forks import OpenLock
 from ..inputs import clean
 from ..types import BoolArray, Features, FloatArray, IntArray, Modality, Sample
 
 __all__ = ["Reading", "Tower", "TowerPair", "grey", "opening", "split_lora", "weights_hash"]
 
 BATCH = 32
-_HUB = Lock()
+_HUB = OpenLock()
 _LORA = "+lora:"
 
 

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ..artefacts import LoraFile, read_artefact
 from ..errors import ArtefactError, InputError
 from ..types import Modality
 from .pair import Tower, TowerPair
@@ -122,6 +123,7 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
         facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if facts.get("peft_type") != "LORA" or facts.get("bias", "none") != "none":
             raise ArtefactError(f"{folder} holds no plain LoRA: {facts.get('peft_type')}, bias {facts.get('bias')!r}")
+        read_artefact(folder / CONFIG, LoraFile)
         config = LoraConfig.from_pretrained(str(folder))
         weights = load_file(folder / WEIGHTS)
     except (AttributeError, OSError, TypeError, ValueError, SafetensorError) as error:

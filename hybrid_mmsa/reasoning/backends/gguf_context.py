@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import logging
 import secrets
-import threading
 import time
 import weakref
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from llama_cpp import llama_cpp as bindings
 from llama_cpp import mtmd_cpp
 
 from ...errors import ArtefactError, ReasonerError
+from ...forks import OpenLock
 from ...types import FloatArray
 
 __all__ = ["GgufContext"]
@@ -40,7 +40,7 @@ def _log_line(level: int, text: bytes, _: object) -> None:
     log.debug("%s", text.decode("utf-8", "replace").rstrip())
 
 
-_loading = threading.Lock()
+_loading = OpenLock()
 _to_log = llama_cpp.llama_log_callback(_log_line)  # named, so that it lives as long as the library that calls it
 
 

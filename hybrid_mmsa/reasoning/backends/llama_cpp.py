@@ -7,7 +7,6 @@ grammar made of the answer's schema.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +15,7 @@ import llama_cpp
 import numpy as np
 
 from ...errors import ArtefactError, InputError
+from ...forks import Home, OpenLock
 from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
 from ..base import words_of
 from ..config import ReasonerConfig
@@ -55,7 +55,7 @@ class LlamaCppReasoner:
         self.id = config.id
         self.reads_pictures = config.mmproj is not None
         self.config = config
-        self._lock = threading.Lock()
+        self._lock, self._home = OpenLock(), Home()
         gpu = config.device != "cpu"
         self._context = GgufContext(
             Path(config.model), config.mmproj, context=config.context, threads=config.threads, gpu=gpu
@@ -77,6 +77,7 @@ class LlamaCppReasoner:
         Raises:
             ArtefactError: It has no GGUF file, is not this model's, or changes nothing.
         """
+        self._home.check(self.id)
         with self._lock:
             self._use_adapter(lora, self._tokens(self._prompts.of(lora)))
 
@@ -90,6 +91,7 @@ class LlamaCppReasoner:
                 could read.
             ArtefactError: The adapter has no GGUF file, is not this model's, or changes nothing.
         """
+        self._home.check(self.id)
         if not self.reads_pictures:
             samples = [words_of(sample, self.id) for sample in samples]
         prompt = self._prompts.of(lora)

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditionalGeneration
 
+from ...artefacts import LoraFile, read_artefact
 from ...errors import ArtefactError
 
 __all__ = ["write_gguf", "write_gguf_lora"]
@@ -281,6 +282,7 @@ def write_gguf_lora(lora: Path, base: Path, path: Path, dtype: GgufType = "float
         raise ArtefactError(
             f"{lora} cannot be written as GGUF: llama.cpp runs plain LoRA, this has {', '.join(exotic)}"
         )
+    read_artefact(lora / "adapter_config.json", LoraFile)
     text = AutoConfig.from_pretrained(base).get_text_config()
     if text.model_type not in ARCHITECTURES:
         raise ArtefactError(f"{base}: llama.cpp's name of a {text.model_type!r} is not known here")

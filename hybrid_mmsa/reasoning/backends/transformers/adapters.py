@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from ....artefacts import LoraFile, read_artefact
 from ....errors import ArtefactError
 from ....extras import needs
 from ....types import LoraRef
@@ -156,6 +157,7 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
         method = json.loads((folder / _CONFIG).read_text(encoding="utf-8")).get("peft_type")
         if method != "LORA":
             raise ArtefactError(f"the adapter in {folder} is {method}, not LoRA")
+        read_artefact(folder / _CONFIG, LoraFile)
         config: LoraConfig = library.LoraConfig.from_pretrained(str(folder))
         weights = load_file(folder / _WEIGHTS)
     except ArtefactError:

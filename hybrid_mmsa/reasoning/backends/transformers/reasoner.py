@@ -6,7 +6,6 @@ see neither each other's adapter nor each other's tokenizer.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from transformers import LogitsProcessorList
 
 from ....errors import ArtefactError, ReasonerError
+from ....forks import Home, OpenLock
 from ....types import LoraRef, Sample, Verdict
 from ...base import words_of
 from ...config import ReasonerConfig
@@ -56,7 +56,7 @@ class TransformersReasoner:
         self._config = config
         self._vlm = open_vlm(config)
         self.reads_pictures = self._vlm.sees
-        self._lock = threading.Lock()
+        self._lock, self._home = OpenLock(), Home()
         self._grammar = Grammar(self._vlm.tokenizer, self._vlm.vocabulary)
         self._labels: dict[str, LabelTokens] = {}
         self._prompts = Prompts(config.prompt)
@@ -69,6 +69,7 @@ class TransformersReasoner:
         Raises:
             ArtefactError: It cannot be used: see `Adapters.load`.
         """
+        self._home.check(self.id)
         with self._lock, memory_is_bounded():
             self._adapters.load(lora)
             self._prompt(lora)
@@ -90,6 +91,7 @@ class TransformersReasoner:
                 the model reads words alone and a post has none.
             ArtefactError: The adapter cannot be used.
         """
+        self._home.check(self.id)
         if not self._vlm.sees:
             samples = [words_of(sample, self.id) for sample in samples]
         verdicts: dict[int, Verdict] = {}
