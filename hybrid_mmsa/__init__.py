@@ -16,6 +16,7 @@ from .errors import (
     PluginError,
     ReasonerError,
     SchemaVersionError,
+    ServerError,
 )
 from .inputs import Limits
 from .reasoning import Reasoner, ReasonerConfig
@@ -81,6 +82,7 @@ __all__ = [
     "RowError",
     "Sample",
     "SchemaVersionError",
+    "ServerError",
     "Verdict",
     "VerdictUse",
     "WordEffect",

@@ -5,8 +5,9 @@ Knows nothing of file formats or servers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
 from typing import Any, get_args
@@ -37,6 +38,7 @@ class _Call:
     adapter: Adapter
     mode: Mode
     explain: ExplainLevel
+    ask_reasoner: bool = True
 
     @property
     def rationale(self) -> bool:
@@ -84,6 +86,21 @@ class Analyzer(ModelParts):
             raise answer
         return answer
 
+    async def aanalyze(
+        self,
+        text: str | None = None,
+        image: ImageSource | None = None,
+        *,
+        target: str | None = None,
+        adapter: str | None = None,
+        mode: Mode = "auto",
+        explain: ExplainLevel = "modality",
+    ) -> Analysis:
+        """`analyze` in a thread, while the event loop goes on; arguments and errors as there."""
+        return await asyncio.to_thread(
+            self.analyze, text, image, target=target, adapter=adapter, mode=mode, explain=explain
+        )
+
     def analyze_batch(
         self,
         samples: Iterable[Row],
@@ -120,6 +137,7 @@ class Analyzer(ModelParts):
         adapter: str | None = None,
         mode: Mode = "auto",
         explain: ExplainLevel = "modality",
+        ask_reasoner: bool = True,
     ) -> Iterator[Analysis | RowError]:
         """Answers in the order of `rows`, a few at a time; a bad row becomes a `RowError` and the others go on.
 
@@ -132,8 +150,11 @@ class Analyzer(ModelParts):
             adapter: As in `analyze`.
             mode: As in `analyze`.
             explain: As in `analyze`.
+            ask_reasoner: False leaves the reasoner out of this call: deferred posts keep their fast answers, to be
+                asked about later, as a server does.
         """
-        return self._stream(numbered_rows(rows), self._call(adapter, mode, explain))
+        call = replace(self._call(adapter, mode, explain), ask_reasoner=ask_reasoner)
+        return self._stream(numbered_rows(rows), call)
 
     def posteriors(self, samples: Iterable[Row], *, adapter: str | None = None) -> TaskArrays:
         """Calibrated probabilities per task, float32 `[n, classes]`; see `types.Task`. For measuring."""
@@ -227,7 +248,7 @@ class Analyzer(ModelParts):
 
     def _ask_deferred(self, fast: FastAnswers, call: _Call, deadline: Deadline) -> Verdicts:
         return ask_about_deferred(
-            self._reasoner,
+            self._reasoner if call.ask_reasoner else None,
             fast.samples,
             fast.routes,
             call.adapter.lora,

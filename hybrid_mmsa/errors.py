@@ -9,7 +9,8 @@ HybridError
 ├── SchemaVersionError  a document is of another major version of the schema
 ├── ClosedError         an analyzer was used after it was closed (also a RuntimeError)
 ├── EncoderError        an encoder could not encode a post (also a RuntimeError)
-└── ReasonerError       a reasoner could not answer: time-out, memory, lost server (also a RuntimeError)
+├── ReasonerError       a reasoner could not answer: time-out, memory, lost server (also a RuntimeError)
+└── ServerError         a server that a client asked refused or failed, or cannot be reached (also a RuntimeError)
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = [
     "PluginError",
     "ReasonerError",
     "SchemaVersionError",
+    "ServerError",
 ]
 
 
@@ -126,3 +128,22 @@ class EncoderError(HybridError, RuntimeError):
 
 class ReasonerError(HybridError, RuntimeError):
     """A reasoner could not answer: time-out, out of memory, lost server. `Analyzer` then keeps the fast answer."""
+
+
+class ServerError(HybridError, RuntimeError):
+    """A server that a client asked refused or failed, or cannot be reached.
+
+    Args:
+        message: What the server says, or why it says nothing.
+        code: The code of its problem (see `serving.CODES`), `unreachable`, or `unknown` for another server's answer.
+        status: The HTTP status; 0 without an answer.
+        retry_after: Seconds after which the same request may succeed, where the server says so.
+    """
+
+    def __init__(self, message: str, *, code: str, status: int, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.code, self.status, self.retry_after = code, status, retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = partial(type(self), code=self.code, status=self.status, retry_after=self.retry_after)
+        return make, self.args

@@ -29,13 +29,15 @@ DOORS = {
     "hf": ["hybrid_mmsa.encoders.hf", "hybrid_mmsa.encoders.tower_lora"],
     "vlm": ["hybrid_mmsa.reasoning.backends.transformers", "hybrid_mmsa.reasoning.models.pull"],
     "llama": ["hybrid_mmsa.reasoning.backends.llama_cpp"],
+    "serve": ["hybrid_mmsa.serving.app", "hybrid_mmsa.serving.server"],
+    "client": ["hybrid_mmsa.client"],
     "server": ["hybrid_mmsa.reasoning.backends.openai_server"],
     "train": [name for name in MODULES if name.startswith("hybrid_mmsa.training.")],
     "tables": ["hybrid_mmsa.data.rows.sheet_rows", "hybrid_mmsa.cli.commands.embed"],
     "eval": ["hybrid_mmsa.evaluation.floors"],
 }
-# Declared, although no line of ours imports it: open_clip and timm need the one that fits torch.
-NOT_IMPORTED = {"torchvision"}
+# Declared, although no line of ours imports them: open_clip and timm need the one, starlette the other for forms.
+NOT_IMPORTED = {"torchvision", "python-multipart"}
 
 
 @cache

@@ -32,7 +32,7 @@ print(json.dumps({
 HEAVY = {
     *("accelerate", "bitsandbytes", "datasets", "huggingface_hub", "llama_cpp", "matplotlib", "onnx", "open_clip"),
     *("pandas", "peft", "pyarrow", "scipy", "sentence_transformers", "sklearn", "timm", "torch", "torchvision"),
-    *("transformers", "trl"),
+    *("transformers", "trl", "fastapi", "starlette", "uvicorn", "prometheus_client", "httpx2", "anyio"),
 }
 
 

@@ -48,6 +48,7 @@ PUBLIC = [
     "RowError",
     "Sample",
     "SchemaVersionError",
+    "ServerError",
     "Verdict",
     "VerdictUse",
     "WordEffect",

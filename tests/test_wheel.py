@@ -28,7 +28,7 @@ CORE = {
     "tokenizers",
     "typer",
 }
-EXTRAS = {"tune", "clip", "hf", "vlm", "llama", "server", "train", "tables", "eval"}
+EXTRAS = {"tune", "clip", "hf", "vlm", "llama", "serve", "client", "server", "train", "tables", "eval"}
 TOWERS_MB = 40
 
 
@@ -67,6 +67,7 @@ def test_holds_every_module_and_only_the_package(sizes):
 def test_holds_what_the_fast_tier_reads(sizes):
     bundled = [f"hybrid_mmsa/_bundled/{name}" for name in ("adapters/default/adapter.json", "adapters/default/card.md")]
     page = [f"hybrid_mmsa/explain/page/{name}" for name in ("page.html", "page.css", "page.js", "draw.js")]
+    page += [f"hybrid_mmsa/serving/page/{name}" for name in ("index.html", "page.css", "page.js", "icon.svg")]
     assert {"hybrid_mmsa/py.typed", *bundled, *page} <= set(sizes)
     folders = [f"hybrid_mmsa/_bundled/{name}/" for name in ("prompts", "eval/protocols", "eval/everyday")]
     for folder in (*folders, "hybrid_mmsa/samples/"):

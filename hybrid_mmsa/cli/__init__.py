@@ -24,6 +24,7 @@ from .commands.explain import explain_app
 from .commands.models import models_app
 from .commands.review import review_app
 from .commands.route import route_app
+from .commands.serve import make_key, serve
 from .commands.train import train_app
 from .terminal import console
 
@@ -44,6 +45,8 @@ app.command()(demo.demo)
 app.command()(batch.batch)
 app.command()(embed.embed)
 app.command()(doctor.doctor)
+app.command()(serve)
+app.command("new-key")(make_key)
 app.add_typer(adapter_app, name="adapter")
 app.add_typer(eval_app, name="eval")
 app.add_typer(explain_app, name="explain")
