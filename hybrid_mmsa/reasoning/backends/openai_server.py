@@ -7,7 +7,6 @@ the token at which its word begins. A server lists only the likeliest tokens the
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from time import monotonic, perf_counter, sleep
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import openai
 
@@ -28,6 +27,7 @@ from ..prompt.answer import answer_schema, read_answer, read_label, verdict
 from ..prompt.prompts import Prompt, Prompts
 from ..prompt.token_shares import SpelledToken, word_shares
 from .bounded_http import BoundedTransport
+from .secret import Secret
 
 __all__ = ["OpenAIServerReasoner"]
 
@@ -41,8 +41,8 @@ FIRST_PAUSE = 0.5
 """Seconds before a request is sent again; each further pause is twice as long, unless the server says how long."""
 LONGEST_CAUSE = 200
 NO_KEY = "none"
-STRUCK = "***"
-SHORTEST_SECRET = 4  # a shorter key cannot be told from ordinary words
+LOGGERS = ("httpcore2.connection", "httpcore2.http11", "httpx2", "openai", "openai._base_client")
+"""Those that log heads of answers, where a server may repeat what it was sent."""
 
 Answer = TypeVar("Answer")
 
@@ -77,7 +77,8 @@ class OpenAIServerReasoner:
         self.config = config
         self._prompts = Prompts(config.prompt)
         self._served: set[str] = set()
-        self._key = key
+        self._secret = Secret("" if key == NO_KEY else key)
+        self._secret.watch(LOGGERS)
         self._transport = BoundedTransport()
         self._client = openai.OpenAI(
             base_url=config.url,
@@ -91,6 +92,7 @@ class OpenAIServerReasoner:
     def close(self) -> None:
         """Close the connections; the reasoner answers no more."""
         self._client.close()
+        self._secret.unwatch(LOGGERS)
 
     def load(self, lora: LoraRef) -> None:
         """See that the server lists the adapter: some servers answer to any name, without it.
@@ -221,24 +223,15 @@ class OpenAIServerReasoner:
         try:
             yield
         except HybridError as error:
-            message, held = self._struck(str(error)), False
+            message, held = self._secret.struck(str(error)), False
             link: BaseException | None = error
             while link is not None and not held:
-                held, link = self._struck(str(link)) != str(link), link.__cause__ or link.__context__
+                held, link = self._secret.struck(str(link)) != str(link), link.__cause__ or link.__context__
             if not held:
                 raise
         else:
             return
         raise ReasonerError(message) from None
-
-    def _struck(self, text: str) -> str:
-        """A text without the key, or the beginning of the key where a text was cut."""
-        if self._key == NO_KEY or len(self._key) < SHORTEST_SECRET:
-            return text
-        for spelling in dict.fromkeys((self._key, quote(self._key), json.dumps(self._key)[1:-1])):
-            for length in range(len(spelling), min(len(spelling), 2 * SHORTEST_SECRET) - 1, -1):
-                text = text.replace(spelling[:length], STRUCK)
-        return text
 
     def _reply(self, reply: Any, most: int) -> _Reply:
         choice = reply.choices[0] if getattr(reply, "choices", None) else None
@@ -251,7 +244,9 @@ class OpenAIServerReasoner:
                 f"{self.config.url} gives no log-probabilities, so no label can be read: allow them there"
             )
         tokens = tuple(_spelled(token) for token in choice.logprobs.content)
-        return _Reply(self._struck(choice.message.content), tokens, reply.usage.total_tokens if reply.usage else None)
+        return _Reply(
+            self._secret.struck(choice.message.content), tokens, reply.usage.total_tokens if reply.usage else None
+        )
 
     def _probabilities(self, reply: _Reply, prompt: Prompt) -> FloatArray:
         shares = word_shares(reply.tokens, LABEL, [f'{prompt.labels[label]}"' for label in LABELS])
@@ -275,8 +270,10 @@ class OpenAIServerReasoner:
         if isinstance(error, openai.RateLimitError):
             return f"{url} is too busy (429): lower `batch_size` or raise `retries`"
         if isinstance(error, openai.APIStatusError):
-            return f"{url} refused the request ({error.status_code}): {self._struck(error.message)[:LONGEST_CAUSE]}"
-        return f"{url} sent no answer that can be read: {self._struck(str(error))[:LONGEST_CAUSE]}"
+            return (
+                f"{url} refused the request ({error.status_code}): {self._secret.struck(error.message)[:LONGEST_CAUSE]}"
+            )
+        return f"{url} sent no answer that can be read: {self._secret.struck(str(error))[:LONGEST_CAUSE]}"
 
 
 def _check_access(config: ReasonerConfig, key: str) -> None:
