@@ -92,6 +92,24 @@ def test_worse_than_before_is_not_ready():
     assert "No: it is worse" in "\n".join(replace(reached, before=before).lines())
 
 
+def chosen_by(posts, chosen):
+    """The posts as rows that say what chose them."""
+    return [{"id": p.id, "text": p.text, "image": p.image, "label": p.label, "chosen": chosen} for p in posts]
+
+
+def test_posts_that_doubts_chose_are_trained_on_and_not_tested_on(tmp_path):
+    """On them the model that doubted looks worse than it is."""
+    doubted = chosen_by(drawn_evenly(5), "doubt")
+    drawn = chosen_by([replace(post, id=f"r{post.id}") for post in drawn_evenly(6, per_label=10)], "random")
+    figures = fit_adapter([*doubted, *drawn], tmp_path / "both")
+    assert figures.n == 30
+    assert figures.curve[-1].posts == 90
+    assert "60 posts were chosen by a model's doubts: trained on" in (tmp_path / "both" / "card.md").read_text()
+    alone = fit_adapter(doubted, tmp_path / "alone", before=tmp_path / "both")
+    assert (alone.n, alone.unfair, alone.ready) == (60, True, False)
+    assert "do not show whether it is better" in alone.verdict
+
+
 def contradicted(per_label, share):
     """Rows of which a share stands there twice, with another label."""
     rows = [

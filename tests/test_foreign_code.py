@@ -391,6 +391,7 @@ def test_an_option_may_be_a_string_of_its_own_kind(loaded):
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
+        (type("Frame", (), {"itertuples": list, "__iter__": lambda _: iter("text")})(), "Frame; wanted its rows"),
         ("good day", "found one str; wanted an iterable of posts"),
         (b"good day", "found one bytes"),
         ({"text": "good day"}, "found one dict"),
@@ -398,7 +399,7 @@ def test_an_option_may_be_a_string_of_its_own_kind(loaded):
         (None, "NoneType, which cannot be iterated"),
         (3, "int, which cannot be iterated"),
     ],
-    ids=["text", "bytes", "mapping", "sample", "nothing", "number"],
+    ids=["table", "text", "bytes", "mapping", "sample", "nothing", "number"],
 )
 def test_one_post_is_not_taken_for_many(loaded, method, rows, told):
     with pytest.raises(InputError, match=told):

@@ -3,13 +3,15 @@
 import base64
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 import tiny
 from PIL import Image
 
+from hybrid_mmsa import InputError
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.data import read_posts
+from hybrid_mmsa.data import read_posts, to_review
 from hybrid_mmsa.types import LABELS
 
 
@@ -86,6 +88,36 @@ def picture_of(uri):
     return Image.open(io.BytesIO(base64.b64decode(content)))
 
 
+@pytest.mark.parametrize(("to", "label"), [("label-studio", labelled_in_studio), ("argilla", labelled_in_argilla)])
+def test_some_posts_are_drawn_from_all_and_come_back_marked(answered, to, label):
+    out = exported(answered, to, f"{to}-some.json", "--most", "10", "--random", "0.5")
+    back = answered / f"{to}-back.json"
+    back.write_text(json.dumps(label(json.loads(out.read_text()))))
+    rows = answered / f"{to}-some.jsonl"
+    assert run(["review", "import", str(back), "-o", str(rows), "--force"]) == 0
+    chosen = [json.loads(line)["chosen"] for line in rows.read_text().splitlines()]
+    assert sorted(chosen) == ["doubt"] * 5 + ["random"] * 5
+    assert {"doubt", "random"} == set(chosen[:4]), "who stops early has seen some of both"
+
+
+def test_a_draw_is_of_all_posts_whatever_the_model_thinks():
+    """So that a model is judged on what it meets."""
+    answers = [
+        SimpleNamespace(id=str(n), needs_review=n < 300, route=SimpleNamespace(decision="keep", p_error=1 - n / 1000))
+        for n in range(1000)
+    ]
+    chosen = to_review([(None, answer) for answer in answers], most=400, drawn=0.5)
+    drawn = [int(post.answer.id) for post in chosen if post.chosen == "random"]
+    assert len(drawn) == 200
+    assert 40 < sum(n < 300 for n in drawn) < 80, "as many of the doubtful as there are among all"
+    assert [n for n in map(int, (p.answer.id for p in chosen if p.chosen == "doubt"))] == sorted(
+        set(range(300)) - set(drawn)
+    )[:200]
+    assert {post.chosen for post in to_review([(None, a) for a in answers], everything=True)} == {"random"}
+    with pytest.raises(InputError, match="wanted a share"):
+        to_review([], drawn=1)
+
+
 def test_argilla_is_given_copies_of_the_pictures_and_gives_back_their_paths(pictured):
     """Argilla serves no files; a copy is small and bears no metadata."""
     out = exported(pictured, "argilla", "records.json")
@@ -136,8 +168,20 @@ def test_label_studio_has_links_or_copies(pictured):
     assert (by_id["a"]["picture"], by_id["b"]["image"]) == ("fog.png", "")
 
 
+def test_the_short_export_of_label_studio_keeps_ids_and_pictures(pictured):
+    """JSON-MIN: one flat object a task, the task's own number as `id`."""
+    tasks = json.loads(exported(pictured, "label-studio", "tasks.json").read_text())
+    added = {"annotator": 1, "annotation_id": 1, "label": "positive", "lead_time": None}
+    short = [{**task["data"], "id": number, **added} for number, task in enumerate(tasks, 1)]
+    back = pictured / "short.json"
+    back.write_text(json.dumps(short))
+    assert run(["review", "import", str(back), "-o", str(pictured / "short.jsonl"), "--force"]) == 0
+    rows = [json.loads(line) for line in (pictured / "short.jsonl").read_text().splitlines()]
+    assert {row["id"]: row.get("image") for row in rows} == {"a": "fog.png", "b": None}
+
+
 def test_the_likeliest_mistakes_come_first(answered):
-    tasks = json.loads(exported(answered, "label-studio", "few.json", "--most", "3").read_text())
+    tasks = json.loads(exported(answered, "label-studio", "few.json", "--most", "3", "--random", "0").read_text())
     errors = {
         answer["id"]: answer["route"]["p_error"]
         for answer in map(json.loads, (answered / "answers.jsonl").read_text().splitlines())

@@ -31,8 +31,10 @@ COLUMNS = (
     "sarcastic",
     "rationale",
     "split",
+    "chosen",
 )
-"""Our columns. `split` says which posts are to be tested on; see `training.posts.labelled_file`."""
+"""Our columns. `split` says which posts are to be tested on, and `chosen` which ones a model's doubts chose; see
+`training.posts.labelled_file`."""
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "text": (
         "tweet",

@@ -5,10 +5,11 @@ What comes back is read by `read_posts`, which knows the exports of these progra
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import InputError
 from ..explain.page.thumbnail import thumbnail
@@ -21,6 +22,7 @@ __all__ = [
     "Answered",
     "PictureForm",
     "ReviewForm",
+    "ReviewPost",
     "answered_posts",
     "to_review",
     "write_review",
@@ -28,7 +30,21 @@ __all__ = [
 
 ReviewForm: TypeAlias = Literal["label-studio", "argilla", "csv"]
 PictureForm: TypeAlias = Literal["link", "embed"]
+Choice: TypeAlias = Literal["doubt", "random"]
 Answered: TypeAlias = "tuple[Sample, Analysis]"
+
+
+class ReviewPost(NamedTuple):
+    """A post that a person is to see, its answer, and whether the model's doubts chose it or a draw from all posts.
+
+    Posts that doubts chose are the ones to learn from. They say nothing fair of the model that doubted: on them it
+    looks worse than it is. So models are compared on drawn ones; see `training.heads.adapting`.
+    """
+
+    sample: Sample
+    answer: Analysis
+    chosen: Choice
+
 
 SIDE, MOST_BYTES = 640, 60_000
 """Longer side in pixels, and bytes at most, of a picture that is embedded."""
@@ -77,7 +93,7 @@ ARGILLA_SETTINGS: Mapping[str, Any] = {
     ],
     "metadata": [
         *(_argilla_metadata(name, "float") for name in ("p_error", *(f"p_{label}" for label in LABELS))),
-        *(_argilla_metadata(name, "terms") for name in ("picture", "time", "group")),
+        *(_argilla_metadata(name, "terms") for name in ("picture", "time", "group", "chosen")),
     ],
     "vectors": [],
     "allow_extra_metadata": False,
@@ -128,21 +144,45 @@ def _next(lines: Iterator[bytes], answers: Path) -> Analysis | None:
         raise InputError(f"{answers.name} is no file of answers: {cause}", field="answers") from error
 
 
-def to_review(posts: Iterable[Answered], *, everything: bool = False, most: int | None = None) -> list[Answered]:
-    """The posts that a person should see, the likeliest mistakes first.
+def to_review(
+    posts: Iterable[Answered], *, everything: bool = False, most: int | None = None, drawn: float = 0.2
+) -> list[ReviewPost]:
+    """The posts that a person should see: the likeliest mistakes first, and among them some drawn from all posts.
 
     Args:
         posts: Posts with their answers.
         everything: Also those that need no review.
         most: So many at most.
+        drawn: The share of the posts to see that is drawn from all posts, whatever the model thinks of them.
+
+    Raises:
+        InputError: The share is not in [0, 1).
     """
-    chosen = [pair for pair in posts if everything or pair[1].needs_review or pair[1].route.decision == "defer"]
-    chosen.sort(key=lambda pair: -(pair[1].route.p_error or 0.0))
-    return chosen if most is None else chosen[:most]
+    if not 0 <= drawn < 1:
+        raise InputError(f"found {drawn}; wanted a share from 0 to below 1", field="random")
+    every = list(posts)
+    if everything and (most is None or most >= len(every)):
+        every.sort(key=_doubt)
+        return [ReviewPost(*pair, "random") for pair in every]  # nothing is left out, so nothing was chosen
+    doubted = [pair for pair in every if everything or pair[1].needs_review or pair[1].route.decision == "defer"]
+    count = round(drawn * most) if most is not None else round(len(doubted) * drawn / (1 - drawn))
+    rank = {id(pair): hashlib.sha256(f"review/{pair[1].id}".encode(errors="surrogatepass")).digest() for pair in every}
+    at_random = sorted(every, key=lambda pair: rank[id(pair)])[:count]
+    taken = {id(pair) for pair in at_random}
+    doubted = sorted((pair for pair in doubted if id(pair) not in taken), key=_doubt)
+    doubted = doubted if most is None else doubted[: max(0, most - len(at_random))]
+    places = [(place / max(len(doubted), 1), ReviewPost(*pair, "doubt")) for place, pair in enumerate(doubted)]
+    step = 1 / max(len(at_random), 1)
+    places += [((place + 0.5) * step, ReviewPost(*pair, "random")) for place, pair in enumerate(at_random)]
+    return [post for _, post in sorted(places, key=lambda each: each[0])]
+
+
+def _doubt(pair: Answered) -> float:
+    return -(pair[1].route.p_error or 0.0)
 
 
 def write_review(
-    posts: Iterable[Answered], out: Path, form: ReviewForm, folder: Path, pictures: PictureForm | None = None
+    posts: Iterable[ReviewPost], out: Path, form: ReviewForm, folder: Path, pictures: PictureForm | None = None
 ) -> None:
     """Write posts with the answers as suggestions and the evidence beside them.
 
@@ -161,16 +201,16 @@ def write_review(
         takes = "Argilla shows no local files: embed" if form == "argilla" else "a table names paths: link"
         raise InputError(f"found {pictures!r}; {takes}", field="pictures")
     if form == "csv":
-        write_table((_table_row(sample, answer, folder) for sample, answer in posts), out)
+        write_table((_table_row(post, folder) for post in posts), out)
         return
     make: Callable[..., dict[str, Any]] = _task if form == "label-studio" else _record
     embeds = pictures == "embed" or form == "argilla"
     with out.open("w", encoding="utf-8") as file:
         file.write("[")
-        for number, (sample, answer) in enumerate(posts):
-            path = _picture(sample, folder)
-            shown = _copy(sample) if embeds else path and f"/data/local-files/?d={path}"
-            task = make(sample, answer, path, shown)
+        for number, post in enumerate(posts):
+            path = _picture(post.sample, folder)
+            shown = _copy(post.sample) if embeds else path and f"/data/local-files/?d={path}"
+            task = make(post, path, shown)
             file.write((",\n" if number else "\n") + json.dumps(task, ensure_ascii=True))
         file.write("\n]\n")
 
@@ -202,17 +242,20 @@ def _evidence(answer: Analysis) -> str:
     return "; ".join([*parts, *answer.warnings])
 
 
-def _task(sample: Sample, answer: Analysis, path: str | None, shown: str | None) -> dict[str, Any]:
+def _task(post: ReviewPost, path: str | None, shown: str | None) -> dict[str, Any]:
     """A task of Label Studio with the answer as a prediction."""
+    sample, answer = post.sample, post.answer
     result = {"choices": [answer.sentiment.label]}
     return {
         "data": {
             "id": answer.id,
+            "post_id": answer.id,  # its short exports put the task's own number under `id`
             "text": sample.text or "",
             "image": shown or "",
             "picture": path,
             "time": sample.time,
             "group": sample.group,
+            "chosen": post.chosen,
             "evidence": _evidence(answer),
             **{f"p_{label}": round(answer.sentiment.probabilities[label], 4) for label in LABELS},
         },
@@ -226,10 +269,12 @@ def _task(sample: Sample, answer: Analysis, path: str | None, shown: str | None)
     }
 
 
-def _record(sample: Sample, answer: Analysis, path: str | None, shown: str | None) -> dict[str, Any]:
+def _record(post: ReviewPost, path: str | None, shown: str | None) -> dict[str, Any]:
     """A record of Argilla with the answer as a suggestion."""
+    sample, answer = post.sample, post.answer
     metadata: Mapping[str, object] = {
         "p_error": answer.route.p_error,
+        "chosen": post.chosen,
         "picture": path,
         "time": sample.time,
         "group": sample.group,
@@ -254,11 +299,12 @@ def _record(sample: Sample, answer: Analysis, path: str | None, shown: str | Non
     }
 
 
-def _table_row(sample: Sample, answer: Analysis, folder: Path) -> dict[str, Cell]:
+def _table_row(post: ReviewPost, folder: Path) -> dict[str, Cell]:
+    sample, answer = post.sample, post.answer
     flat = flat_answer(answer)
     first: dict[str, Cell] = {"id": answer.id, "label": None, "text": sample.text, "image": _picture(sample, folder)}
     return (
         first
-        | {"answer": flat["label"], "evidence": _evidence(answer)}
+        | {"answer": flat["label"], "evidence": _evidence(answer), "chosen": post.chosen}
         | {name: flat[name] for name in ("confidence", *LABELS, "p_error")}
     )

@@ -183,6 +183,8 @@ def each_row(rows: Iterable[T]) -> Iterator[T]:
     with translated(lambda cause: InputError(f"found {type(rows).__name__}, which cannot be iterated ({cause})")):
         if isinstance(rows, str | bytes | Mapping | Sample):
             raise InputError(f"found one {type(rows).__name__}; wanted an iterable of posts, such as a list with it")
+        if hasattr(rows, "itertuples"):  # a table of pandas, which iterates over the names of its columns
+            raise InputError(f"found a {type(rows).__name__}; wanted its rows, as `itertuples()` gives them")
         return iter(rows)
 
 

@@ -36,6 +36,17 @@ def export(
     to: Annotated[ReviewForm, typer.Option("--to", help="What people label in.")] = "label-studio",
     everything: Annotated[bool, typer.Option("--all", help="Also the posts that need no review.")] = False,
     most: Annotated[int | None, typer.Option("--most", min=1, help="So many posts at most.")] = None,
+    random: Annotated[
+        float,
+        typer.Option(
+            "--random",
+            metavar="SHARE",
+            min=0,
+            max=0.99,
+            help="Share of the posts that is drawn from all posts, whatever the model thinks of them: on these a new"
+            " adapter is compared with the version before.",
+        ),
+    ] = 0.2,
     pictures: Annotated[
         PictureForm | None,
         typer.Option(
@@ -50,6 +61,7 @@ def export(
 ) -> None:
     """Write the posts to review, likeliest mistakes first, with answers and evidence.
 
+    Among them stand some that are drawn from all posts, marked in `chosen`.
     For Label Studio the labelling interface is written beside the tasks, for
     Argilla the settings of the dataset.
 
@@ -63,10 +75,12 @@ def export(
     elif out.suffix.lower() != ".json":
         raise InputError(f"found {out.name}; wanted a name that ends in .json", field="-o")
     rows = reading.open(posts)
-    chosen = to_review(answered_posts(rows, answers), everything=everything, most=most)
+    chosen = to_review(answered_posts(rows, answers), everything=everything, most=most, drawn=random)
     with whole_file(out) as draft:
         write_review(chosen, draft, to, rows.source.root, pictures)
-    say(f"{counted(len(chosen), 'post')} to label in {out}")
+    drawn = sum(post.chosen == "random" for post in chosen)
+    how = f" ({drawn} of them drawn from all posts)" if 0 < drawn < len(chosen) else ""
+    say(f"{counted(len(chosen), 'post')} to label in {out}{how}")
     if to in INTERFACES:
         suffix, content = INTERFACES[to]
         interface = out.with_suffix(suffix)
@@ -104,7 +118,8 @@ def import_labels(
                 others += 1
             else:
                 labelled += 1
-                values = {name: getattr(row, name) for name in COLUMNS} | {"image": _named_picture(raw.get("image"))}
+                values = {name: getattr(row, name) for name in COLUMNS}
+                values |= {"image": _named_picture(raw.get("image")), "chosen": raw.get("chosen")}
                 lines.write(json.dumps({k: v for k, v in values.items() if v not in (None, "")}) + "\n")
     left = [f"{counted(others, 'post')} without a label"] * bool(others) + [
         f"{counted(failed, 'row')} unusable"

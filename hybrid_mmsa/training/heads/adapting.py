@@ -59,6 +59,7 @@ class AdapterPlan:
         seed: What the parts were drawn with.
         crossed: Whether all posts are trained on, and each is tested by heads fitted to the other folds.
         before: The folder of the adapter's version before, which it is compared with, if there is one.
+        unfair: Whether it is tested on posts that a model's doubts chose, because others are too few.
     """
 
     posts: LabelledFile
@@ -70,6 +71,7 @@ class AdapterPlan:
     seed: int
     crossed: bool = False
     before: Path | None = None
+    unfair: bool = False
 
     def lines(self) -> list[str]:
         """The plan for people."""
@@ -89,6 +91,9 @@ class AdapterPlan:
             f"encoder {self.encoder}, frozen; fusion {self.config.joining.strategy}; started from {begun}",
         ]
         lines += [f"no post is {label}: the adapter will hardly ever say so" for label in absent]
+        if doubted := int(self.posts.doubted.sum()):
+            use = "figures are of such posts: others are too few" if self.unfair else "trained on, and not tested on"
+            lines.append(f"{doubted} posts were chosen by a model's doubts: {use}")
         if found := self.posts.contradictions:
             more = "; …" if len(found) > SHOWN else ""
             lines.append(
@@ -143,7 +148,10 @@ def plan_adapter(
     parts = crossed_parts(posts, seed) if crossed else part_posts(posts, calibration=not few, seed=seed)
     if not len(parts.test) or not len(parts.train):
         raise InputError("too few different posts to train and to test on", field="posts")
-    return AdapterPlan(posts, parts, out, encoder, few, config, seed, crossed, before or replaced)
+    drawn = parts.test[~posts.doubted[parts.test]]
+    unfair = len(drawn) < LEAST_NEW and len(drawn) < len(parts.test)
+    parts = parts if unfair else replace(parts, test=drawn)
+    return AdapterPlan(posts, parts, out, encoder, few, config, seed, crossed, before or replaced, unfair)
 
 
 def train_adapter(
@@ -185,6 +193,7 @@ def train_adapter(
         curve=curve,
         doubling=doubling,
         contradictions=plan.contradicting,
+        unfair=plan.unfair,
     )
     if plan.before is not None:
         before, note = _compared(fitting, tested, gold, Adapter.load(plan.before), threads)
@@ -251,7 +260,9 @@ class _Fitting:
         answers = []
         for fold in np.unique(parts.folds[parts.train]):
             others = parts.train[parts.folds[parts.train] != fold]
-            held = np.flatnonzero(self.plan.parts.folds == fold)
+            held = parts.test[self.plan.parts.folds[parts.test] == fold]
+            if not len(held):
+                continue
             answers.append((held, self._answers(self.fit(replace(parts, train=others)), held)))
         order = np.argsort(np.concatenate([rows for rows, _ in answers]))
         tasks = answers[0][1].posteriors

@@ -95,6 +95,7 @@ class AdapterFigures:
         doubling: What the last doubling of the posts added to the accuracy, with its 95 % paired interval; `None`
             where half of the posts are too few to be fitted to.
         contradictions: Posts that others with the same words and picture contradict by their labels.
+        unfair: Whether the posts were chosen by a model's doubts: on them that model looks worse than it is.
     """
 
     gold: IntArray
@@ -107,6 +108,7 @@ class AdapterFigures:
     curve: Sequence[CurvePoint] = ()
     doubling: Interval | None = None
     contradictions: int = 0
+    unfair: bool = False
 
     @property
     def n(self) -> int:
@@ -116,7 +118,8 @@ class AdapterFigures:
     @property
     def ready(self) -> bool:
         """Whether it learnt something, is better than the bundled model, and is not worse than its version before."""
-        return self.learnt and self.default.better and not (self.before is not None and self.before.worse)
+        worse = self.before is not None and self.before.worse
+        return self.learnt and self.default.better and not worse and not self.unfair
 
     @property
     def verdict(self) -> str:
@@ -124,6 +127,11 @@ class AdapterFigures:
         other = f"{self.default.other!r}"
         if not self.learnt:
             return f"Nothing was learnt: it answers as {other} does. It is not ready; label more posts."
+        if self.unfair:
+            return (
+                "These posts were chosen by a model's doubts, and do not show whether it is better: it is not ready; "
+                "label some that are drawn from all posts (`review export --random`)."
+            )
         if self.before is not None and self.before.worse:
             return "It is worse than the version before by more than chance, and not ready."
         if self.ready:
@@ -149,6 +157,7 @@ class AdapterFigures:
             "curve": [asdict(point) for point in self.curve],
             "doubling": None if self.doubling is None else asdict(self.doubling),
             "contradictions": self.contradictions,
+            "unfair": self.unfair,
             "verdict": self.verdict,
         }
 
@@ -157,7 +166,11 @@ class AdapterFigures:
         if self.before is None:
             return [f"Did it help? {self.note}"] if self.note else []
         answer = "The two are not told apart by these posts."
-        if self.before.better:
+        if self.unfair:
+            answer = (
+                "That is not known: the posts were chosen by a model's doubts, and on them it looks worse than it is."
+            )
+        elif self.before.better:
             answer = "Yes: it is better than the version before by more than chance."
         elif self.before.worse:
             answer = "No: it is worse than the version before by more than chance."

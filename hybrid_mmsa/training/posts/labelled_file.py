@@ -83,6 +83,8 @@ class LabelledFile:
         digests: Per post the beginning of a hash of its words and picture (hex), by which another file's posts are
             recognised; two posts share one by chance once in four billion pairs.
         contradictions: Posts that contradict one another, by the lines where they stand.
+        doubted: bool `[n]`, posts that a model's doubts chose, as a column `chosen` says (`doubt`): on them that model
+            looks worse than it is.
     """
 
     samples: list[Sample]
@@ -91,6 +93,7 @@ class LabelledFile:
     splits: list[Split | None]
     digests: list[str]
     contradictions: list[Contradiction]
+    doubted: NDArray[np.bool_]
 
     @property
     def counts(self) -> Counter[str]:
@@ -153,7 +156,8 @@ def read_labelled_file(
         )
     twins = groups(samples, _twins(samples, pictures))
     key_of = {line: group[0] for group in twins for line in group}
-    own = _split_of(rows)
+    own = {line: SPLITS[word] for line, word in _words_of(rows, "split").items() if word in SPLITS}
+    chosen = _words_of(rows, "chosen")
     posts = LabelledFile(
         list(samples.values()),
         [key_of[line] for line in samples],
@@ -161,6 +165,7 @@ def read_labelled_file(
         [own.get(line) for line in samples],
         [_digest(sample, pictures.get(line)) for line, sample in samples.items()],
         _contradictions(samples, pictures),
+        np.array([chosen.get(line) == "doubt" for line in samples], dtype=bool),
     )
     _check_contradictions(posts)
     _check_counts(posts.counts, least)
@@ -215,14 +220,13 @@ def _check_contradictions(posts: LabelledFile) -> None:
         )
 
 
-def _split_of(rows: PostsFile | PostsInMemory) -> dict[str, Split]:
-    """The file's own parts by line, where it has a column for them."""
-    values = {
-        str(line): str(row.get("split") or "").strip().lower()
+def _words_of(rows: PostsFile | PostsInMemory, column: str) -> dict[str, str]:
+    """What a column of the file says in lower case, by line."""
+    return {
+        str(line): str(row.get(column) or "").strip().lower()
         for line, row in rows.raw_rows()
         if not isinstance(row, RowError)
     }
-    return {line: SPLITS[value] for line, value in values.items() if value in SPLITS}
 
 
 def _check_stars(posts: PostsFile | PostsInMemory, counts: Counter[str]) -> None:
