@@ -11,7 +11,9 @@ from hybrid_mmsa import AdapterFigures, Analyzer, ArtefactError, InputError, fit
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.metrics import Interval
+from hybrid_mmsa.training.heads.adapting import plan_adapter
 from hybrid_mmsa.training.heads.figures import Comparison
+from hybrid_mmsa.training.posts.labelled_file import read_labelled_file
 from hybrid_mmsa.types import LABELS
 
 
@@ -108,6 +110,14 @@ def test_posts_that_doubts_chose_are_trained_on_and_not_tested_on(tmp_path):
     alone = fit_adapter(doubted, tmp_path / "alone", before=tmp_path / "both")
     assert (alone.n, alone.unfair, alone.ready) == (60, True, False)
     assert "do not show whether it is better" in alone.verdict
+
+
+def test_a_larger_file_with_doubted_posts_is_tested_whole(tmp_path):
+    """Parted, hardly any of the posts that a version before can be judged by would be left to test on."""
+    file = texts_file(tmp_path, 140, chosen=lambda number: ("doubt", "random")[number % 4 == 0])
+    plan = plan_adapter(read_labelled_file(file, least=8), tmp_path / "mine")
+    assert plan.crossed
+    assert plan.parts.test.tolist() == [number for number in range(420) if number % 4 == 0]
 
 
 def contradicted(per_label, share):

@@ -37,6 +37,8 @@ FEW = 64
 """Posts of the rarest label up to which heads stay close to where they start; see `eval/bench/adapters/few_shot.py`."""
 CROSSED = 400
 """Posts up to which all are tested on, each by heads fitted to the others: a fifth would say too little."""
+CROSSED_WITH_BEFORE = 1000
+"""The same beside a version before, which knows most of the posts, or whose doubts chose them."""
 CURVE = (2, 4)
 """Parts of the training posts that the learning curve is measured with, as what they are divided by."""
 LEAST_NEW = 20
@@ -144,7 +146,9 @@ def plan_adapter(
     few = rarest <= FEW if few_shot is None else few_shot
     config = FEW_SHOT if few else FrozenConfig()
     config = replace(config, joining=replace(config.joining, strategy=strategy))
-    crossed = (few or len(posts.samples) <= CROSSED) and "test" not in posts.splits
+    compared = before is not None or replaced is not None or bool(posts.doubted.any())
+    most = CROSSED_WITH_BEFORE if compared else CROSSED
+    crossed = (few or len(posts.samples) <= most) and "test" not in posts.splits
     parts = crossed_parts(posts, seed) if crossed else part_posts(posts, calibration=not few, seed=seed)
     if not len(parts.test) or not len(parts.train):
         raise InputError("too few different posts to train and to test on", field="posts")
