@@ -99,4 +99,4 @@ lock: build/lock-env/bin/pip-compile  ## resolve the locks again (UPGRADE=--upgr
 		pyproject.toml requirements/build.in
 	@$(STEP) "test.lock" $(LOCK) $(UPGRADE) -c requirements/constraints.in -c requirements/core.lock \
 		$(addprefix --extra ,$(EXTRAS)) -o requirements/test.lock pyproject.toml requirements/build.in requirements/test.in
-	@$(STEP) "full.lock" build/lock-env/bin/python .ci/fulllock
+	@$(STEP) "full.lock, serve.lock" build/lock-env/bin/python .ci/fulllock

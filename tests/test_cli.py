@@ -36,6 +36,8 @@ COMMANDS = [
     ["models"],
     ["models", "list"],
     ["models", "pull"],
+    ["new-key"],
+    ["serve"],
     ["train"],
     ["train", "fusion"],
     ["train", "image"],

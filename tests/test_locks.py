@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -48,7 +49,15 @@ def test_the_lock_holds_all_that_a_reasoner_needs():
     assert not {"pytest", "mypy", "torchvision", "trl", "llama-cpp-python"} & set(full)
 
 
-def test_every_line_stands_in_the_tests_lock():
-    full, tests = locked("full"), locked("test")
+def test_the_servers_lock_holds_all_that_it_needs_and_no_torch():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert needed([*project["dependencies"], *extras["serve"], *extras["server"]]) <= set(locked("serve"))
+    assert not {"pytest", "torch", "schemathesis"} & set(locked("serve"))
+
+
+@pytest.mark.parametrize("name", ["full", "serve"])
+def test_every_line_stands_in_the_tests_lock(name):
+    full, tests = locked(name), locked("test")
     assert all(len(pins) > 1 for pins in full.values()), "each has a version and a hash"
     assert {name: tests[name] for name in full} == full

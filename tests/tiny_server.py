@@ -39,6 +39,20 @@ class SlowEncoder(TinyEncoder):
         return super().encode(samples)
 
 
+class HeldEncoder(SlowEncoder):
+    """Holds the posts that say "slow" until it is released."""
+
+    def __init__(self):
+        super().__init__(0)
+        self.release = threading.Event()
+
+    def encode(self, samples):
+        features = super().encode(samples)
+        if any("slow" in (sample.text or "") for sample in samples):
+            assert self.release.wait(60)
+        return features
+
+
 @contextlib.contextmanager
 def client_of(analyzer, settings=None, **doors):
     """A client of a server without a socket; settings by name."""
@@ -64,7 +78,7 @@ def served(analyzer, settings=None, **doors):
         sock.close()
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=60):
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not condition():

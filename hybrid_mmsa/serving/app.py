@@ -62,6 +62,7 @@ def build(
         lifespan=lifespan,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # it would send clients to whatever host they named
     )
     app.state.settings = settings
     app.state.rates = rates = Rates(settings.posts_per_second, settings.posts_at_once)

@@ -107,15 +107,19 @@ class PostQueue:
         """How long the batch that was begun first has been running; 0 where none is."""
         return time.monotonic() - min(self._running.values()) if self._running else 0.0
 
+    def check_room(self, posts: int = 1) -> None:
+        """Raise `overloaded` unless there are so many places, with the seconds after which there may be."""
+        if self._places + posts > self._limits.waiting_posts:
+            raise self._overloaded(f"{self._places:,} posts are waiting")
+
     @contextmanager
     def places(self, posts: int) -> Iterator[None]:
         """Take places for posts that are to come, before they are read.
 
         Raises:
-            Problem: `overloaded`: there are not so many places, with the seconds after which there may be.
+            Problem: `overloaded`, as `check_room` raises it.
         """
-        if self._places + posts > self._limits.waiting_posts:
-            raise self._overloaded(f"{self._places:,} posts are waiting")
+        self.check_room(posts)
         self._places += posts
         try:
             yield

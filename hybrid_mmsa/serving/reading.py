@@ -20,6 +20,7 @@ from .schemas import AnalyzeBody, BatchBody, PostBody
 __all__ = ["Options", "Request", "read_batch", "read_form", "read_post"]
 
 Body = TypeVar("Body", bound=BaseModel)
+MOST_COMMAS = 500_000
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _DATA = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
@@ -45,7 +46,7 @@ def read_post(content: bytes) -> Request:
     """One post from a JSON body.
 
     Raises:
-        Problem: It is not JSON, not an `AnalyzeBody`, or its picture is not in base64.
+        Problem: It is not JSON, not an `AnalyzeBody`, has too many values, or its picture is not in base64.
     """
     body = _parsed(AnalyzeBody, content)
     return Request((_sample(body),), Options(body.adapter, body.mode, body.explain))
@@ -88,6 +89,9 @@ def read_batch(content: bytes, most: int) -> Request:
 
 
 def _parsed(kind: type[Body], content: bytes) -> Body:
+    # Parsed, `{},` takes ten times its bytes and more; a comma stands between any two values.
+    if content.count(b",") > MOST_COMMAS:
+        raise Problem("body_too_large", f"found more than {MOST_COMMAS:,} commas; wanted posts")
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:

@@ -116,6 +116,7 @@ def operations() -> APIRouter:
 async def analyze(request: Request, wait: Wait = True, timeout: Timeout = None) -> Response:
     """Answer one post: JSON with the picture in base64, or a form with the picture as a file."""
     answering = _taking(request)
+    answering.fast.check_room()  # before the work of parsing a body that would be refused
     posts = await _one_post(request)
     request.state.posts = 1
     (row,) = await answering.answers(posts, _patience(request, wait, timeout))
@@ -131,6 +132,7 @@ async def analyze(request: Request, wait: Wait = True, timeout: Timeout = None) 
 async def analyze_batch(request: Request, wait: Wait = True, timeout: Timeout = None) -> Response:
     """Answer many posts; each is answered or fails for itself, in their order."""
     answering, settings = _taking(request), _settings(request)
+    answering.fast.check_room()
     _content_type(request, JSON)
     content = await request.body()
     posts = await _parsed(len(content), lambda: read_batch(content, settings.request_posts))

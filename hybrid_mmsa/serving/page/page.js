@@ -266,14 +266,16 @@ document.addEventListener("paste", (event) => {
   }
 });
 document.addEventListener("dragover", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return; // words are dropped as ever
   event.preventDefault();
   byId("drop").classList.add("over");
 });
 document.addEventListener("dragleave", () => byId("drop").classList.remove("over"));
 document.addEventListener("drop", (event) => {
+  if (!event.dataTransfer.files.length) return;
   event.preventDefault();
   byId("drop").classList.remove("over");
-  if (event.dataTransfer.files.length) choose(event.dataTransfer.files[0]);
+  choose(event.dataTransfer.files[0]);
 });
 for (const text of EXAMPLES) {
   const button = el("button", { type: "button" }, text);
@@ -284,7 +286,9 @@ for (const text of EXAMPLES) {
   document.querySelector(".examples").append(button);
 }
 
-const models = await (await fetch("v1/models")).json();
+const reply = await fetch("v1/models");
+const models = reply.ok ? await reply.json() : { models: [], reasoner: null };
+if (!reply.ok) complain(problemText(await reply.json(), reply));
 for (const model of models.models) {
   const option = el("option", { value: model.default ? "" : model.name }, model.name);
   byId("adapter").append(option);
