@@ -23,7 +23,7 @@ MAX_FUNCTION_LINES = 60
 ROWS = (
     ("types", "errors", "_version"),
     ("deadline", "foreign", "forks", "privacy"),
-    ("artefacts", "bundled", "extras", "plugins", "svg"),
+    ("artefacts", "bundled", "extras", "plugins"),
     ("metrics",),
     ("inputs",),
     ("encoders",),

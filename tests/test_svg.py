@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from hybrid_mmsa.svg import WIDTH, Frame, circle, drawing, line, polygon, polyline, rectangle, text
+from hybrid_mmsa.explain.svg import WIDTH, Frame, circle, drawing, line, polygon, polyline, rectangle, text
 
 ODD = 'a <b> & "c"'
 FRAME = Frame(left=10, top=20, width=100, height=50)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor
 
-from ..svg import WIDTH, Frame, circle, drawing, line, polyline, rectangle, text
+from ..explain.svg import WIDTH, Frame, circle, drawing, line, polyline, rectangle, text
 from .result import ClassScores, Figure, PointSeries
 
 __all__ = ["cascade_chart", "class_chart", "forest_chart", "reliability_chart", "risk_chart", "slug"]

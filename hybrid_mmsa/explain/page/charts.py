@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from ...metrics import Interval
-from ...svg import WIDTH, Frame, circle, drawing, line, polygon, polyline, text
 from ...types import Label
+from ..svg import WIDTH, Frame, circle, drawing, line, polygon, polyline, text
 from .tally import Part
 
 __all__ = ["group_chart", "time_chart"]
