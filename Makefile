@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test types wheel tests bench format house map picture lock clean
+.PHONY: help demo demo-full test types wheel tests fuzz bench format house map picture lock audit sbom clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -44,6 +44,13 @@ tests: $(TESTS)
 	@PYTHONDONTWRITEBYTECODE= $(STEP) "tests" $(BIN)/python -m pytest \
 		--numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=15
 
+# The tests that draw untrusted inputs (texts, pictures, rows, files of posts, answers of models, cut journals), each with so
+# many of them and other ones every time; `make test` draws the same few each time. A failure prints how to meet it again.
+EXAMPLES ?= 2000
+DRAWN := any_file answers cli_batch data_posts inputs_image inputs_rewording inputs_sample inputs_text language line_file prompts
+fuzz: $(TESTS)  ## draw many more inputs for the tests that draw some (EXAMPLES=2000 each; some minutes)
+	@HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(EXAMPLES) $(STEP) "fuzz" $(BIN)/python -m pytest --quiet $(DRAWN:%=tests/test_%.py)
+
 bench: $(TESTS)  ## speed and size beside a ViT-B/32 CLIP in torch
 	@$(BIN)/python eval/bench/speed/bench.py
 
@@ -58,6 +65,19 @@ house:  ## print rooms, long files and functions of many parameters
 
 picture: $(CORE)  ## draw the README's picture again from the sample posts
 	@$(BIN)/python .ci/picture
+
+# Tools in an environment of their own: they are installed from the package registry, once.
+build/audit-env/bin/pip-audit:
+	@python3.11 -m venv build/audit-env
+	@build/audit-env/bin/python -m pip --disable-pip-version-check install -qq pip-audit==2.10.1 cyclonedx-bom==7.5.0
+
+audit: build/audit-env/bin/pip-audit  ## look the locked versions up among known weaknesses (asks pypi.org)
+	@for lock in core full test; do $(STEP) "$$lock.lock" build/audit-env/bin/pip-audit --disable-pip --require-hashes \
+		--requirement requirements/$$lock.lock; done
+
+sbom: build/audit-env/bin/pip-audit wheel  ## list what the wheel brings, with licences, in build/sbom.cdx.json (offline)
+	@build/audit-env/bin/cyclonedx-py environment build/wheel/env/bin/python --pyproject pyproject.toml \
+		--output-reproducible -o build/sbom.cdx.json
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build dist .ruff_cache

@@ -18,7 +18,15 @@ from trained_once import TRAINERS, trained_once
 
 # A slow machine is no failure, and a failure must be met again by the next run.
 settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("house")
+# `make fuzz`: many inputs, and other ones every time.
+settings.register_profile(
+    "fuzz",
+    deadline=None,
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "2000")),
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 
 
 def pytest_make_parametrize_id(val, argname):
