@@ -27,7 +27,7 @@ from .calibration import Calibration
 from .encoders import Encoder
 from .errors import InputError, ReasonerError
 from .fusion import FusionHead
-from .inputs import clean, read_sample, to_pixels
+from .inputs import read_sample, reword, to_pixels
 from .routing import CalibrationSample, ErrorModel, Router, Thresholds, defer_scores
 from .types import LABELS, TASKS, Features, FloatArray, Label, LoraRef, Sample, Verdict
 
@@ -101,7 +101,7 @@ class TinyEncoder:
 
 
 def _words(text: str | None) -> list[str]:
-    return re.findall(r"[\w']+", clean(text).lower()) if text else []
+    return re.findall(r"[\w']+", reword(text).lower()) if text else []
 
 
 def _hashed(word: str) -> tuple[int, int]:

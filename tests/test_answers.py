@@ -119,10 +119,10 @@ def test_a_quotation_counts_where_it_stands_in_the_post(cue, stands):
     assert bool(cues(read(text_cues=[cue]))) == stands
 
 
-@pytest.mark.parametrize("cue", ["So Good", "red heart", "looove it"])
-def test_a_model_that_is_shown_cleaned_words_may_quote_them(cue):
-    post = Sample(text="#SoGood today, looooove it ❤ @ann", image=POST.image)
-    assert cues(read(post, replace(PROMPT, cleaned=True), text_cues=[cue])) == [cue]
+@pytest.mark.parametrize("cue", ["So Good", "love heart", "loved it"])
+def test_a_model_that_is_shown_reworded_words_may_quote_them(cue):
+    post = Sample(text="#SoGood today, looooved it ❤ @ann", image=POST.image)
+    assert cues(read(post, replace(PROMPT, reworded=True), text_cues=[cue])) == [cue]
     assert cues(read(post, PROMPT, text_cues=[cue])) == []
 
 

@@ -69,7 +69,7 @@ sys.modules["torch"] = None
 from hybrid_mmsa.cli import run
 (here,) = sys.argv[1:]
 commands = (
-    ["text", "--runs", here],
+    ["text", "--runs", here, "--start", here],
     ["image", "--runs", here, "--start", here + "/oof.json"],
     ["fusion", "--text-runs", here, "--image-runs", here, "-o", here],
 )
@@ -79,7 +79,9 @@ sys.exit({run(["train", *command, "--data", here]) for command in commands} != {
 
 def test_a_missing_extra_is_named(tmp_path):
     """Where torch is not installed, training says in one line what to install."""
-    (tmp_path / "oof.json").write_text("{}")
+    for name in ("oof.json", "config.json", "tokenizer.json", "student/tower.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, str(tmp_path)], capture_output=True, text=True)
     line = "error: training needs the extra 'train': pip install 'hybrid-mmsa[train]'\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, "", 3 * line)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from hybrid_mmsa.encoders import CompactEncoder, open_encoder
 from hybrid_mmsa.errors import ArtefactError
+from hybrid_mmsa.inputs import as_sentence
 from hybrid_mmsa.types import Features, Sample
 
 SAME = 1e-5
@@ -57,7 +58,7 @@ def test_int8_text_tower_says_what_torch_says(encoder, tmp_path):
     tower = tiny.text_tower(tmp_path / "start")
     targets = [None, "train", None, None, "the team", None]
     found = encoder.encode([Sample(text=t, target=g) for t, g in zip(TEXTS, targets, strict=True)])
-    tokens = encoder._pieces.encode(TEXTS, targets)
+    tokens = encoder._pieces.encode([as_sentence(text) for text in TEXTS], targets)
     with torch.inference_mode():
         exact = tower.features(tokens).numpy()
     assert found.text_features.dtype == np.float32
@@ -108,7 +109,7 @@ def test_a_missing_side_is_zero_and_said_to_be_missing(encoder, posts):
     assert not found.has_target.any(), "a target is read with words only"
     assert not found.text_features[[1, 3]].any()
     assert not found.image_features[0].any()
-    assert found.n_tokens.tolist() == [1, 0, 1, 0]
+    assert found.n_tokens.tolist() == [2, 0, 2, 0]
     assert np.allclose(found.text_features[0], found.text_features[2], atol=SAME)
 
 
@@ -127,16 +128,18 @@ def test_a_target_changes_what_is_read(encoder):
 
 def test_a_target_is_read_in_the_words_the_tower_learned(encoder):
     """Training cleans targets as it cleans texts, so handles and hashtags must not reach the tower raw."""
-    raw = encoder.encode([Sample(text="we love it", target=t) for t in ("#MarchMadness", "@bob", "❤")])
-    said = encoder.encode([Sample(text="we love it", target=t) for t in ("# March Madness", "@user", "red heart")])
+    raw = encoder.encode([Sample(text="we love it", target=t) for t in ("#MarchMadness", "@bob", "★★★★★")])
+    said = encoder.encode(
+        [Sample(text="we love it", target=t) for t in ("# March Madness", "@user", "5 out of 5 stars")]
+    )
     assert equal(raw, said)
 
 
 def test_what_was_cut_or_not_known_is_told(encoder):
     found = encoder.encode([Sample(text="sun 雨"), Sample(text=TEXTS[5])])
-    assert found.truncated.tolist() == [False, True]
+    assert found.truncated.tolist() == [False, False]
     assert found.unknown_share.tolist() == [0.5, 0]
-    assert found.n_tokens.tolist() == [2, tiny.MAX_TOKENS - 2]
+    assert found.n_tokens.tolist() == [2, 60], "a long text is read in windows"
 
 
 def test_threads_share_one_encoder(encoder, posts):
@@ -193,3 +196,8 @@ def test_encoders_are_opened_by_name(tiny_model, encoder):
         open_encoder("clip", tiny_model)
     with pytest.raises(ArtefactError, match="nowhere"):
         open_encoder("compact:nowhere", tiny_model)
+
+
+def test_a_lone_word_is_read_as_a_sentence(encoder):
+    bare, ended = (encoder.encode([Sample(text=text)]).text_features for text in ("love", "love."))
+    np.testing.assert_array_equal(bare, ended)

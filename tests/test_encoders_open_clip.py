@@ -42,13 +42,13 @@ def test_the_matching_model_of_the_library_says_the_same(encoder, models, posts)
     import open_clip
     import torch
 
-    from hybrid_mmsa.inputs import clean
+    from hybrid_mmsa.inputs import reword
 
     model, _, prepare = open_clip.create_model_and_transforms(f"local-dir:{models / 'clip'}")
     model.eval()
     tokenizer = open_clip.get_tokenizer(f"local-dir:{models / 'clip'}")
     with torch.inference_mode():
-        text = model.encode_text(tokenizer([clean(posts[0].text)]), normalize=True)
+        text = model.encode_text(tokenizer([reword(posts[0].text)]), normalize=True)
         image = model.encode_image(prepare(posts[0].image)[None], normalize=True)
     found = encoder.encode(posts[:1])
     assert np.allclose(found.text_features, text, atol=1e-5)

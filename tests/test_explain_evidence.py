@@ -16,7 +16,7 @@ from hybrid_mmsa.explain import Probe, find_evidence
 from hybrid_mmsa.explain.evidence import MOST_TEXTS, MOST_TOKENS, heat_map
 from hybrid_mmsa.explain.regions import Box, grid_boxes, hide_box, place, shrunk, strongest_boxes
 from hybrid_mmsa.fusion import softmax
-from hybrid_mmsa.inputs import clean, read_sample
+from hybrid_mmsa.inputs import read_sample, reword
 from hybrid_mmsa.types import Features, Region, Sample
 
 PLANTED = ("good", "bad", "sure")
@@ -33,7 +33,7 @@ class Planted:
         self.longest, self.texts, self.pictures = longest, 0, 0
 
     def encode(self, samples):
-        read = [clean(s.text).split()[: self.longest] if s.text else [] for s in samples]
+        read = [reword(s.text).split()[: self.longest] if s.text else [] for s in samples]
         n_tokens = [len(words) for words in read]
         seen = np.array([s.image is not None for s in samples], dtype=bool)
         self.texts, self.pictures = self.texts + sum(n > 0 for n in n_tokens), self.pictures + int(seen.sum())
@@ -46,7 +46,7 @@ class Planted:
             has_image=seen,
             has_target=np.array([bool(s.target and s.text) for s in samples], dtype=bool),
             n_tokens=np.array(n_tokens, np.int64),
-            truncated=np.array([bool(s.text) and len(clean(s.text).split()) > self.longest for s in samples]),
+            truncated=np.array([bool(s.text) and len(reword(s.text).split()) > self.longest for s in samples]),
             unknown_share=np.zeros(len(samples), np.float32),
         )
 
@@ -214,7 +214,7 @@ def test_a_long_text_costs_no_more_than_a_bound_and_hides_every_word_read(n):
 
 @given(st.text(max_size=40))
 def test_any_text_is_explained_at_its_own_places(text):
-    if not clean(read_sample(Sample(text=text, image=picture())).text or ""):
+    if not reword(read_sample(Sample(text=text, image=picture())).text or ""):
         return
     asked = probe(text=text)
     for word in find_evidence(asked).words:

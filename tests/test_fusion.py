@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.fusion import STRATEGIES, FusionHead, log_softmax, sigmoid, softmax
-from hybrid_mmsa.types import Features
+from hybrid_mmsa.types import EMOTIONS, Features
 
 WIDTHS = (5, 7)
 FUSION_SHAPES = STRATEGIES["gated"].shapes
@@ -208,7 +208,7 @@ def test_a_task_without_a_head_has_no_answer_and_costs_no_other():
     without = {name: v for name, v in values.items() if not name.startswith(("text.sarcasm", "text.emotion"))}
     logits, whole = FusionHead(without).logits(features()), head().logits(features())
     assert np.isnan(logits["sarcasm"]).all()
-    assert logits["emotion"].shape == (6, 4)
+    assert logits["emotion"].shape == (6, len(EMOTIONS))
     assert np.array_equal(logits["sentiment"], whole["sentiment"])
     del values["text.emotion.bias"]
     with pytest.raises(ArtefactError, match=r"text\.emotion\.bias"):

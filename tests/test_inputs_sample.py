@@ -13,7 +13,7 @@ from PIL import Image
 
 import hybrid_mmsa
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.inputs import Limits, needing, read_image, read_row, read_sample, row_id, sample_from_row
+from hybrid_mmsa.inputs import UNNAMED, Limits, needing, read_image, read_row, read_sample, row_id, sample_from_row
 from hybrid_mmsa.types import RowError, Sample
 
 SAMPLES = Path(hybrid_mmsa.__file__).parent / "samples"
@@ -43,9 +43,9 @@ def same(one, other):
 
 
 def test_a_post_is_read():
-    raw = Sample(text="  So &amp; so\n", image=np.zeros((4, 6), np.uint8), target=" NASA ", id="7", label="neutral")
+    raw = Sample(text="  So &amp; NASA\n", image=np.zeros((4, 6), np.uint8), target=" NASA ", id="7", label="neutral")
     read = read_sample(raw)
-    assert (read.text, read.target, read.id, read.label, read.warnings) == ("So & so", "NASA", "7", "neutral", ())
+    assert (read.text, read.target, read.id, read.label, read.warnings) == ("So & NASA", "NASA", "7", "neutral", ())
     assert isinstance(read.image, Image.Image)
     assert (read.image.mode, read.image.size) == ("RGB", (6, 4))
 
@@ -78,10 +78,10 @@ def test_blank_text_beside_a_picture_is_none():
 
 
 def test_long_text_is_cut_and_said():
-    read = read_sample(Sample(text="word " * 100, target="t" * 60), Limits(max_text_chars=50))
-    assert read.text == ("word " * 10).strip()
-    assert read.target == "t" * 50
-    assert read.warnings == ("text was cut from 500 to 50 characters", "target was cut from 60 to 50 characters")
+    read = read_sample(Sample(text="w " * 250, target="w" * 60), Limits(max_text_chars=50))
+    assert read.text == ("w " * 25).strip()
+    assert read.target == "w" * 50
+    assert read.warnings[:2] == ("text was cut from 500 to 50 characters", "target was cut from 60 to 50 characters")
 
 
 def test_text_that_grows_beyond_the_limit_when_made_canonical_is_cut_and_said():
@@ -368,3 +368,18 @@ def test_the_bundled_posts_are_readable_and_credited():
     assert sum(p.stat().st_size for p in pictures) < 400_000
     credit = (SAMPLES / "CREDITS.md").read_text(encoding="utf-8")
     assert all(f"`{p.name}`" in credit for p in pictures)
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "warned"),
+    [
+        ("the food was great", "food", False),
+        ("the food was great", "FOOD here", False),
+        ("so proud of #BarackObama", "Barack Obama", False),
+        ("two waiters ignored us", "waiter", False),
+        ("my 🐶 is the best", "🐶", False),
+        ("the food was great", "service", True),
+    ],
+)
+def test_a_target_that_the_text_does_not_name_is_warned_about(text, target, warned):
+    assert (UNNAMED in read_sample(Sample(text=text, target=target)).warnings) is warned

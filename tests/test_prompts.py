@@ -172,15 +172,6 @@ def test_a_prompt_may_name_its_partner(own):
     assert load_prompt(own).for_sample(with_target).id == load_prompt("smol_target").id
 
 
-def test_a_prompt_may_show_cleaned_words(own):
-    own.write_text("cleaned = true\n" + own.read_text(encoding="utf-8"), encoding="utf-8")
-    post = Sample(text="@ann #SoGood ❤ http://t.co/x")
-    prompt = load_prompt(own)
-    assert "@user # So Good red heart http" in prompt.messages(post)[-1]["content"][0]["text"]
-    assert "@ann #SoGood ❤ http://t.co/x" in load_prompt("sentiment").messages(post)[-1]["content"][0]["text"]
-    assert replace(prompt, cleaned=False).id != prompt.id
-
-
 def test_a_prompt_may_show_words_reworded():
     post = Sample(text="@ann 10/10 would buy again :)", target="@ann")
     shown = load_prompt("smol_target").messages(post)[-1]["content"][0]["text"]

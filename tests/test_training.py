@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from hybrid_mmsa.encoders.wordpieces import WordPieces
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.fusion.head import TEXT_HEADS
-from hybrid_mmsa.inputs import clean, normalise
+from hybrid_mmsa.inputs import normalise, reword
 from hybrid_mmsa.training.common.loop import LoopConfig, claim, train
+from hybrid_mmsa.training.posts import mixture
+from hybrid_mmsa.training.posts.made_texts import make_texts, read_rules
+from hybrid_mmsa.training.posts.mixture import dev_rows, load_mixture
 from hybrid_mmsa.training.posts.pictures import PictureRow, augment, read_pictures
-from hybrid_mmsa.training.posts.rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
-from hybrid_mmsa.training.towers import text
+from hybrid_mmsa.training.posts.rows import fold_of, post_records, text_key
 from hybrid_mmsa.training.towers.image import ImageConfig, picture_logits, train_top
 from hybrid_mmsa.training.towers.image_tower import (
     ImageTower,
@@ -30,9 +30,7 @@ from hybrid_mmsa.training.towers.image_tower import (
     read_views,
     same_padding,
 )
-from hybrid_mmsa.training.towers.text import BranchConfig
-from hybrid_mmsa.training.towers.text_tower import TextTower, mix_branch, read_states, text_heads
-from hybrid_mmsa.types import Sample
+from hybrid_mmsa.types import EMOTIONS
 
 CONFIG = LoopConfig(epochs=2, learning_rate=1e-2, checkpoint_every=3, averaging=0.9, seed=5)
 
@@ -138,25 +136,42 @@ def test_an_image_tower_survives_its_file(tower, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), loaded.parameters(), strict=True))
 
 
-def test_start_weights_are_read_and_checked(tmp_path):
-    from safetensors.torch import save_file
+def published(weights):
+    """The published file's tensors of folded weights: norms that change nothing but for a known scale and shift."""
+    from hybrid_mmsa.training.towers.image_tower import NORM_EPSILON, start_names
 
+    state = {}
+    for number, (conv, norm) in enumerate(start_names()):
+        width = len(weights[f"{number}.bias"])
+        state[f"{conv}.weight"] = weights[f"{number}.weight"] / 2
+        state[f"{norm}.weight"] = torch.full((width,), 4.0)
+        state[f"{norm}.running_var"] = torch.full((width,), 4.0 - NORM_EPSILON)
+        state[f"{norm}.running_mean"] = torch.full((width,), 0.5)
+        state[f"{norm}.bias"] = weights[f"{number}.bias"] + 1.0
+    return state
+
+
+def test_start_weights_are_read_folded_and_checked(tmp_path):
     weights = tiny.start_weights()
-    save_file(weights, tmp_path / "start.safetensors")
-    assert read_start(tmp_path / "start.safetensors").keys() == weights.keys()
-    del weights["l.7.c.weight"]
-    save_file(weights, tmp_path / "lacking.safetensors")
-    with pytest.raises(InputError, match=r"lacks 1 layers .* l\.7\.c\.weight"):
-        read_start(tmp_path / "lacking.safetensors")
-    with pytest.raises(InputError, match="safetensors or"):
+    state = published(weights)
+    torch.save(state, tmp_path / "start.pth")
+    folded = read_start(tmp_path / "start.pth")
+    assert folded.keys() == weights.keys()
+    assert all(torch.allclose(folded[name], weights[name], atol=1e-5) for name in weights)
+    del state["_blocks.2._expand_conv.weight"]
+    torch.save(state, tmp_path / "lacking.pth")
+    with pytest.raises(InputError, match=r"does not hold .*_blocks\.2\._expand_conv\.weight"):
+        read_start(tmp_path / "lacking.pth")
+    (tmp_path / "start.bin").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="does not hold"):
         read_start(tmp_path / "start.bin")
 
 
-def test_the_tower_is_mobilenet_v2():
+def test_the_tower_is_efficientnet_lite0():
     specs = conv_specs()
-    assert len(specs) == 52
-    assert sum(s.adds_residual for s in specs) == sum(s.opens_residual for s in specs) == 10
-    assert sum(s.depthwise for s in specs) == 17
+    assert len(specs) == 49
+    assert sum(s.adds_residual for s in specs) == sum(s.opens_residual for s in specs) == 9
+    assert sum(s.depthwise for s in specs) == 16
     assert math.prod(s.stride for s in specs) == 32
 
 
@@ -168,73 +183,13 @@ def test_same_padding_gives_tensorflows_size(size, kernel, stride):
         assert (size + before + after - kernel) // stride + 1 == -(-size // stride)
 
 
-def encoded(texts, tmp_path):
-    pieces = WordPieces(tiny.write_tokenizer(tmp_path / "tokenizer.json"), tiny.MAX_TOKENS)
-    return pieces.encode(texts, [None] * len(texts))
-
-
-def test_a_text_tower_survives_its_file(tmp_path):
-    made = tiny.text_tower(tmp_path / "start")
-    made.save(tmp_path / "tower.safetensors")
-    loaded = TextTower(tmp_path / "start").load(tmp_path / "tower.safetensors").eval()
-    alone = encoded(["we love it"], tmp_path)
-    padded = encoded(["we love it", "the food was not so very good but my team won this match"], tmp_path)
-    with torch.inference_mode():
-        assert torch.allclose(loaded.features(alone), made.features(alone), atol=0.02)
-        assert torch.allclose(made.features(padded)[:1], made.features(alone), atol=1e-5)
-    from safetensors.torch import save_file
-
-    save_file({"heads.sentiment.weight": torch.zeros(3, tiny.WIDTH)}, tmp_path / "half.safetensors")
-    with pytest.raises(ValueError, match="does not fit the text tower"):
-        TextTower(tmp_path / "start").load(tmp_path / "half.safetensors")
-
-
-def test_the_branch_is_a_copy_until_it_is_tuned_and_tuning_it_leaves_the_encoder(tmp_path):
-    tower, batch = tiny.text_tower(tmp_path / "start"), encoded(["so sad", "a great day in the sun"], tmp_path)
-    tower.grow_branch()
-    with torch.inference_mode():
-        features = tower.features(batch)
-        states = tower.encoder(*(torch.from_numpy(a) for a in (batch.ids, batch.mask, batch.segments)))
-    general, branched = features[:, : tiny.WIDTH], features[:, tiny.WIDTH :]
-    assert torch.equal(general, branched)
-    mask = torch.from_numpy(batch.mask).unsqueeze(-1)
-    assert torch.allclose((states.last_hidden_state * mask).sum(1) / mask.sum(1), general, atol=1e-5)
-    rows = [TextRow(Sample(text=t), t, None, {"sentiment": 0, "joint": 2}, "train") for t in ("so sad", "so sad")]
-    trunk = read_states(tower, WordPieces(tmp_path / "tokenizer.json", tiny.MAX_TOKENS), rows)
-    tower.save(tmp_path / "general.safetensors")
-    config = BranchConfig(LoopConfig(epochs=8, learning_rate=1e-2), batch_size=2)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(text, "start_folder", lambda: tmp_path / "start")
-        tuned = text.train_branch(tmp_path / "general.safetensors", trunk, config, tmp_path / "final")
-        again = text.train_branch(tmp_path / "general.safetensors", trunk, config, tmp_path / "final")
-    said = trunk.logits(tuned)
-    assert (said["said"].argmax(1) == 0).all()
-    assert (said["joint"].argmax(1) == 2).all()
-    assert np.abs(trunk.logits(tower)["sentiment"] - said["sentiment"]).max() < 0.02, "only rounded to fp16"
-    assert np.allclose(trunk.logits(again)["joint"], said["joint"], atol=0.05), "a finished stage is read, not run"
-
-
-def test_a_text_head_on_both_features_is_what_the_towers_heads_say(tmp_path):
-    tower, batch = tiny.text_tower(tmp_path / "start"), encoded(["so sad", "a great day in the sun"], tmp_path)
-    weights = {name: value.numpy() for name, value in tower.state_dict().items()}
-    arrays = text_heads(weights, 0.3)
-    assert {name.split(".")[1] for name in arrays} == set(TEXT_HEADS)
-    with torch.inference_mode():
-        features, told = tower.features(batch).numpy(), tower.all_logits(*tower.trunk(batch))
-    told = {name: value.numpy() for name, value in told.items()}
-    wanted = {**told, "sentiment": mix_branch(told, 0.3)}
-    for task in TEXT_HEADS:
-        found = features @ arrays[f"text.{task}.weight"].T + arrays[f"text.{task}.bias"]
-        assert np.allclose(found, wanted[task], atol=1e-4), task
-
-
 def test_the_top_of_an_image_tower_goes_on_where_its_trunk_ended(tmp_path):
-    whole, split = ImageTower(tiny.start_weights()).eval(), ImageTower(tiny.start_weights(), frozen=42).eval()
+    whole, split = ImageTower(tiny.start_weights()).eval(), ImageTower(tiny.start_weights(), frozen=39).eval()
     pixels = torch.from_numpy(tiny.pictures(2, side=64)).permute(0, 3, 1, 2)
     with torch.inference_mode():
         assert torch.allclose(whole.features(pixels), split.top(split.trunk(pixels)), rtol=1e-3, atol=1e-3)
     with pytest.raises(InputError, match="a block ends after"):
-        ImageTower(tiny.start_weights(), frozen=41)
+        ImageTower(tiny.start_weights(), frozen=40)
 
 
 def test_views_of_pictures_are_made_once_and_tune_the_top_alone(tmp_path):
@@ -245,7 +200,7 @@ def test_views_of_pictures_are_made_once_and_tune_the_top_alone(tmp_path):
         pixels = np.clip(rng.normal(200 if label else 40, 10, (40, 40, 3)), 0, 255).astype(np.uint8)
         rows.append(PictureRow(str(number), pixels, {"joint": 2 * label, "sentiment": 2 * label}))
     config = ImageConfig(
-        loop=LoopConfig(epochs=4, learning_rate=1e-3), side=32, decoded_side=40, views=2, batch_size=8, frozen=51
+        loop=LoopConfig(epochs=4, learning_rate=1e-3), side=32, decoded_side=40, views=2, batch_size=8, frozen=48
     )
     start = tiny.start_weights()
     tower = ImageTower(start, config.frozen)
@@ -255,11 +210,11 @@ def test_views_of_pictures_are_made_once_and_tune_the_top_alone(tmp_path):
     assert not np.array_equal(views.maps[0], views.maps[1]), "each view is cropped anew"
     tuned = train_top(start, views, np.arange(24), config, tmp_path / "final")
     trunk = tuned.state_dict()["weights.10"]
-    assert torch.allclose(trunk, start["l.10.c.weight"], atol=1e-2), "only rounded to fp16"
+    assert torch.allclose(trunk, start["10.weight"], atol=1e-2), "only rounded to fp16"
     said = picture_logits(tuned, np.stack([row.pixels[:32, :32] for row in rows]))["joint"]
     assert (said.argmax(1) == [row.labels["joint"] for row in rows]).all()
     with pytest.raises(InputError, match="another frozen"):
-        read_views(ImageTower(start, 42), rows, tmp_path / "views", views=2, side=32)
+        read_views(ImageTower(start, 39), rows, tmp_path / "views", views=2, side=32)
 
 
 def test_a_picture_varies_by_its_seed_alone():
@@ -288,7 +243,7 @@ def test_pictures_that_cannot_be_read_are_told_apart(tmp_path):
 @example("@Bob LOVES #MarchMadness!!! http://t.co/x ❤")
 @example("#a@b")
 def test_the_key_of_a_text_is_that_of_its_cleaned_form(text):
-    assert text_key(clean(normalise(text))) == text_key(text)
+    assert text_key(reword(normalise(text))) == text_key(text)
 
 
 def test_equal_posts_share_a_key_and_a_fold():
@@ -314,9 +269,24 @@ def lines(path, rows):
     path.write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
 
 
+RULES = """
+[words]
+good = ["fine", "great", "lovely"]
+[topics.food]
+thing = ["soup", "bread"]
+[[rules]]
+kind = "praise"
+label = "positive"
+rows = 20
+templates = ["the {thing} is {good}", "what a {good} {thing}"]
+"""
+
+
 @pytest.fixture
-def corpora(tmp_path):
+def corpora(tmp_path, monkeypatch):
     """A data folder with small corpora, some of whose training texts stand in another corpus's dev or test split."""
+    book = read_rules(RULES)
+    monkeypatch.setattr(mixture, "make_texts", lambda seed, held_out: make_texts(seed, held_out=held_out, book=book))
     tweets = [
         ("t1", "train", "plain good day"),
         ("t2", "train", "SEEN in mvsa test @x"),
@@ -357,15 +327,51 @@ def corpora(tmp_path):
 
 
 def test_no_training_text_stands_in_a_dev_or_test_split(corpora):
-    train_rows, dev = general_rows(corpora)
-    texts = Counter(r.text for r in train_rows)
+    lines(corpora / "sentences" / "barnes_challenge.jsonl", [{"id": "b", "text": "only measured on"}])
+    loaded = load_mixture(corpora, held_out=["held out by the caller!"])
+    texts = Counter(r.text for r in loaded.train if not r.made)
     assert "plain good day" in texts
-    leaking = {"SEEN in mvsa test @user", "seen in irony dev", "a test tweet http"}
+    leaking = {
+        "SEEN in mvsa test @user",
+        "seen in irony dev",
+        "a test tweet",
+        "only measured on",
+        "held out by the caller",
+    }
     assert not leaking & set(texts)
-    assert all(r.split == "train" for r in train_rows)
-    assert texts["oh great, rain"] == 3 * texts["plain good day"], "small corpora are seen more often"
-    assert [r.text for r in dev["semeval2017"]] == ["a dev tweet"]
-    assert "mmsd2" not in dev, "a corpus that is not there is left out"
+    assert "held out by the caller" not in " ".join(texts)
+    assert all(r.split == "train" for r in loaded.train)
+    assert [r.text for r in loaded.dev["semeval2017"]] == ["a dev tweet"]
+    assert [r.text for r in loaded.test["semeval2017"]] == ["a test tweet"]
+    assert "mmsd2" not in loaded.dev, "a corpus that is not there is left out"
+    assert dev_rows(corpora).keys() == loaded.dev.keys()
+
+
+def test_a_corpus_gives_its_share_even_or_repeated(corpora):
+    reviews = [
+        {"id": f"{i}", "text": f"review number {i}", "label": "positive", "split": "train", "stars": 5}
+        for i in range(40)
+    ]
+    reviews += [
+        {"id": f"n{i}", "text": f"bad one {i}", "label": "negative", "split": "train", "stars": 1} for i in range(9)
+    ]
+    reviews += [{"id": "middling", "text": "so so", "label": "neutral", "split": "train", "stars": 3}]
+    lines(corpora / "sentences" / "star_reviews_short.jsonl", reviews)
+    train = load_mixture(corpora).train
+    labels = Counter(r.labels.get("sentiment") for r in train if not r.made)
+    assert labels[0] == 9, "a rare label is not repeated"
+    assert labels[1] == 0, "three stars say nothing"
+    assert all(r.labels["sarcasm"] == 0 for r in train if r.text.startswith("review number")), "praise is sincere"
+    ironic = [r for r in train if r.text.startswith("oh great")]
+    assert len(ironic) > 1000, "a share larger than the corpus repeats it"
+
+
+def test_rules_add_texts_that_nobody_holds_out(corpora):
+    made = [r for r in load_mixture(corpora).train if r.made]
+    assert 5 < len(made) <= 20
+    assert all(r.labels == {"sentiment": 2} for r in made)
+    sentence = made[0].sample.text
+    assert sentence not in {r.sample.text for r in load_mixture(corpora, held_out=[sentence]).train}
 
 
 def test_a_post_without_words_is_no_row_to_train_on(corpora):
@@ -375,26 +381,32 @@ def test_a_post_without_words_is_no_row_to_train_on(corpora):
     rows = [{"image_id": 5, "text": "", "label": 1}, {"image_id": 6, "text": "words", "label": 0}]
     for name in ("train", "valid", "test"):
         (corpora / "MMSD2.0" / f"{name}.json").write_text(json.dumps(rows if name == "train" else []))
-    texts = [r.text for r in general_rows(corpora)[0]]
-    assert "words" in texts
+    texts = [r.text for r in load_mixture(corpora).train]
+    assert any("words" in text for text in texts)
     assert all(texts)
 
 
 def test_rows_carry_the_labels_their_corpus_gives(corpora):
-    rows = {r.text: r for r in general_rows(corpora)[0]}
+    feelings = [
+        {"id": "a", "text": "what a lovely day", "label": "positive", "labels": ["joy", "love"], "split": "train"},
+        {"id": "b", "text": "the shop opens at nine", "label": "neutral", "split": "train"},
+        {"id": "c", "text": "joyful and grieving", "label": "positive", "labels": ["joy", "grief"], "split": "train"},
+    ]
+    lines(corpora / "sentences" / "goemotions_sample.jsonl", feelings)
+    rows = {r.sample.text: r for r in load_mixture(corpora).train}
     assert rows["plain good day"].labels == {"sentiment": 2}
     assert rows["oh great, rain"].labels == {"sarcasm": 1}
     assert rows["so angry"].labels == {"emotion": 0}, "a sentiment derived from the emotion is no label"
     about = rows["Chuck Bass wins in train"]
     assert (about.labels, about.target) == ({"target": 2}, "Chuck Bass")
+    assert rows["what a lovely day"].labels == {"sentiment": 2, "emotion": EMOTIONS.index("joy")}
+    assert rows["the shop opens at nine"].labels == {"sentiment": 1, "emotion": EMOTIONS.index("none")}
+    assert rows["joyful and grieving"].labels == {"sentiment": 2}, "two emotions are none"
 
 
-def test_posts_come_with_the_split_and_two_labels(corpora):
+def test_posts_come_with_their_split(corpora):
     records = post_records(corpora)
     assert {r.sample.id: r.split for r in records} == {TRAIN: "train", DEV: "dev", TEST: "test"}
-    (row,) = post_rows(r for r in records if r.split == "train")
-    assert row.labels == {"sentiment": 2, "joint": 2}
-    assert row.text == "my happy post"
 
 
 def test_ones_own_posts_are_split_by_their_text(corpora):
@@ -408,7 +420,7 @@ def test_ones_own_posts_are_split_by_their_text(corpora):
         assert twins[0] == twins[1], "equal texts stand in one part"
     held = next(r.sample.text for r in mine.values() if r.split != "train")
     lines(corpora / "text" / "semeval2017_4a.jsonl", [{"id": "x", "split": "train", "text": held, "label": "positive"}])
-    assert held not in {r.text for r in general_rows(corpora)[0]}
+    assert held not in {r.text for r in load_mixture(corpora).train}
 
 
 @pytest.mark.parametrize(

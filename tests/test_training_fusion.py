@@ -12,20 +12,15 @@ from safetensors.numpy import load_file, save_file
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter
-from hybrid_mmsa.cli import run
-from hybrid_mmsa.training.heads.fusion import FusionConfig, TowerRuns, refit_router, train_fusion
+from hybrid_mmsa.training.heads.fusion import FusionConfig, TowerRuns, held_out_evidence, train_fusion
 from hybrid_mmsa.types import LABELS, TASKS
 
 POSTS = 220
-HEADS = {
-    "text": {"sentiment": 3, "said": 3, "joint": 3, "sarcasm": 2, "emotion": 4, "target": 3},
-    "image": {"sentiment": 3, "joint": 3},
-}
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """`data` with one's own posts, and the run folders `text` and `image` with drawn out-of-fold logits."""
+    """`data` with one's own posts and labelled tweets, and run folders: `text`, and `image` with drawn logits."""
     from hybrid_mmsa.training.posts.rows import post_records
 
     root = tmp_path_factory.mktemp("runs")
@@ -40,15 +35,23 @@ def drawn(tmp_path_factory):
         label, words = (LABELS[i] for i in rng.integers(0, 3, 2))
         posts.append({"id": str(number), "text": text, "image": name, "label": label, "text_label": words})
     (data / "posts.jsonl").write_text("\n".join(json.dumps(p) for p in posts))
-    tiny.text_tower(root / "start").save(root / "text" / "final" / "tower.safetensors")
+    tweets = [
+        {"id": str(i), "split": "dev", "text": " ".join(rng.choice(tiny.WORDS, 5)), "label": LABELS[i % 3]}
+        for i in range(150)
+    ]
+    (data / "text").mkdir()
+    for name, rows in (("semeval2017_4a", tweets), ("tweeteval_irony", []), ("tweeteval_emotion", [])):
+        (data / "text" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tiny.text_tower(root / "start").save(root / "text" / "student", root / "start" / "tokenizer.json")
     tiny.image_tower().save(root / "image" / "final" / "tower.safetensors")
     records = [r for r in post_records(data) if r.split == "train"]
     gold = np.array([LABELS.index(r.sample.label) for r in records])
-    for side, heads in HEADS.items():
-        logits = {h: rng.normal(size=(len(gold), n)).astype(np.float32) for h, n in heads.items()}
-        for head in {"sentiment", "said", "joint"} & heads.keys():
-            logits[head] += np.eye(3, dtype=np.float32)[gold]
-        save_runs(root / side, [r.sample.id for r in records], logits)
+    logits = {h: rng.normal(size=(len(gold), 3)).astype(np.float32) for h in ("sentiment", "joint")}
+    save_runs(
+        root / "image",
+        [r.sample.id for r in records],
+        {h: v + np.eye(3, dtype=np.float32)[gold] for h, v in logits.items()},
+    )
     return root
 
 
@@ -86,29 +89,45 @@ def test_what_was_fitted_says_on_what_and_what_it_reached(fitted):
     assert facts["p_error"].startswith(("plain confidence", "all signals"))
     assert {"all signals", "without novelty", "sarcasm alone"} <= {row["signals"] for row in facts["ablation"]}
     assert len(router.sample) == facts["posts"]
-    assert len(router.sample.order_score) == adapter.made_with["n_train"] > POSTS / 2
+    n_train, n_joined = (adapter.made_with[name] for name in ("n_train", "n_joined"))
+    assert n_train > POSTS / 2
+    assert n_joined > 20
+    # Posts, words beside their pictures, words alone, pictures alone.
+    assert len(router.sample.order_score) == 2 * n_train + 2 * n_joined
     json.dumps(adapter.router.to_dict(), allow_nan=False)
 
 
-def test_the_router_alone_is_fitted_anew_to_the_same_thresholds(fitted, drawn):
+def test_words_put_beside_pictures_keep_their_label(fitted, drawn):
+    """The head saw words beside pictures that say nothing of them, so a picture counts less than without these."""
     adapter, out = fitted
-    encoder = Analyzer.from_pretrained(out).encoder
-    again = refit_router(drawn / "data", TowerRuns(drawn / "text", drawn / "image"), encoder, adapter)
-    assert again.router.to_dict() == adapter.router.to_dict()
-    assert again.head is adapter.head
-    runs = ["--text-runs", str(drawn / "text"), "--image-runs", str(drawn / "image")]
-    assert run(["train", "router", str(out), "--data", str(drawn / "data"), *runs]) == 0
-    assert Adapter.load(out).hash == Analyzer.from_pretrained(out).adapters["mine"].hash
-    assert Adapter.load(out).router.to_dict() == adapter.router.to_dict()
-    assert run(["train", "router", str(out), "--data", str(drawn / "data"), *runs, "--set", "router.budget=0.5"]) == 0
-    assert Adapter.load(out).router.fitted_on["budget"] == 0.5
-    adapter.save(out)
+    config = FusionConfig(words=0)
+    towers = out / "towers"
+    alone = train_fusion(
+        drawn / "data", TowerRuns(drawn / "text", drawn / "image"), out.parent / "posts", towers=towers, config=config
+    )
+    assert alone.made_with["n_joined"] == 0
+    rng = np.random.default_rng(4)
+    words, pictures = (tuple(3 * rng.normal(size=(2, 300, 3)).astype(np.float32)) for _ in range(2))
+    there, absent = np.ones(300, dtype=bool), np.zeros(300, dtype=bool)
+    moved = []
+    for head in (adapter.head, alone.head):
+        both, text = (head.fuse(words, pictures, there, image).argmax(1) for image in (there, absent))
+        moved.append((both != text).mean())
+    assert moved[0] < moved[1]
+
+
+def test_strategies_are_compared_on_posts_by_heads_that_did_not_see_them(fitted, drawn):
+    adapter, out = fitted
+    evidence, folds = held_out_evidence(drawn / "data", TowerRuns(drawn / "text", drawn / "image"), out)
+    assert len(evidence.labels) == len(folds) == adapter.made_with["n_train"]
+    assert not evidence.is_joined.any()
 
 
 def test_each_task_is_calibrated_and_one_without_labels_left_as_it_is(fitted):
     temperatures = fitted[0].calibration.temperatures
     assert set(temperatures) == set(TASKS)
     assert [temperatures[t] for t in ("sarcasm", "emotion", "target_sentiment")] == [1, 1, 1]
+    assert temperatures["text_sentiment"] != 1
     # The drawn logits state one unit of evidence too little for noise of one: near 1, and surely no bound.
     assert 0.5 < temperatures["sentiment"] < 3
 

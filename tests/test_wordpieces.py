@@ -1,4 +1,4 @@
-"""Texts become token ids one by one: what is cut, what is padded, and that neighbours and threads change nothing."""
+"""Texts become windows of token ids: what is read, what is padded, and that neighbours and threads change nothing."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from hybrid_mmsa.encoders.wordpieces import LENGTH_STEP, WordPieces
+from hybrid_mmsa.encoders.wordpieces import LENGTH_STEP, MOST_WINDOWS, OVERLAP, WordPieces
 from hybrid_mmsa.errors import ArtefactError
 
 MAX_TOKENS = 16
@@ -33,56 +33,83 @@ def words(path):
     return lambda ids: [tokenizer.id_to_token(int(i)) for i in ids]
 
 
-def row(batch, i):
-    """Ids and segments of one text, padding left out."""
-    real = batch.mask[i].astype(bool)
-    return batch.ids[i][real].tolist(), batch.segments[i][real].tolist()
+def rows(batch, text=0):
+    """Ids of each window of one text, padding left out."""
+    return [batch.ids[i][batch.mask[i].astype(bool)].tolist() for i in np.flatnonzero(batch.text == text)]
+
+
+def row(batch, text=0):
+    """Ids of a text of one window."""
+    (window,) = rows(batch, text)
+    return window
 
 
 def test_a_text_stands_between_its_marks(pieces, words):
     batch = pieces.encode(["The sun, happy!"], [None])
-    assert words(row(batch, 0)[0]) == ["[CLS]", "the", "sun", ",", "happy", "!", "[SEP]"]
+    assert words(row(batch)) == ["<s>", "the", "sun", ",", "happy", "!", "</s>"]
     assert (batch.n_tokens[0], batch.truncated[0], batch.unknown_share[0]) == (5, False, 0)
-    assert not batch.segments.any()
 
 
 def test_a_mark_spelled_out_in_a_post_is_just_its_characters(pieces, words):
-    ids, segments = row(pieces.encode(["the sun [SEP] happy [CLS][PAD]"], [None]), 0)
-    marks = [word for word in words(ids) if word in {"[CLS]", "[SEP]", "[PAD]"}]
-    assert marks == ["[CLS]", "[SEP]"]
-    assert not any(segments)
+    ids = row(pieces.encode(["sun </s> <s><pad>"], [None]))
+    assert [word for word in words(ids) if word in {"<s>", "</s>", "<pad>"}] == ["<s>", "</s>"]
 
 
-def test_a_target_follows_as_the_second_segment(pieces, words):
+def test_a_target_stands_behind_two_separators(pieces, words):
     batch = pieces.encode(["the sun is great"], ["sun"])
-    ids, segments = row(batch, 0)
-    assert words(ids) == ["[CLS]", "the", "sun", "is", "great", "[SEP]", "sun", "[SEP]"]
-    assert segments == [0] * 6 + [1] * 2
-    assert batch.n_tokens[0] == 5
+    assert words(row(batch)) == ["<s>", "the", "sun", "is", "great", "</s>", "</s>", "sun", "</s>"]
+    assert batch.n_tokens[0] == 4, "those of the text"
 
 
-def test_a_long_text_loses_its_end_and_never_its_target(pieces, words):
-    batch = pieces.encode(["happy " * 40, "happy " * 40], ["the sea", None])
-    ids, segments = row(batch, 0)
-    assert len(ids) == MAX_TOKENS
-    assert words(ids)[-4:] == ["[SEP]", "the", "sea", "[SEP]"]
-    assert words(ids)[1:-4] == ["happy"] * (MAX_TOKENS - 5)
-    assert sum(segments) == 3
-    assert words(row(batch, 1)[0]) == ["[CLS]", *["happy"] * (MAX_TOKENS - 2), "[SEP]"]
-    assert batch.truncated.tolist() == [True, True]
+def test_a_bert_has_its_own_marks(tmp_path, words, path):
+    text = path.read_text()
+    for ours, its in (("<s>", "[CLS]"), ("</s>", "[SEP]"), ("<pad>", "[PAD]")):
+        text = text.replace(f'"{ours}"', f'"{its}"')
+    (tmp_path / "bert.json").write_text(text)
+    ids = row(WordPieces(tmp_path / "bert.json", MAX_TOKENS).encode(["the sun"], ["sun"]))
+    assert words(ids) == ["<s>", "the", "sun", "</s>", "sun", "</s>"], "one separator"
 
 
-def test_a_text_that_just_fits_is_not_cut(pieces):
+def test_a_long_text_is_read_in_windows_that_overlap_and_hold_the_target(pieces, words):
+    text = [tiny.WORDS[i % len(tiny.WORDS)] for i in range(40)]
+    for target in ("the sea", None):
+        batch = pieces.encode([" ".join(text)], [target])
+        windows = [words(window) for window in rows(batch)]
+        tail = ["</s>", "</s>", "the", "sea", "</s>"] if target else ["</s>"]
+        assert len(windows) > 2
+        assert all(len(window) <= MAX_TOKENS for window in windows)
+        assert all(window[-len(tail) :] == tail for window in windows)
+        bodies = [window[1 : -len(tail)] for window in windows]
+        end = 0
+        for body in bodies:
+            start = next(i for i in range(end + 1) if text[i : i + len(body)] == body)
+            assert start <= end, "nothing is left out"
+            end = start + len(body)
+        assert end == len(text)
+        assert max(map(len, bodies)) - min(map(len, bodies)) <= len(bodies), "of like length"
+        assert batch.n_tokens[0] == len(text)
+        assert not batch.truncated[0]
+        assert batch.shares.sum() == pytest.approx(1)
+
+
+def test_a_text_of_too_many_windows_loses_its_end_and_says_so(pieces):
+    batch = pieces.encode(["sun " * MAX_TOKENS * MOST_WINDOWS, "sun"], [None, None])
+    assert batch.truncated.tolist() == [True, False]
+    assert (batch.text == 0).sum() == MOST_WINDOWS
+    room, shared = MAX_TOKENS - 2, (MAX_TOKENS - 2) // OVERLAP
+    assert batch.n_tokens.tolist() == [MOST_WINDOWS * (room - shared) + shared, 1]
+
+
+def test_a_text_that_just_fits_is_one_window(pieces):
     batch = pieces.encode(["sun " * (MAX_TOKENS - 2), "sun " * (MAX_TOKENS - 1)], [None, None])
-    assert batch.truncated.tolist() == [False, True]
-    assert batch.n_tokens.tolist() == [MAX_TOKENS - 2] * 2
+    assert batch.text.tolist() == [0, 1, 1]
 
 
 def test_a_long_target_leaves_room_for_the_text(pieces, words):
     batch = pieces.encode(["the train was late and we are sad"], ["sea " * 50])
-    ids, _ = row(batch, 0)
-    assert words(ids).count("sea") == MAX_TOKENS // 4
-    assert "late" in words(ids)
+    windows = [words(window) for window in rows(batch)]
+    assert all(window.count("sea") == MAX_TOKENS // 4 for window in windows)
+    assert any("late" in window for window in windows)
 
 
 def test_unknown_share_is_the_share_of_words_outside_the_vocabulary(pieces):
@@ -102,22 +129,22 @@ def test_padding_is_marked_and_neighbours_change_nothing(pieces, texts, chance):
     batch = pieces.encode(texts, targets)
     assert batch.ids.shape[1] % LENGTH_STEP == 0
     assert batch.ids.shape[1] <= MAX_TOKENS
-    pad = tiny.vocabulary()["[PAD]"]
+    pad = tiny.vocabulary()["<pad>"]
     assert (batch.ids[batch.mask == 0] == pad).all()
     assert (np.diff(batch.mask, axis=1) <= 0).all(), "padding stands at the end"
     for i, (text, target) in enumerate(zip(texts, targets, strict=True)):
         alone = pieces.encode([text], [target])
-        assert row(alone, 0) == row(batch, i)
+        assert rows(alone) == rows(batch, i)
         for name in ("n_tokens", "truncated", "unknown_share"):
             assert getattr(alone, name)[0] == getattr(batch, name)[i]
 
 
 def test_threads_share_one_tokenizer(pieces):
     texts = [" ".join(tiny.WORDS[i : i + 3 * (i % 5) + 1]) for i in range(24)]
-    expected = [row(pieces.encode([t], [None]), 0) for t in texts]
+    expected = [rows(pieces.encode([t], [None])) for t in texts]
 
     def encode_all(_):
-        return [row(pieces.encode([t], [None]), 0) for t in texts]
+        return [rows(pieces.encode([t], [None])) for t in texts]
 
     with ThreadPoolExecutor(8) as pool:
         assert all(found == expected for found in pool.map(encode_all, range(16)))
@@ -139,6 +166,6 @@ def test_an_unusable_tokenizer_is_an_artefact_error(tmp_path, path):
     (tmp_path / "broken.json").write_text(path.read_text()[:100])
     with pytest.raises(ArtefactError, match="cannot read the tokenizer"):
         WordPieces(tmp_path / "broken.json", MAX_TOKENS)
-    (tmp_path / "lacking.json").write_text(path.read_text().replace('"[PAD]"', '"[FILL]"'))
-    with pytest.raises(ArtefactError, match=r"lacks one of .*\[PAD\]"):
+    (tmp_path / "lacking.json").write_text(path.read_text().replace('"<pad>"', '"<fill>"'))
+    with pytest.raises(ArtefactError, match=r"lacks special tokens: .*<pad>"):
         WordPieces(tmp_path / "lacking.json", MAX_TOKENS)

@@ -25,7 +25,7 @@ from hybrid_mmsa.types import TASKS
 MAX_TOKENS = 32
 SIDE = 32
 WIDTH = 64
-TEXT_WIDTH = 2 * WIDTH
+TEXT_WIDTH = WIDTH
 IMAGE_WIDTH = 1280
 WORDS = re.findall(
     r"\w+",
@@ -33,7 +33,7 @@ WORDS = re.findall(
     "food queue match team happy sad angry great awful wonderful terrible fine grey love hate lost won late user http "
     "march madness good bad never always monday red heart",
 )
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+SPECIAL = ["<s>", "<pad>", "</s>", "[UNK]"]
 
 
 def vocabulary():
@@ -52,51 +52,58 @@ def write_tokenizer(path):
     return path
 
 
-def text_tower(folder):
-    """A BERT of two layers, 64 wide, a branch of one, and the heads of the product; the same weights at every call."""
+def write_start(folder):
+    """An MPNet of two layers, 64 wide, with its tokenizer: what training starts from; the same at every call."""
     import torch
-    from transformers import BertConfig, BertModel
-
-    from hybrid_mmsa.training.towers.text_tower import TextTower
+    from transformers import MPNetConfig, MPNetModel
 
     torch.manual_seed(0)
-    config = BertConfig(
+    config = MPNetConfig(
         vocab_size=len(vocabulary()),
         hidden_size=WIDTH,
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=2 * WIDTH,
-        max_position_embeddings=MAX_TOKENS,
+        max_position_embeddings=MAX_TOKENS + 2,
         initializer_range=0.1,
+        pad_token_id=1,
     )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    tower = TextTower(folder)
-    with torch.no_grad():  # tuned, the branch is no copy any more
-        for weight in tower.branch.parameters():
-            weight.add_(0.02 * torch.randn_like(weight))
-    return tower.eval()
+    MPNetModel(config, add_pooling_layer=False).save_pretrained(folder)
+    write_tokenizer(folder / "tokenizer.json")
+    return folder
+
+
+def text_tower(folder):
+    """The product's text tower on `write_start`, with its heads; the same weights at every call."""
+    import torch
+
+    from hybrid_mmsa.training.towers.text_tower import TextTower
+
+    write_start(folder)
+    torch.manual_seed(0)
+    return TextTower.begin(folder).eval()
 
 
 def start_weights():
-    """Random weights in the names and shapes of the folded MobileNetV2, scaled so that signals neither die nor grow."""
+    """Random weights in the names and shapes of the folded image tower, scaled so that signals neither die nor grow."""
     import torch
 
     from hybrid_mmsa.training.towers.image_tower import BLOCKS
 
     shapes, channels = [(32, 3, 3, 3)], 32
-    for expansion, out, repeats, _ in BLOCKS:
+    for expansion, kernel, out, repeats, _ in BLOCKS:
         for _ in range(repeats):
             wide = expansion * channels
             shapes += [(wide, channels, 1, 1)] if expansion > 1 else []
-            shapes += [(wide, 1, 3, 3), (out, wide, 1, 1)]
+            shapes += [(wide, 1, kernel, kernel), (out, wide, 1, 1)]
             channels = out
     shapes.append((IMAGE_WIDTH, channels, 1, 1))
     chance = torch.Generator().manual_seed(1)
     weights = {}
     for number, shape in enumerate(shapes):
         scale = (2 / np.prod(shape[1:])) ** 0.5
-        weights[f"l.{number}.c.weight"] = scale * torch.randn(shape, generator=chance)
-        weights[f"l.{number}.c.bias"] = 0.1 * torch.randn(shape[0], generator=chance)
+        weights[f"{number}.weight"] = scale * torch.randn(shape, generator=chance)
+        weights[f"{number}.bias"] = 0.1 * torch.randn(shape[0], generator=chance)
     return weights
 
 
@@ -122,18 +129,11 @@ def pictures(n, side=SIDE, seed=0):
 
 def write_towers(folder):
     """The compact encoder's folder: both towers exported to int8 as the product exports its own."""
-    from hybrid_mmsa.training.towers.export import export_image, export_text
+    from hybrid_mmsa.training.towers.export import export_compact
 
-    folder.mkdir(parents=True)
-    write_tokenizer(folder / "tokenizer.json")
-    text = text_tower(folder.parent / "start")
-    weights, branch = (
-        {name: value.detach().numpy() for name, value in part.state_dict().items()}
-        for part in (text.encoder, text.branch)
-    )
-    export_text(weights, branch, text.encoder.config.num_attention_heads, folder / "text.onnx")
-    export_image(image_tower(), SIDE, folder / "image.onnx")
-    write_manifest(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    start = folder.parent / "start"
+    export_compact(text_tower(start), start / "tokenizer.json", image_tower(), folder, max_tokens=MAX_TOKENS, side=SIDE)
     return folder
 
 

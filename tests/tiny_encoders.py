@@ -50,7 +50,7 @@ def write_bert(folder):
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     file = tiny.write_tokenizer(folder / "plain.json")
-    marks = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    marks = {"unk_token": "[UNK]", "pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>"}
     PreTrainedTokenizerFast(tokenizer_file=str(file), **marks).save_pretrained(folder)
     file.unlink()
     return folder

@@ -35,8 +35,7 @@ CHATS: dict[str, list[tuple[str, str | None]]] = {
         ("I am so sad and angry that you cancelled my visit, I cried all day 😢", "astronaut.jpg"),
     ],
 }
-CONFLICT = 0.6
-"""Words and picture are opposed from this total variation distance on."""
+OPPOSED = {"negative", "positive"}
 ESCALATE = 0.6
 FADES = 0.5
 """How much a message counts beside the one after it."""
@@ -68,7 +67,11 @@ def follow(chats: dict[str, list[tuple[str, str | None]]]) -> list[Chat]:
         now, weight = 0.0, 0.0
         for p in course:
             now, weight = FADES * now + p, FADES * weight + 1
-        opposed = [n for n, a in enumerate(answers, 1) if a.conflict is not None and a.conflict >= CONFLICT]
+        opposed = [
+            n
+            for n, a in enumerate(answers, 1)
+            if a.text_sentiment and a.image_sentiment and {a.text_sentiment.label, a.image_sentiment.label} == OPPOSED
+        ]
         found.append(Chat(name, tuple(course), now / weight, tuple(opposed)))
     return sorted(found, key=lambda chat: -chat.now)
 
@@ -82,7 +85,7 @@ def main() -> None:
             *(["ESCALATE"] if chat.escalates else []),
             *(f"message {n}: words against picture" for n in chat.opposed),
         ]
-        console.print(f"{chat.now:.2f}  {chat.name}: {course}  {'; '.join(marks)}")
+        console.print(f"{chat.now:.2f}  {chat.name}: {course}  {'; '.join(marks)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

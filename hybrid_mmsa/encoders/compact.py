@@ -1,4 +1,4 @@
-"""The bundled encoder pair in int8 ONNX: MiniLM text tower and MobileNetV2 image tower. Knows nothing of labels.
+"""The bundled encoder pair in int8 ONNX: an MPNet text tower and a small image tower. Knows nothing of labels.
 
 Words are multiplied in int8 with scales that belong to one token, pictures in float32. So a post's features are the
 same alone, padded and in any batch; scales over a batch would let a neighbour change them
@@ -22,10 +22,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ..artefacts import wrong_fields
 from ..errors import ArtefactError, InputError
-from ..inputs import clean, to_pixels
+from ..inputs import as_sentence, reword, to_pixels
 from ..types import Features, FloatArray, Sample
 from .onnx_session import open_session
-from .wordpieces import TokenBatch, WordPieces
+from .wordpieces import LENGTH_STEP, TokenBatch, WordPieces
 
 __all__ = ["CompactEncoder", "CompactManifest"]
 
@@ -108,15 +108,16 @@ class CompactEncoder:
     def encode(self, samples: Sequence[Sample]) -> Features:
         """Features of read posts, in their order; see `Encoder.encode`."""
         n = len(samples)
-        texts = [clean(s.text) if s.text else "" for s in samples]
-        targets = [clean(s.target) if s.target and t else "" for s, t in zip(samples, texts, strict=True)]
+        texts = [as_sentence(reword(s.text)) if s.text else "" for s in samples]
+        targets = [reword(s.target) if s.target and t else "" for s, t in zip(samples, texts, strict=True)]
         has_text = np.array([bool(t) for t in texts], dtype=bool)
         has_image = np.array([s.image is not None for s in samples], dtype=bool)
         text_features = np.zeros((n, self.manifest.text_width), np.float32)
         image_features = np.zeros((n, self.manifest.image_width), np.float32)
         tokens = self._pieces.encode(texts, targets)
-        for rows in _buckets(tokens.mask.sum(1), has_text):
-            text_features[rows] = self._read_texts(tokens, rows)
+        for windows in _buckets(tokens.mask.sum(1), has_text[tokens.text]):
+            features = self._read_windows(tokens, windows) * tokens.shares[windows, None]
+            np.add.at(text_features, tokens.text[windows], features)
         pictures = np.flatnonzero(has_image)
         for start in range(0, len(pictures), BATCH):
             rows = pictures[start : start + BATCH]
@@ -143,10 +144,11 @@ class CompactEncoder:
         ]
         return np.ascontiguousarray(np.concatenate(parts).transpose(0, 2, 3, 1))
 
-    def _read_texts(self, tokens: TokenBatch, rows: np.ndarray[Any, Any]) -> FloatArray:
-        length = int(tokens.mask[rows].sum(1).max())
-        inputs = {"ids": tokens.ids, "mask": tokens.mask, "segments": tokens.segments}
-        features: FloatArray = self._text.run(["features"], {k: v[rows, :length] for k, v in inputs.items()})[0]
+    def _read_windows(self, tokens: TokenBatch, rows: np.ndarray[Any, Any]) -> FloatArray:
+        # Sums over a length that is no multiple of the step are rounded in another order: neighbours would be heard.
+        length = -(-int(tokens.mask[rows].sum(1).max()) // LENGTH_STEP) * LENGTH_STEP
+        inputs = {"ids": tokens.ids[rows, :length], "mask": tokens.mask[rows, :length]}
+        features: FloatArray = self._text.run(["features"], inputs)[0]
         return features
 
     def _read_pictures(self, pictures: Sequence[object]) -> FloatArray:

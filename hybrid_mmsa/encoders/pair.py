@@ -18,7 +18,7 @@ from PIL.Image import Image
 
 from ..errors import ArtefactError
 from ..forks import OpenLock
-from ..inputs import clean
+from ..inputs import reword
 from ..types import BoolArray, Features, FloatArray, IntArray, Modality, Sample
 
 __all__ = ["Reading", "Tower", "TowerPair", "grey", "opening", "split_lora", "weights_hash"]
@@ -77,7 +77,7 @@ class TowerPair:
     def encode(self, samples: Sequence[Sample]) -> Features:
         """Features of read posts, in their order; see `Encoder.encode`."""
         n = len(samples)
-        texts = {i: clean(s.text) for i, s in enumerate(samples) if s.text}
+        texts = {i: reword(s.text) for i, s in enumerate(samples) if s.text}
         pictures = {i: s.image for i, s in enumerate(samples) if isinstance(s.image, Image)}
         has_text, has_image = (np.isin(np.arange(n), list(side)) for side in (texts, pictures))
         values = Features(

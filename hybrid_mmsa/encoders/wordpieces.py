@@ -1,7 +1,8 @@
-"""Cleaned text → the token ids a BERT-style tower reads. Knows nothing of towers, labels or pictures.
+"""Reworded text → the token ids a tower reads. Knows nothing of towers, labels or pictures.
 
 The tokenizer never pads or cuts by itself: both change its state, which is what makes shared tokenizers fail under
-threads ("Already borrowed"). Encoding alone only reads it, and the arrays are padded and cut here.
+threads ("Already borrowed"). Encoding alone only reads it, and the arrays are padded and cut here. A text too long for
+the tower becomes several windows that overlap; each holds the whole target.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -16,36 +18,63 @@ from tokenizers import Tokenizer
 from ..errors import ArtefactError
 from ..types import BoolArray, FloatArray, IntArray
 
-__all__ = ["TokenBatch", "WordPieces"]
+__all__ = ["LENGTH_STEP", "MOST_WINDOWS", "TokenBatch", "WordPieces"]
 
-LENGTH_STEP = 8
+LENGTH_STEP = 4
 """Padded lengths are multiples of this: math libraries compile and cache a kernel per shape."""
+OVERLAP = 8
+"""A window begins with one of so many parts of the window before, so that what is cut in one is whole in the other."""
+MOST_WINDOWS = 16
+"""Of one text; what goes beyond is not read, and `truncated` says so."""
+
+
+class _Marks(NamedTuple):
+    """Special tokens of a family of towers, and how many separators stand between text and target."""
+
+    start: str
+    end: str
+    pad: str
+    unknown: str
+    between: int
+
+
+FAMILIES = (_Marks("[CLS]", "[SEP]", "[PAD]", "[UNK]", 1), _Marks("<s>", "</s>", "<pad>", "[UNK]", 2))
+"""BERT's, and MPNet's, which has those of RoBERTa and BERT's unknown."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TokenBatch:
-    """Token ids of `n` texts, padded to one length (a multiple of `LENGTH_STEP`).
+    """Token ids of `n` texts in `m >= n` windows, padded to one length (a multiple of `LENGTH_STEP`).
 
     Attributes:
-        ids, mask, segments: int64 `[n, length]`; segment 1 marks a target.
-        n_tokens: int64 `[n]`, tokens read, special ones left out.
+        ids, mask: int64 `[m, length]`.
+        text: int64 `[m]`, the text that a window belongs to; the windows of a text stand one after the other.
+        n_tokens: int64 `[n]`, tokens of the text read, special ones and the target left out.
         truncated: bool `[n]`.
-        unknown_share: float32 `[n]`, share of tokens outside the vocabulary.
+        unknown_share: float32 `[n]`, share of these tokens that are outside the vocabulary.
     """
 
     ids: IntArray
     mask: IntArray
-    segments: IntArray
+    text: IntArray
     n_tokens: IntArray
     truncated: BoolArray
     unknown_share: FloatArray
+
+    @property
+    def shares(self) -> FloatArray:
+        """What each window counts in its text, by length, float32 `[m]`; those of a text sum to 1."""
+        length = self.mask.sum(1)
+        of_text = np.bincount(self.text, length, minlength=len(self.n_tokens))
+        shares: FloatArray = (length / of_text[self.text]).astype(np.float32)
+        return shares
 
 
 class WordPieces:
     """A WordPiece tokenizer read from `tokenizer.json`, safe to share between threads.
 
     Args:
-        path: A `tokenizer.json` file whose vocabulary has `[CLS]`, `[SEP]`, `[PAD]` and `[UNK]`.
+        path: A `tokenizer.json` file whose vocabulary has the special tokens of BERT or of MPNet.
         max_tokens: The longest sequence the tower reads, special tokens included.
 
     Raises:
@@ -62,46 +91,62 @@ class WordPieces:
         # A post that spells out "[SEP]" has written five characters, not ended its text.
         self._tokenizer.encode_special_tokens = True
         self.max_tokens = max_tokens
-        known = [self._tokenizer.token_to_id(t) for t in ("[CLS]", "[SEP]", "[PAD]", "[UNK]")]
-        special = [number for number in known if number is not None]
-        if len(special) < len(known):
-            raise ArtefactError(f"the tokenizer {path} lacks one of [CLS], [SEP], [PAD], [UNK]")
-        self._cls, self._sep, self._pad, self._unk = special
+        for marks in FAMILIES:
+            numbers = [self._tokenizer.token_to_id(token) for token in marks[:4]]
+            known = [number for number in numbers if number is not None]
+            if len(known) == len(numbers):
+                self._start, self._end, self._pad, self._unknown = known
+                self._between = [self._end] * marks.between
+                return
+        wanted = " or ".join(", ".join(marks[:4]) for marks in FAMILIES)
+        raise ArtefactError(f"the tokenizer {path} lacks special tokens: wanted {wanted}")
 
     def encode(self, texts: Sequence[str], targets: Sequence[str | None]) -> TokenBatch:
-        """Encode texts, each with its target or `None`, as `[CLS] text [SEP]` or `[CLS] text [SEP] target [SEP]`.
+        """Encode texts, each with its target or `None`: start, text, end; or start, text, separator, target, end.
 
-        A text too long for the tower loses its end, never its target; a target is cut to a quarter of the tower.
+        A target is cut to a quarter of the tower.
         """
         text_ids = [e.ids for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
         named = [t or "" for t in targets]
         target_ids = [
             e.ids[: self.max_tokens // 4] for e in self._tokenizer.encode_batch(named, add_special_tokens=False)
         ]
-        rows, cut = [], np.zeros(len(texts), dtype=bool)
-        for i, (words, target) in enumerate(zip(text_ids, target_ids, strict=True)):
-            tail = [*target, self._sep] if target else []
-            room = self.max_tokens - 2 - len(tail)
-            cut[i] = len(words) > room
-            rows.append(([self._cls, *words[:room], self._sep], tail))
-        return self._pad_rows(rows, cut)
-
-    def _pad_rows(self, rows: list[tuple[list[int], list[int]]], cut: BoolArray) -> TokenBatch:
-        longest = max((len(head) + len(tail) for head, tail in rows), default=0)
-        shape = (len(rows), -(-longest // LENGTH_STEP) * LENGTH_STEP)
-        ids = np.full(shape, self._pad, dtype=np.int64)
-        mask, segments = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        for i, (head, tail) in enumerate(rows):
-            ids[i, : len(head) + len(tail)] = head + tail
-            mask[i, : len(head) + len(tail)] = 1
-            segments[i, len(head) : len(head) + len(tail)] = 1
-        n_tokens = mask.sum(1) - 2 - segments.any(1)
-        unknown = (ids == self._unk).sum(1) / np.maximum(n_tokens, 1)
+        rows: list[list[int]] = []
+        owners: list[int] = []
+        n_tokens = np.zeros(len(texts), np.int64)
+        unknown = np.zeros(len(texts), np.int64)
+        for number, (words, target) in enumerate(zip(text_ids, target_ids, strict=True)):
+            tail = [*self._between, *target, self._end] if target else [self._end]
+            windows = _windows(len(words), self.max_tokens - 1 - len(tail))
+            rows += [[self._start, *words[window], *tail] for window in windows]
+            owners += [number] * len(windows)
+            n_tokens[number] = windows[-1].stop
+            unknown[number] = words[: windows[-1].stop].count(self._unknown)
+        ids, mask = self._padded(rows)
         return TokenBatch(
             ids=ids,
             mask=mask,
-            segments=segments,
+            text=np.array(owners, dtype=np.int64),
             n_tokens=n_tokens,
-            truncated=cut,
-            unknown_share=unknown.astype(np.float32),
+            truncated=n_tokens < [len(words) for words in text_ids],
+            unknown_share=(unknown / np.maximum(n_tokens, 1)).astype(np.float32),
         )
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
+        longest = max(map(len, rows), default=0)
+        shape = (len(rows), -(-longest // LENGTH_STEP) * LENGTH_STEP)
+        ids, mask = np.full(shape, self._pad, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)], mask[i, : len(row)] = row, 1
+        return ids, mask
+
+
+def _windows(length: int, room: int) -> list[slice]:
+    """Where to cut a text of so many tokens; windows of one text are of like length, and one holds `room` tokens."""
+    if length <= room:
+        return [slice(0, length)]
+    shared = room // OVERLAP
+    count = min(-(-(length - shared) // (room - shared)), MOST_WINDOWS)
+    size = min(-(-(length + (count - 1) * shared) // count), room)
+    starts = [number * (size - shared) for number in range(count)]
+    return [slice(start, min(start + size, length)) for start in starts]

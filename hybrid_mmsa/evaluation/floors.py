@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..extras import needs
-from ..inputs import clean, normalise
+from ..inputs import normalise, reword
 from ..types import Sample
 
 __all__ = [
@@ -102,7 +102,7 @@ def out_of_fold_probabilities(samples: Sequence[Sample], gold: Sequence[int], cl
 
 def words(sample: Sample) -> str:
     """A post's cleaned words, its target after them."""
-    return " ".join(clean(normalise(part)) for part in (sample.text, sample.target) if part)
+    return " ".join(reword(normalise(part)) for part in (sample.text, sample.target) if part)
 
 
 def majority(train_gold: NDArray[np.int64], n: int, classes: int) -> Floats:

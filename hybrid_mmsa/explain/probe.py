@@ -12,7 +12,7 @@ import numpy as np
 from PIL.Image import Image
 
 from ..encoders import CachedEncoder, Encoder, MapEncoder
-from ..inputs import clean
+from ..inputs import reword
 from ..types import Features, FloatArray, Sample, TaskArrays
 
 __all__ = ["Opinions", "Probe"]
@@ -60,7 +60,7 @@ class Probe:
 
     def with_texts(self, texts: Sequence[str]) -> Opinions:
         """The post with other words in place of its own; where a text has none, as if it never had any."""
-        changed = [Sample(text=text if clean(text) else None, target=self.sample.target) for text in texts]
+        changed = [Sample(text=text if reword(text) else None, target=self.sample.target) for text in texts]
         features, whole = self.encoder.encode(changed), self._rows(len(texts))
         return self._judge(replace(features, image_features=whole.image_features, has_image=whole.has_image))
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TypeAlias
 
-from ..inputs import clean
+from ..inputs import reword
 
 __all__ = ["Span", "groups", "hide", "word_spans"]
 
@@ -79,7 +79,7 @@ def _between(spans: Sequence[Span], length: int) -> list[Span]:
 
 def _tells(word: str) -> bool:
     if any(c.isalnum() or _kind(c) in (_EMOJI, _FLAG) for c in word):
-        return bool(clean(word))
+        return bool(reword(word))
     return _TELLING_MARKS.search(word) is not None
 
 

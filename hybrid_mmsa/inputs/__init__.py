@@ -6,7 +6,7 @@ from .image import DRAFT_PIXELS, FORMATS, read_image, to_pixels
 from .language import looks_foreign
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import check_choice
-from .rewording import reword
+from .rewording import as_sentence, reword
 from .rows import (
     NumberedRow,
     Row,
@@ -20,8 +20,8 @@ from .rows import (
     sample_of,
     stars,
 )
-from .sample import FOREIGN, read_sample
-from .text import clean, normalise, writable
+from .sample import FOREIGN, UNNAMED, read_sample
+from .text import normalise, writable
 from .times import read_time
 
 __all__ = [
@@ -29,11 +29,12 @@ __all__ = [
     "DRAFT_PIXELS",
     "FOREIGN",
     "FORMATS",
+    "UNNAMED",
     "Limits",
     "NumberedRow",
     "Row",
+    "as_sentence",
     "check_choice",
-    "clean",
     "each_row",
     "looks_foreign",
     "needing",

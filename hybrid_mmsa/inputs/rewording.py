@@ -1,8 +1,7 @@
 """Normalised text → the words that a tower reads. Knows nothing of tokenizers or models.
 
 What says nothing of a feeling goes (links, markup, thread counts), and what says it in signs is put into words (emoji,
-emoticons, ratings). Towers whose training begins from now on read texts by `reword`; the bundled one still reads them
-by `text.clean`, as it was trained. Evidence points into the normalised text, never into what stands here.
+emoticons, ratings). Evidence points into the normalised text, never into what stands here.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from itertools import product
 
 from .emoji_words import name_emoji, name_faces
 
-__all__ = ["reword"]
+__all__ = ["as_sentence", "reword"]
 
 HANDLE = "@user"
 LINK = "http"
@@ -149,3 +148,11 @@ def _spelled_word(word: str) -> str:
 def _doubled_words() -> frozenset[str]:
     """Frequent English words spelled with a double letter."""
     return frozenset(resources.files(__package__).joinpath("doubled_words.txt").read_text(encoding="utf-8").split())
+
+
+def as_sentence(words: str) -> str:
+    """Reworded text; a lone word gets a full stop, since a tower of sentences makes little of a bare one.
+
+    Bare, "great" and "awful" look all but alike to the bundled text tower; with a full stop each is as plain as can be.
+    """
+    return f"{words}." if words[-1:].isalnum() and " " not in words else words

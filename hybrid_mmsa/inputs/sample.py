@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import get_args
 
@@ -14,13 +15,16 @@ from .image import DRAFT_PIXELS, read_image
 from .language import looks_foreign
 from .limits import DEFAULT_LIMITS, Limits
 from .refusal import refusal, shown
+from .rewording import reword
 from .source import WANTED
-from .text import clean, normalise, writable
+from .text import normalise, writable
 
 __all__ = ["read_sample"]
 
 FOREIGN = "text does not look English; answers are made for English"
 """The warning of a post whose words are in another language; such a post is deferred."""
+UNNAMED = "the text does not name the target; the answer may be about something else"
+"""The warning of a post whose words hold no word of the target it asks about."""
 
 _STRINGS = ("text", "target", "id", "time", "group", "rationale")
 _LABELS = ("label", "text_label", "image_label")
@@ -53,6 +57,8 @@ def _read(sample: Sample, limits: Limits) -> Sample:
         raise InputError("found neither text nor image (white space counts as none); wanted at least one of them")
     if text is not None and looks_foreign(text):
         notes.append(FOREIGN)
+    if text is not None and target is not None and not _names(text, target):
+        notes.append(UNNAMED)
     image = None if sample.image is None else _picture(sample.image, limits)
     warnings = sample.warnings + tuple(note for note in notes if note not in sample.warnings)
     read = replace(
@@ -95,7 +101,14 @@ def _words(field: str, raw: str | None, limits: Limits, notes: list[str]) -> str
     if longest > most:
         text = text[:most].rstrip(" \u200d")
         notes.append(f"{field} was cut from {longest:,} to {most:,} characters")
-    return text if clean(text) else None
+    return text if reword(text) else None
+
+
+def _names(text: str, target: str) -> bool:
+    """Whether a word of the target is in the text, also inside a hashtag, a name or a longer form of the word."""
+    text, target = text.casefold(), target.casefold()
+    # A target without letters, such as an emoji, is looked for as it stands.
+    return any(word in text for word in re.findall(r"\w{2,}", target) or [target])
 
 
 def _picture(source: ImageSource, limits: Limits) -> Image.Image:

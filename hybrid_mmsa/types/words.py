@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Label: TypeAlias = Literal["negative", "neutral", "positive"]
-EmotionLabel: TypeAlias = Literal["anger", "joy", "optimism", "sadness"]
+EmotionLabel: TypeAlias = Literal["anger", "joy", "optimism", "sadness", "none"]
 Mode: TypeAlias = Literal["auto", "fast", "deep"]
 ExplainLevel: TypeAlias = Literal["none", "modality", "full"]
 Reason: TypeAlias = Literal["low_confidence", "sarcasm", "conflict", "novel", "language", "requested"]
@@ -34,7 +34,7 @@ Task: TypeAlias = Literal[
 judged from that side only; of a post with one side, that is its `sentiment`."""
 
 LABELS: tuple[Label, ...] = ("negative", "neutral", "positive")
-EMOTIONS: tuple[EmotionLabel, ...] = ("anger", "joy", "optimism", "sadness")
+EMOTIONS: tuple[EmotionLabel, ...] = ("anger", "joy", "optimism", "sadness", "none")
 TASKS: tuple[Task, ...] = get_args(Task)
 
 FloatArray: TypeAlias = NDArray[np.float32]

@@ -17,13 +17,19 @@ from rich.table import Table
 from eval.bench.keeping import keep, today
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.inputs import read_sample
-from hybrid_mmsa.training.posts.rows import general_rows, post_records
+from hybrid_mmsa.training.heads.fusion import FusionConfig
+from hybrid_mmsa.training.posts.mixture import dev_rows
+from hybrid_mmsa.training.posts.rows import post_records
 from hybrid_mmsa.training.towers.export import ExactEncoder
+from hybrid_mmsa.training.towers.image import ImageConfig
 from hybrid_mmsa.training.towers.image_tower import load_tower
-from hybrid_mmsa.training.towers.text_tower import TextTower, start_folder
+from hybrid_mmsa.training.towers.text import STUDENT
+from hybrid_mmsa.training.towers.text_tower import TextTower
 from hybrid_mmsa.types import Features
 
 BATCH = 64
+ROWS = 200
+"""Of each text corpus."""
 
 
 def main() -> None:
@@ -36,11 +42,11 @@ def main() -> None:
     options = parser.parse_args()
     analyzer = Analyzer.from_pretrained(options.model, threads=2)
     adapter = analyzer.adapters[analyzer.default]
-    text = TextTower(start_folder()).load(options.text_runs / "final" / "tower.safetensors")
+    text = TextTower.load(options.text_runs / STUDENT)
     image = load_tower(options.image_runs / "final" / "tower.safetensors")
-    exact = ExactEncoder(text, image, max_tokens=128, side=160)
-    _, dev = general_rows(options.data)
-    posts = [r.sample for rows in dev.values() for r in rows]
+    sizes = {"max_tokens": FusionConfig().max_tokens, "side": ImageConfig().side}
+    exact = ExactEncoder(text, options.text_runs / STUDENT / "tokenizer.json", image, **sizes)
+    posts = [row.sample for rows in dev_rows(options.data).values() for row in rows[:ROWS]]
     posts += [r.sample for r in post_records(options.data) if r.split == "dev"]
     whole, shipped = [], []
     for start in range(0, len(posts), BATCH):

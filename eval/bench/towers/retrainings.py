@@ -1,10 +1,10 @@
-"""How much the bundled model's figures owe to chance: the MVSA stages of both towers trained again with other seeds.
+"""How much the bundled model's figures owe to chance: the image tower trained again with other seeds.
 
     python eval/bench/towers/retrainings.py --data DATA --runs RUNS --start WEIGHTS -o MODELS [--times 5] [--save]
 
-RUNS holds `text` and `image`, what the bundled model was made from: the general text stage, the views of the pictures
-and the logits out of fold, to which the joining of the sides and its temperature were fitted, stay. Each retrained pair
-of towers is exported to int8 and measured on MVSA-Single's test part. A killed run goes on.
+RUNS holds `text` and `image`, what the bundled model was made from: the text tower, the views of the pictures and the
+logits out of fold, to which the joining of the sides and its temperature were fitted, stay. Each retrained image tower
+is exported to int8 and measured on MVSA-Single's test part. A killed run goes on.
 """
 
 from __future__ import annotations
@@ -22,19 +22,17 @@ from eval.bench.keeping import program, tell, today
 from hybrid_mmsa import metrics
 from hybrid_mmsa.adapters import Adapter, resolve_adapter
 from hybrid_mmsa.encoders import CompactEncoder, extract_features
-from hybrid_mmsa.encoders.wordpieces import WordPieces
-from hybrid_mmsa.fusion import STRATEGIES, FusionHead
-from hybrid_mmsa.training.heads.fusion import FusionConfig, linear_heads
-from hybrid_mmsa.training.posts.rows import post_records, post_rows
+from hybrid_mmsa.fusion import FusionHead
+from hybrid_mmsa.training.heads.fusion import FusionConfig, TowerRuns, tower_heads
+from hybrid_mmsa.training.posts.rows import post_records
 from hybrid_mmsa.training.routing.posts import gold_labels
 from hybrid_mmsa.training.towers.export import export_compact
 from hybrid_mmsa.training.towers.image import ImageConfig, picture_rows, train_top
 from hybrid_mmsa.training.towers.image_tower import ImageTower, read_start, read_views
-from hybrid_mmsa.training.towers.text import BranchConfig, TextConfig, train_branch
-from hybrid_mmsa.training.towers.text_tower import TextTower, read_states, start_folder
+from hybrid_mmsa.training.towers.text import STUDENT
+from hybrid_mmsa.training.towers.text_tower import TextTower
 from hybrid_mmsa.types import LABELS, Task
 
-MAX_TOKENS = TextConfig().max_tokens
 FIRST_SEED = 101
 """Far from the seeds of the bundled model."""
 
@@ -42,13 +40,17 @@ FIRST_SEED = 101
 def main() -> None:
     """Train again, measure, print, save if asked."""
     parser = program(__doc__, "retrainings")
-    for name, told in (("data", "the folder that holds the corpora"), ("runs", "see above"), ("start", "MobileNetV2")):
+    for name, told in (
+        ("data", "the folder that holds the corpora"),
+        ("runs", "see above"),
+        ("start", "EfficientNet-Lite0"),
+    ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=told)
     parser.add_argument("-o", "--out", type=Path, required=True, help="where the retrained towers go")
     parser.add_argument("--times", type=int, default=5)
     options = parser.parse_args()
     base = Adapter.load(resolve_adapter("default"))
-    found = [measured(base, towers, options.data) for towers in retrained(options)]
+    found = [measured(base, place, options) for place in retrained(options)]
     result: dict[str, Any] = {
         "date": today(),
         "model_hash": base.hash,
@@ -67,36 +69,33 @@ def deviation(values: list[float]) -> float:
     return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def retrained(options: argparse.Namespace) -> list[tuple[Path, Path, Path]]:
-    """Folders of each pair: the text tower's, the image tower's, and both in int8."""
-    general, config = options.runs / "text" / "general" / "tower.safetensors", ImageConfig()
+def retrained(options: argparse.Namespace) -> list[Path]:
+    """Folders of each retraining, with the image tower's stage `final` and both towers in int8."""
+    config, start = ImageConfig(), read_start(options.start)
     train = [r for r in post_records(options.data) if r.split == "train"]
-    pieces = WordPieces(start_folder() / "tokenizer.json", MAX_TOKENS)
-    texts = [r for r in train if r.sample.text and r.sample.label]
-    states = read_states(TextTower(start_folder()).load(general), pieces, post_rows(texts))
-    start = read_start(options.start)
     shown = picture_rows([r for r in train if r.sample.image is not None], options.data, config.decoded_side)
     trunk, views = ImageTower(start, config.frozen), options.runs / "image" / "views"
     pictures = read_views(trunk, shown, views, views=config.views, side=config.side)
-    found = []
+    student = options.runs / "text" / STUDENT
+    places = []
     for time in range(options.times):
         place, seed = options.out / str(time), FIRST_SEED + time
-        reader = train_branch(general, states, BranchConfig(), place / "text", seed=seed)
-        viewer = train_top(start, pictures, np.arange(len(shown)), config, place / "image", seed=seed)
+        viewer = train_top(start, pictures, np.arange(len(shown)), config, place / "final", seed=seed)
         if not (place / "towers" / "compact.json").exists():
-            export_compact(reader, viewer, place / "towers", max_tokens=MAX_TOKENS, side=config.side)
-        found.append((place / "text", place / "image", place / "towers"))
-    return found
+            sizes = {"max_tokens": FusionConfig().max_tokens, "side": config.side}
+            export_compact(TextTower.load(student), student / "tokenizer.json", viewer, place / "towers", **sizes)
+        places.append(place)
+    return places
 
 
-def measured(base: Adapter, places: tuple[Path, Path, Path], data: Path) -> dict[str, float]:
+def measured(base: Adapter, place: Path, options: argparse.Namespace) -> dict[str, float]:
     """Figures of one pair of towers under the bundled model's joining, on the test part."""
-    text, image, towers = places
-    joining = {name: base.head.arrays[name] for name in STRATEGIES[base.head.strategy].shapes}
-    head = FusionHead({**linear_heads(text, image, FusionConfig().branch_share), **joining}, base.head.strategy)
-    encoder = CompactEncoder(towers, threads=2, name="compact:towers")
+    heads = tower_heads(TowerRuns(options.runs / "text", place))
+    heads = {name: value for name, value in heads.items() if name.startswith("image.")}
+    encoder = CompactEncoder(place / "towers", threads=2, name="compact:towers")
+    head = FusionHead({**base.head.arrays, **heads}, base.head.strategy)
     adapter = replace(base, encoder=encoder.name, encoder_hash=encoder.hash, head=head)
-    test = [r for r in post_records(data) if r.split == "test"]
+    test = [r for r in post_records(options.data) if r.split == "test"]
     said = adapter.posteriors(extract_features(encoder, [r.sample for r in test]))
     gold = gold_labels(test, "label")
     figures = {"posts": float(len(test))}

@@ -205,7 +205,7 @@ def inspect(
     """
     folder = resolve_adapter(adapter)
     loaded = Adapter.load(folder)
-    misfit = towers_misfit(loaded, folder)
+    misfit = towers_misfit(folder)
     if as_json:
         emit(json.dumps({**_facts(loaded), "towers_misfit": misfit}, ensure_ascii=False))
         raise typer.Exit(0 if misfit is None else 1)

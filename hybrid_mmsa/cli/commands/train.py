@@ -1,4 +1,4 @@
-"""`hybrid-mmsa train text | image | fusion | router | align`: arguments in, models out.
+"""`hybrid-mmsa train text | image | fusion | align`: arguments in, models out.
 
 A recipe's settings stand in its config class alone: `--set` reads their names and types from there.
 """
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
 import typer
 from rich.table import Table
 
+from ...data import read_posts
 from ...encoders import open_encoder
 from ...errors import ArtefactError, InputError
 from ...extras import needs
 from ...fusion import Space, usable_space
 from ...model import open_model
 from ...reasoning import RecordedReasoner
-from ...types import IntArray
+from ...types import IntArray, Sample
 from ..terminal.console import page, say
 from ..terminal.options import with_options
 from ..terminal.progress import progress
@@ -47,17 +48,32 @@ Settings = Annotated[
 
 
 @train_app.command("text")
-def train_text(data: Corpora, runs: Runs, settings: Settings = None) -> None:
-    """Fine-tune the text tower.
+def train_text(
+    data: Corpora,
+    runs: Runs,
+    start: Annotated[
+        Path, typer.Option("--start", metavar="FOLDER", help="all-mpnet-base-v2 as transformers saves it.")
+    ],
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option("--held-out", metavar="FILE", help="Posts whose texts must not be trained on; may be repeated."),
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Tune a teacher on many corpora, and distil the text tower from it.
 
     For example:
-        hybrid-mmsa train text --data corpora --runs runs/text --set branch.loop.epochs=3 --set general.teachers=2
+        hybrid-mmsa train text --data corpora --start all-mpnet-base-v2 --runs runs/text --held-out mine.jsonl
     """
     check_folder(data)
+    for name in ("config.json", "tokenizer.json"):
+        if not (start / name).is_file():
+            raise InputError(f"{start} is no transformers model: it has no {name}", field="--start")
+    texts = [row.text for path in held_out or () for _, row in read_posts(path) if isinstance(row, Sample) and row.text]
     with needs("train", "training"):
         from ...training.towers import text
 
-        text.train_text(data, runs, with_settings(text.TextConfig(), settings or ()))
+        text.train_text(data, start, runs, with_settings(text.TextConfig(), settings or ()), held_out=texts)
 
 
 @train_app.command("image")
@@ -65,14 +81,14 @@ def train_image(
     data: Corpora,
     runs: Runs,
     start: Annotated[
-        Path, typer.Option("--start", metavar="FILE", help="ImageNet weights of MobileNetV2 to start from.")
+        Path, typer.Option("--start", metavar="FILE", help="ImageNet weights of EfficientNet-Lite0 to start from.")
     ],
     settings: Settings = None,
 ) -> None:
     """Fine-tune the image tower.
 
     For example:
-        hybrid-mmsa train image --data corpora --start mobilenet_v2.onnx --runs runs/image
+        hybrid-mmsa train image --data corpora --start efficientnet-lite0.pth --runs runs/image
     """
     check_folder(data)
     if not start.is_file():
@@ -127,9 +143,13 @@ class Sources:
             raise InputError("LoRA is tuned on the towers of an encoder: name one", field="--encoder")
         if self.text_runs is None or self.image_runs is None:
             raise InputError("wanted --text-runs and --image-runs, or --encoder", field="--text-runs")
-        for field, runs in (("--text-runs", self.text_runs), ("--image-runs", self.image_runs)):
-            if not (runs / "oof.json").is_file():
-                raise InputError(f"{runs} is no finished run: it has no oof.json", field=field)
+        finished = (
+            ("--text-runs", self.text_runs, "student/tower.safetensors"),
+            ("--image-runs", self.image_runs, "oof.json"),
+        )
+        for field, runs, last in finished:
+            if not (runs / last).is_file():
+                raise InputError(f"{runs} is no finished run: it has no {last}", field=field)
         return self.text_runs, self.image_runs
 
 
@@ -142,7 +162,7 @@ def train_fusion(
     ],
     strategy: Annotated[
         Joining,
-        typer.Option("--strategy", help="How words and picture are joined; all: compare the four and write nothing."),
+        typer.Option("--strategy", help="How words and picture are joined; all: compare the four and write no model."),
     ] = "gated",
     towers: Annotated[
         Path | None,
@@ -174,7 +194,7 @@ def train_fusion(
         from ...training.heads import fusion
 
         if strategy == "all":
-            _compare(*fusion.held_out_evidence(data, fusion.TowerRuns(*runs)))
+            _compare(*fusion.held_out_evidence(data, fusion.TowerRuns(*runs), out, towers=towers))
             return
         config = _joining(with_settings(fusion.FusionConfig(), settings or ()), strategy)
         fusion.train_fusion(data, fusion.TowerRuns(*runs), out, towers=towers, config=config)
@@ -239,29 +259,6 @@ def _compare(evidence: Evidence, folds: IntArray) -> None:
         gain = f"{100 * row.gain.value:+.1f} ({100 * row.gain.low:+.1f}, {100 * row.gain.high:+.1f})"
         table.add_row(row.strategy, accuracy, f1, f"{row.log_loss:.4f}", words, picture, gain)
     page().print(table)
-
-
-@train_app.command("router")
-def train_router(
-    model: Annotated[Path, typer.Argument(metavar="FOLDER", help="A model made by `train fusion`.")],
-    data: Corpora,
-    text_runs: Annotated[Path, typer.Option("--text-runs", metavar="FOLDER", help="The --runs of `train text`.")],
-    image_runs: Annotated[Path, typer.Option("--image-runs", metavar="FOLDER", help="The --runs of `train image`.")],
-    settings: Settings = None,
-) -> None:
-    """Fit a model's router again, in its folder; head and calibration stay.
-
-    For example:
-        hybrid-mmsa train router my-model --data corpora --text-runs runs/text --image-runs runs/image
-    """
-    check_folder(data)
-    with needs("train", "training"):
-        from ...training.heads import fusion
-
-        config = with_settings(fusion.FusionConfig(), settings or ())
-        opened = open_model(model)
-        runs = fusion.TowerRuns(text_runs, image_runs)
-        fusion.refit_router(data, runs, opened.encoder, opened.adapter, config).save(model)
 
 
 @train_app.command("align")

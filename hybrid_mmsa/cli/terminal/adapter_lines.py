@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ...adapters import Adapter
-from ...encoders import open_encoder
 from ...errors import HybridError
+from ...model import open_model
 from ...pooling import Pooling
 from ...routing import Policy, Router
 from ...types import Reason
@@ -108,17 +108,10 @@ def _share(figure: Mapping[str, float] | None) -> str:
     return f"{figure['value']:.1%} [{figure['low']:.1%}, {figure['high']:.1%}]"
 
 
-def towers_misfit(adapter: Adapter, folder: Path) -> str | None:
-    """Why the adapter cannot be used with the towers of this installation; `None` where it can.
-
-    Args:
-        adapter: The adapter.
-        folder: Where it stands; paths in its encoder's name are relative to it.
-    """
+def towers_misfit(folder: Path) -> str | None:
+    """Why the adapter in a folder cannot be used with the towers of this installation; `None` where it can."""
     try:
-        encoder = open_encoder(adapter.encoder, folder)
-        adapter.check_encoder(encoder.name, encoder.hash)
-        adapter.check_router()
+        open_model(folder).adapter.check_router()
     except HybridError as error:
         return str(error)
     return None

@@ -56,7 +56,6 @@ class _Template(_Closed):
     labels: dict[Label, str] = {label: label for label in LABELS}
     examples: tuple[_Example, ...] = ()
     partner: str | None = Field(default=None, pattern=r"^[\w-]+$")
-    cleaned: bool = False
     reworded: bool = False
 
     @field_validator("post")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ...inputs import clean, reword
+from ...inputs import reword
 from ...types import LABELS, Label, Sample
 from .escape import escape
 
@@ -50,7 +50,7 @@ class Prompt:
         labels: The word for each label in the answer.
         examples: Labelled posts, shown between instruction and post.
         partner: Asks the posts that this one is not for: those with a target, or those without.
-        cleaned, reworded: Whether a post's words are rewritten by `inputs.clean` or `inputs.reword`, for models that
+        reworded: Whether a post's words are rewritten as the fast tier reads them (`inputs.reword`), for models that
             were trained so.
     """
 
@@ -63,7 +63,6 @@ class Prompt:
     labels: Mapping[Label, str]
     examples: tuple[Example, ...] = ()
     partner: Prompt | None = None
-    cleaned: bool = False
     reworded: bool = False
 
     @cached_property
@@ -77,8 +76,6 @@ class Prompt:
             "labels": [self.labels[label] for label in LABELS],
             "examples": [[e.sample.text, e.sample.target, e.picture, e.answer] for e in self.examples],
         }
-        if self.cleaned:
-            shown["cleaned"] = True
         if self.reworded:
             shown["reworded"] = True
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
@@ -119,9 +116,7 @@ class Prompt:
 
     def rewritten(self, words: str) -> str:
         """A post's words as this prompt shows them, before they are escaped."""
-        if self.reworded:
-            return reword(words)
-        return clean(words) if self.cleaned else words
+        return reword(words) if self.reworded else words
 
     def _parts(self, sample: Sample, image_size: int | None, pictures: bool) -> list[dict[str, Any]]:
         template = self.post if sample.text else self.no_text

@@ -9,7 +9,7 @@ Where labels are skewed and hard to tell apart, the likeliest label is nearly al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,15 @@ class LinearHead:
         """Logits float32 `[n, classes]`."""
         result: FloatArray = features @ self.weight.T + self.bias
         return result
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, FloatArray], name: str) -> LinearHead:
+        """The head that a fusion head names so, such as `"text.joint"`."""
+        return cls(arrays[f"{name}.weight"], arrays[f"{name}.bias"])
+
+    def named(self, name: str) -> dict[str, FloatArray]:
+        """The arrays as a fusion head names them."""
+        return {f"{name}.weight": self.weight, f"{name}.bias": self.bias}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,8 +6,8 @@ corpora; needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,6 +35,8 @@ class Evidence:
         text_joint, image_joint: What each side makes of the whole post.
         labels: int64 `[n]`, the whole post's gold label; negative where there is none.
         targets: float64 `[n, 3]`, what to learn of the whole post; the gold label by itself if not given.
+        joined: bool `[n]`, whether the picture was put beside words of another post, so that it says nothing of the
+            label; none if not given.
     """
 
     text: FloatArray
@@ -43,6 +45,19 @@ class Evidence:
     image_joint: FloatArray
     labels: IntArray
     targets: NDArray[np.float64] | None = None
+    joined: BoolArray | None = None
+
+    @property
+    def is_joined(self) -> BoolArray:
+        """Whether the picture was put beside words of another post, bool `[n]`."""
+        return np.zeros(len(self.labels), dtype=bool) if self.joined is None else self.joined
+
+    @staticmethod
+    def concatenate(parts: Sequence[Evidence]) -> Evidence:
+        """Posts of several kinds, one after the other."""
+        arrays = {f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Evidence)[:5]}
+        targets, joined = ([getattr(p, name) for p in parts] for name in ("soft_labels", "is_joined"))
+        return Evidence(**arrays, targets=np.concatenate(targets), joined=np.concatenate(joined))
 
     @property
     def soft_labels(self) -> NDArray[np.float64]:
@@ -52,7 +67,8 @@ class Evidence:
     def take(self, rows: IntArray) -> Evidence:
         """Some rows, in the order given."""
         sides = (self.text[rows], self.text_joint[rows], self.image[rows], self.image_joint[rows])
-        return Evidence(*sides, self.labels[rows], None if self.targets is None else self.targets[rows])
+        targets = None if self.targets is None else self.targets[rows]
+        return Evidence(*sides, self.labels[rows], targets, self.is_joined[rows])
 
     def sides(self, *, text: bool = True, image: bool = True) -> Sides:
         """The posts with both sides, or with one hidden, in float64."""
@@ -93,9 +109,9 @@ def fit_strategy(
     begin = _product_of_experts(config.strategy, targets) if start is None else start
     origin = _flat({name: begin[name] for name in shapes})
     views = [
-        (evidence.sides(), 1.0),
-        (evidence.sides(image=False), config.hidden),
-        (evidence.sides(text=False), config.hidden),
+        (evidence.sides(), targets, 1.0),
+        (evidence.sides(image=False), targets, config.hidden),
+        (evidence.sides(text=False), targets * ~evidence.is_joined[:, None], config.hidden),
     ]
     penalty = max(config.penalty, config.least_penalty / len(evidence.labels))
 
@@ -103,8 +119,8 @@ def fit_strategy(
         away = values - origin
         arrays = _named(values, shapes)
         total, slope = penalty * float(away @ away), 2 * penalty * away
-        for sides, weight in views:
-            part, gradient = log_loss(config.strategy, arrays, sides, targets)
+        for sides, wanted, weight in views:
+            part, gradient = log_loss(config.strategy, arrays, sides, wanted)
             total, slope = total + weight * part, slope + weight * _flat({k: gradient[k] for k in shapes})
         return total, slope
 

@@ -29,7 +29,7 @@ from ...encoders.pair import Tower, TowerPair
 from ...encoders.tower_lora import add_lora, write_lora
 from ...errors import InputError
 from ...fusion import log_softmax
-from ...inputs import DRAFT_PIXELS, clean, read_image, read_sample
+from ...inputs import DRAFT_PIXELS, read_image, read_sample, reword
 from ...types import FloatArray, IntArray, Modality, Sample
 from ..common.loop import LoopConfig, claim, train
 from ..common.multitask import multitask_loss
@@ -298,7 +298,7 @@ def _side_posts(
     rows = np.flatnonzero(there)
     samples = [records[int(i)].sample for i in rows]
     names = [name for name in heads.logits if name.startswith(f"{side}.")]
-    words = [clean(read_sample(Sample(text=s.text)).text or "") for s in samples] if side == "text" else []
+    words = [reword(read_sample(Sample(text=s.text)).text or "") for s in samples] if side == "text" else []
     key = hashlib.sha256(repr([s.id for s in samples]).encode() + np.ascontiguousarray(values[rows]).tobytes())
     for name in names:
         key.update(base.labels[name][rows].tobytes())

@@ -39,14 +39,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...errors import InputError
-from ...types import EMOTIONS, LABELS, Label
+from ...types import EMOTIONS, LABELS, EmotionLabel, Label
+from .rows import ClassLabel
 
 __all__ = [
-    "EMOTION_CLASSES",
-    "ClassLabel",
     "MadeText",
     "Rule",
     "RuleBook",
@@ -59,12 +58,6 @@ __all__ = [
 ]
 
 RULES_FILE = Path(__file__).with_name("made_texts.toml")
-
-EMOTION_CLASSES: tuple[str, ...] = (*EMOTIONS, "none")
-"""Classes of the task `emotion`: `none` is a text without feeling."""
-
-ClassLabel: TypeAlias = int | tuple[float, ...]
-"""A class index, or a probability per class that sums to 1."""
 
 _Probability: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 _Soft: TypeAlias = tuple[_Probability, _Probability, _Probability]
@@ -88,7 +81,7 @@ class MadeText:
     """A text as a user might write it, with the labels that its rule gives.
 
     `labels` has the tasks of `TextRow.labels`: `sentiment` or, where there is a target, `target` (classes `LABELS`),
-    `emotion` (`EMOTION_CLASSES`) and `sarcasm` (0 or 1). `kind` is the rule's.
+    `emotion` (`EMOTIONS`) and `sarcasm` (0 or 1). `kind` is the rule's.
     """
 
     text: str
@@ -104,19 +97,12 @@ class Rule(BaseModel):
 
     kind: str
     label: Label | _Soft | None = None
-    emotion: str | None = None
+    emotion: EmotionLabel | None = None
     sarcastic: bool | None = None
     targets: tuple[Label, ...] = ()
     rows: Annotated[int, Field(gt=0)]
     verbatim: bool = False
     templates: Annotated[tuple[str, ...], Field(min_length=1)]
-
-    @field_validator("emotion")
-    @classmethod
-    def _known_emotion(cls, emotion: str | None) -> str | None:
-        if emotion is not None and emotion not in EMOTION_CLASSES:
-            raise ValueError(f"{emotion!r} is none of {', '.join(EMOTION_CLASSES)}")
-        return emotion
 
     @model_validator(mode="after")
     def _one_kind_of_label(self) -> Rule:
@@ -132,7 +118,7 @@ class Rule(BaseModel):
         if self.label is not None:
             labels["sentiment"] = self.label if isinstance(self.label, tuple) else LABELS.index(self.label)
         if self.emotion is not None:
-            labels["emotion"] = EMOTION_CLASSES.index(self.emotion)
+            labels["emotion"] = EMOTIONS.index(self.emotion)
         if self.sarcastic is not None:
             labels["sarcasm"] = int(self.sarcastic)
         return labels

@@ -7,26 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
 from ...data import Record, Split, load_corpus, load_manifest, read_posts
 from ...errors import InputError
-from ...inputs import clean, needing, normalise
+from ...inputs import needing, normalise, reword
 from ...types import EMOTIONS, LABELS, RowError, Sample
 
 __all__ = [
     "CORPUS_FOLDERS",
     "MVSA_SPLIT",
     "OWN_POSTS",
+    "ClassLabel",
     "TextRow",
     "fold_of",
-    "general_rows",
+    "has_posts",
     "post_records",
-    "post_rows",
+    "task_labels",
     "text_key",
+    "words_key",
 ]
 
 CORPUS_FOLDERS: Mapping[str, str] = MappingProxyType(
@@ -44,34 +47,38 @@ CORPUS_FOLDERS: Mapping[str, str] = MappingProxyType(
 )
 """Where each corpus stands under one data folder."""
 
-GENERAL: tuple[tuple[str, int], ...] = (
-    ("semeval2017", 1),
-    ("mmsd2", 1),
-    ("tweeteval_irony", 3),
-    ("tweeteval_emotion", 3),
-    ("twitter2015", 3),
-    ("twitter2017", 3),
-)
-"""Corpora of the general text stage, and how often each is seen per epoch."""
-
 MVSA_SPLIT = "mvsa_single_clmlf_3311"
 OWN_POSTS = "posts.jsonl"
 
 
+ClassLabel: TypeAlias = int | tuple[float, ...]
+"""A class index, or a probability per class that sums to 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextRow:
-    """One text to train on: cleaned words, a target or none, and a class index per task it has a label for."""
+    """One text to train on: its words as a tower reads them, a target or none, and a label per task it has one for.
+
+    A label is a class index, or a probability per class where readers differ.
+    """
 
     sample: Sample
     text: str
     target: str | None
-    labels: Mapping[str, int]
+    labels: Mapping[str, ClassLabel]
     split: str
+    made: bool = False
+    """Whether a rule wrote it; its labels are then the rule's."""
 
 
 def text_key(text: str) -> str:
     """The text with case, marks, handles and links left out: equal keys are the same post for leak checks."""
-    return re.sub(r"\W+", " ", clean(normalise(text)).lower().replace("@user", "").replace("http", "")).strip()
+    return words_key(reword(normalise(text)))
+
+
+def words_key(words: str) -> str:
+    """`text_key` of a text that stands in a tower's words already."""
+    return re.sub(r"\W+", " ", words.lower().replace("@user", "").replace("http", "")).strip()
 
 
 def fold_of(key: str, folds: int) -> int:
@@ -79,24 +86,9 @@ def fold_of(key: str, folds: int) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % folds
 
 
-def general_rows(root: Path) -> tuple[list[TextRow], dict[str, list[TextRow]]]:
-    """Training rows of the general stage, repeated as `GENERAL` says, and the dev rows of each corpus.
-
-    A corpus whose folder is not there is left out.
-    """
-    here = [(name, times) for name, times in GENERAL if (root / CORPUS_FOLDERS[name]).is_dir()]
-    records = {name: list(load_corpus(name, root / CORPUS_FOLDERS[name])) for name, _ in here}
-    held_out = {text_key(r.sample.text or "") for rs in records.values() for r in rs if r.split != "train"}
-    held_out |= {text_key(r.sample.text or "") for r in post_records(root) if r.split != "train"}
-    held_out.discard("")
-    train: list[TextRow] = []
-    dev: dict[str, list[TextRow]] = {}
-    for name, times in here:
-        rows = [row for row in map(_row, records[name]) if row.labels and row.text]
-        keys = [text_key(r.text) for r in rows]
-        train += [r for r, k in zip(rows, keys, strict=True) if r.split == "train" and k not in held_out] * times
-        dev[name] = [r for r in rows if r.split == "dev"]
-    return train, dev
+def has_posts(root: Path) -> bool:
+    """Whether a data folder holds posts of text and picture; see `post_records`."""
+    return (root / CORPUS_FOLDERS["mvsa_single"]).is_dir() or (root / OWN_POSTS).is_file()
 
 
 def post_records(root: Path, taught: Container[str] = frozenset()) -> list[Record]:
@@ -142,24 +134,7 @@ def _own_post(line: int, row: Sample | RowError, taught: Container[str]) -> Reco
     return Record(replace(row, id=id_, text_label=text_label, image_label=image_label), split)
 
 
-def post_rows(records: Iterable[Record]) -> list[TextRow]:
-    """Text rows with two labels each: what the words say (`sentiment`), and the whole post's label (`joint`)."""
-    rows = []
-    for record in records:
-        sample = record.sample
-        if sample.text and sample.label and sample.text_label:
-            labels = {"sentiment": LABELS.index(sample.text_label), "joint": LABELS.index(sample.label)}
-            rows.append(TextRow(sample, clean(normalise(sample.text)), None, labels, record.split or ""))
-    return rows
-
-
-def _row(record: Record) -> TextRow:
-    sample = record.sample
-    target = clean(normalise(sample.target)) if sample.target else None
-    return TextRow(sample, clean(normalise(sample.text or "")), target, _task_labels(record), record.split or "")
-
-
-def _task_labels(record: Record) -> dict[str, int]:
+def task_labels(record: Record) -> dict[str, int]:
     """The class index of each task this record has a gold label for."""
     sample = record.sample
     if record.emotion is not None:  # TweetEval's sentiment here is derived from the emotion: not a label of its own

@@ -17,9 +17,8 @@ from ...data import Record, read_posts
 from ...encoders import Encoder
 from ...errors import InputError
 from ...inputs import needing, read_row, read_sample
-from ...routing import Novelty, Router, threshold_at_precision
-from ...types import LABELS, Features, IntArray, RowError, Sample, TaskArrays, Verdict
-from ..posts.rows import TextRow, fold_of, text_key
+from ...types import LABELS, Features, IntArray, RowError, Sample, Verdict
+from ..posts.rows import fold_of, text_key
 from .router import LEAST_POSTS, Judged, RouterConfig, fit_router
 from .verdicts import fit_verdicts
 
@@ -32,11 +31,9 @@ __all__ = [
     "pool_on_posts",
     "read_labelled",
     "refit_on_posts",
-    "train_router",
 ]
 
 BATCH = 64
-SARCASM = ("mmsd2", "tweeteval_irony")
 LEAST_ERRORS = 10
 """Different wrong posts, and right ones, that each half needs: with fewer, a fold could hold them all."""
 
@@ -69,58 +66,18 @@ def encode_posts(encoder: Encoder, samples: Sequence[Sample]) -> Features:
     return Features.concatenate(parts)
 
 
-def judged(adapter: Adapter, encoder: Encoder, posts: Sequence[Record], posteriors: TaskArrays | None = None) -> Judged:
-    """Posts with the fast tier's answers; `posteriors` stand for the adapter's where its towers had seen the posts."""
+def _read(sample: Sample, index: int) -> Sample:
+    try:
+        return read_sample(sample)
+    except InputError as error:
+        raise error.at(index) if sample.id is None else InputError(f"post {sample.id}: {error}") from error
+
+
+def judged(adapter: Adapter, encoder: Encoder, posts: Sequence[Record]) -> Judged:
+    """Posts with the fast tier's answers."""
     features = encode_posts(encoder, [p.sample for p in posts])
     keys = [text_key(p.sample.text or "") or p.sample.id or str(i) for i, p in enumerate(posts)]
-    return Judged(posteriors or adapter.posteriors(features), features, gold_labels(posts, "label"), keys)
-
-
-def train_router(
-    draft: Adapter,
-    encoder: Encoder,
-    learn: Judged,
-    held_out: Sequence[Record],
-    dev: dict[str, list[TextRow]],
-    config: RouterConfig,
-) -> Router:
-    """The router of a model whose head and calibration are fitted.
-
-    Args:
-        draft: The model; its router is not used.
-        encoder: Its encoder.
-        learn: The training posts with the answers of towers and heads that were trained without them.
-        held_out: Dev posts: one half chooses between P(error) models, the other is for thresholds alone.
-        dev: Dev rows of the text corpora, for the threshold of sarcasm.
-        config: The recipe.
-    """
-    judge = [p for p in held_out if half(p.sample.id or "")]
-    choose = [p for p in held_out if not half(p.sample.id or "")]
-    sarcastic = [row for corpus in SARCASM for row in dev.get(corpus, ()) if half(row.text)]
-    facts = {
-        "data": f"P(error): {len(learn)} training posts, out of fold; chosen on {len(choose)} dev posts; thresholds, "
-        f"sets and sample: the other {len(judge)}; sarcasm: {len(sarcastic)} dev texts",
-        "encoder_hash": encoder.hash,
-        "budget": config.budget,
-    }
-    return fit_router(
-        learn,
-        judged(draft, encoder, choose),
-        judged(draft, encoder, judge),
-        sarcasm=_sarcasm_threshold(draft, encoder, sarcastic, config),
-        novelty=Novelty().fit(learn.features),
-        facts=facts,
-        config=config,
-    )
-
-
-def _sarcasm_threshold(draft: Adapter, encoder: Encoder, rows: Sequence[TextRow], config: RouterConfig) -> float:
-    if not rows:
-        return float("inf")
-    features = encode_posts(encoder, [replace(row.sample, image=None) for row in rows])
-    mocking = draft.posteriors(features)["sarcasm"][:, 1]
-    is_sarcastic = np.array([row.labels["sarcasm"] for row in rows], dtype=bool)
-    return threshold_at_precision(mocking, is_sarcastic, config.sarcasm_precision)
+    return Judged(adapter.posteriors(features), features, gold_labels(posts, "label"), keys)
 
 
 def read_labelled(path: Path) -> list[Record]:

@@ -29,7 +29,7 @@ from ...routing import (
     signal_matrix,
     threshold_for_budget,
 )
-from ...types import LABELS, Features, IntArray, Reason, TaskArrays
+from ...types import LABELS, BoolArray, Features, IntArray, Reason, TaskArrays
 from ..common.provenance import today
 from ..posts.rows import fold_of
 
@@ -47,7 +47,7 @@ class RouterConfig:
     budget: float = 0.2
     """Share of posts deferred for any reason."""
     conflict_share: float = 0.05
-    """Share of posts that conflict alone may defer, before the budget is held."""
+    """Share of posts with two sides that conflict alone may defer, before the budget is held."""
     sarcasm_precision: float = 0.8
     """Share of posts above the sarcasm threshold that are sarcastic."""
     novel_share: float = 0.05
@@ -70,12 +70,15 @@ class Judged:
         features: The encoder's.
         gold: Class indices int64 `[n]`.
         keys: What tells posts apart: equal keys go into one fold.
+        joined: bool `[n]`, whether the picture was put beside words of another post, so that the two are opposed by
+            chance; none if not given.
     """
 
     probabilities: TaskArrays
     features: Features
     gold: IntArray
     keys: Sequence[str]
+    joined: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -86,10 +89,32 @@ class Judged:
         wrong: NDArray[np.bool_] = self.probabilities["sentiment"].argmax(1) != self.gold
         return wrong
 
+    @property
+    def is_joined(self) -> BoolArray:
+        """Whether the picture was put beside words of another post, bool `[n]`."""
+        return np.zeros(len(self), dtype=bool) if self.joined is None else self.joined
+
+    @property
+    def two_sided(self) -> BoolArray:
+        """Whether somebody posted words and a picture together, bool `[n]`."""
+        return self.features.has_text & self.features.has_image & ~self.is_joined
+
+    @staticmethod
+    def concatenate(parts: Sequence[Judged]) -> Judged:
+        """Posts of several kinds, one after the other."""
+        probabilities = {
+            task: np.concatenate([part.probabilities[task] for part in parts]) for task in parts[0].probabilities
+        }
+        features = Features.concatenate([part.features for part in parts])
+        gold = np.concatenate([part.gold for part in parts])
+        keys = [key for part in parts for key in part.keys]
+        return Judged(probabilities, features, gold, keys, np.concatenate([part.is_joined for part in parts]))
+
     def take(self, rows: NDArray[Any]) -> Judged:
         """Some posts, in the order given."""
         probabilities = {task: values[rows] for task, values in self.probabilities.items()}
-        return Judged(probabilities, self.features.take(rows), self.gold[rows], [self.keys[i] for i in rows])
+        keys = [self.keys[i] for i in rows]
+        return Judged(probabilities, self.features.take(rows), self.gold[rows], keys, self.is_joined[rows])
 
 
 def fit_router(
@@ -118,10 +143,12 @@ def fit_router(
     error_model, held_out, table = _fit_error_model(learn, choose, novelty, config)
     draft = Router(error_model=error_model, thresholds=Thresholds(0.5, 0.5, 0.5, 0.5), novelty=novelty)
     scores = draft.scores(judge.probabilities, judge.features)
+    # Words and a picture that were put together by us oppose each other more often than those that people post.
+    opposed = scores["conflict"][judge.two_sided] if judge.two_sided.any() else scores["conflict"]
     own = Thresholds(
         p_error=threshold_for_budget(scores["low_confidence"], config.budget),
         sarcasm=sarcasm,
-        conflict=threshold_for_budget(scores["conflict"], config.conflict_share),
+        conflict=threshold_for_budget(opposed, config.conflict_share),
         novel=_novelty_pays(draft, learn if choose is None else choose, config),
     )
     thresholds = within_budget(own, scores, config.budget)

@@ -42,8 +42,8 @@ class ImageConfig:
     batch_size: int = 32
     side: int = 160
     decoded_side: int = 192
-    frozen: int = 42
-    """Leading convolutions kept as ImageNet left them: the stem and the first fourteen blocks."""
+    frozen: int = 39
+    """Leading convolutions kept as ImageNet left them: the stem and the first thirteen blocks."""
     views: int = 4
     """How often each picture is changed at random; epochs take them in turn."""
     label_smoothing: float = 0.1
@@ -54,7 +54,7 @@ def train_image(data: Path, start: Path, runs: Path, config: ImageConfig | None 
 
     Args:
         data: Folder holding the corpora (see `rows.CORPUS_FOLDERS`).
-        start: Weights of the folded ImageNet MobileNetV2, see `image_tower.read_start`.
+        start: ImageNet weights of EfficientNet-Lite0, see `image_tower.read_start`.
         runs: Folder for the stages; killed runs go on where they stopped.
         config: The recipe.
     """
@@ -94,7 +94,7 @@ def train_top(
     loop = replace(config.loop, seed=config.loop.seed + seed)
     facts = {
         "stage": folder.name,
-        "start": "mobilenet_v2_1.0 ImageNet",
+        "start": "efficientnet_lite0 ImageNet",
         "recipe": asdict(replace(config, loop=loop)),
         "rows": len(rows),
     }

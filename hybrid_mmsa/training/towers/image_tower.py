@@ -1,21 +1,21 @@
-"""The image tower in torch: MobileNetV2 1.0 with folded batch norms, and one linear head per task.
+"""The image tower in torch: EfficientNet-Lite0 with folded batch norms, and one linear head per task.
 
 Its leading layers are frozen, so what they make of each picture, in several random views, is computed once
-(`ImageViews`). Knows nothing of corpora. MobileNetV2: Sandler et al. 2018, arXiv 1801.04381; start weights are
-TensorFlow's ImageNet model (Apache-2.0), so padding is TensorFlow's 'SAME' (the odd pixel goes right and below).
+(`ImageViews`). Knows nothing of corpora. EfficientNet: Tan and Le 2019, arXiv 1905.11946; the Lite ones have neither
+squeeze-and-excite nor swish. Start weights are TensorFlow's ImageNet model (Apache-2.0), so padding is TensorFlow's
+'SAME' (the odd pixel goes right and below).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from rich.console import Console
 from rich.progress import track
 from safetensors.numpy import load_file as load_arrays
@@ -39,13 +39,24 @@ __all__ = [
     "read_start",
     "read_views",
     "same_padding",
+    "start_names",
 ]
 
-# Expansion, output channels, repeats, stride of the first: table 2 of the paper.
-BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+# Expansion, kernel, output channels, repeats, stride of the first: table 1 of the paper.
+BLOCKS = (
+    (1, 3, 16, 1, 1),
+    (6, 3, 24, 2, 2),
+    (6, 5, 40, 2, 2),
+    (6, 3, 80, 3, 2),
+    (6, 5, 112, 3, 1),
+    (6, 5, 192, 4, 2),
+    (6, 3, 320, 1, 1),
+)
 WIDTH = 1280
+NORM_EPSILON = 1e-3
+"""Of the start weights' batch norms."""
 PARTS = {"weight": "weights", "bias": "biases"}
-CENTRE, SCALE = 127.0, 127.5
+CENTRE, SCALE = 127.0, 128.0
 """Pixels are read as (value - CENTRE) / SCALE."""
 BATCH = 32
 
@@ -63,9 +74,9 @@ class ConvSpec:
 
 
 def conv_specs() -> list[ConvSpec]:
-    """All 52 convolutions in order."""
+    """All 49 convolutions in order."""
     specs, channels = [ConvSpec(0, stride=2)], 32
-    for expansion, out, repeats, first_stride in BLOCKS:
+    for expansion, _, out, repeats, first_stride in BLOCKS:
         for repeat in range(repeats):
             stride = first_stride if repeat == 0 else 1
             block = [ConvSpec(len(specs))] if expansion > 1 else []
@@ -83,24 +94,36 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def read_start(path: Path) -> dict[str, Tensor]:
-    """Weights of the folded network, named `l.<number>.c.weight|bias`, from `.safetensors` or an `.onnx` file.
+    """Weights of the folded network, named `<number>.weight|bias`, from the published `.pth` file.
 
     Raises:
-        InputError: The file is of another kind or lacks a layer.
+        InputError: The file is of another kind or of another network.
     """
-    if path.suffix == ".safetensors":
-        weights = load_file(path)
-    elif path.suffix == ".onnx":
-        constants = onnx.load(path).graph.initializer
-        weights = {c.name: torch.from_numpy(numpy_helper.to_array(c).copy()) for c in constants}
-    else:
-        raise InputError(f"{path}: start weights are read from .safetensors or .onnx files", field="start")
-    missing = [f"l.{s.number}.c.weight" for s in conv_specs() if f"l.{s.number}.c.weight" not in weights]
-    if missing:
-        raise InputError(
-            f"{path} lacks {len(missing)} layers of the folded MobileNetV2, such as {missing[0]}", field="start"
-        )
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        weights = {}
+        for number, (conv, norm) in enumerate(start_names()):
+            scale = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + NORM_EPSILON).sqrt()
+            weights[f"{number}.weight"] = state[f"{conv}.weight"] * scale[:, None, None, None]
+            weights[f"{number}.bias"] = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+    except (UnpicklingError, RuntimeError, TypeError, KeyError) as error:
+        raise InputError(f"{path} does not hold EfficientNet-Lite0's weights: {error}", field="start") from error
     return weights
+
+
+def start_names() -> Iterator[tuple[str, str]]:
+    """Names of each convolution and its batch norm in the published file."""
+    yield "_conv_stem", "_bn0"
+    block = 0
+    for expansion, _, _, repeats, _ in BLOCKS:
+        for _ in range(repeats):
+            prefix = f"_blocks.{block}"
+            if expansion > 1:
+                yield f"{prefix}._expand_conv", f"{prefix}._bn0"
+            yield f"{prefix}._depthwise_conv", f"{prefix}._bn1"
+            yield f"{prefix}._project_conv", f"{prefix}._bn2"
+            block += 1
+    yield "_conv_head", "_bn1"
 
 
 def _ends_block(specs: Sequence[ConvSpec], count: int) -> bool:
@@ -111,9 +134,7 @@ def _ends_block(specs: Sequence[ConvSpec], count: int) -> bool:
 def load_tower(path: Path) -> ImageTower:
     """A trained tower from a file that `ImageTower.save` wrote."""
     weights = {k: v.float() for k, v in load_file(path).items()}
-    start = {
-        f"l.{s.number}.c.{part}": weights[f"{name}.{s.number}"] for s in conv_specs() for part, name in PARTS.items()
-    }
+    start = {f"{s.number}.{part}": weights[f"{name}.{s.number}"] for s in conv_specs() for part, name in PARTS.items()}
     tower = ImageTower(start)
     tower.load_state_dict(weights)
     return tower.eval()
@@ -123,7 +144,7 @@ class ImageTower(nn.Module):
     """Pixels → float32 `[n, 1280]` features and logits per head.
 
     Args:
-        start: State dict of the folded network (`l.<number>.c.weight|bias`), such as the ImageNet start weights.
+        start: Weights of the folded network, such as the ImageNet start weights; see `read_start`.
         frozen: How many leading convolutions stay as they are; the trunk ends with them, where a block ends.
         dropout: On the features, before the heads.
     """
@@ -135,8 +156,8 @@ class ImageTower(nn.Module):
             ends = [n for n in range(1, len(self.specs)) if _ends_block(self.specs, n)]
             raise InputError(f"found {frozen} frozen layers; a block ends after {ends}", field="frozen")
         self.frozen = frozen
-        self.weights = nn.ParameterList([start[f"l.{s.number}.c.weight"].clone() for s in self.specs])
-        self.biases = nn.ParameterList([start[f"l.{s.number}.c.bias"].clone() for s in self.specs])
+        self.weights = nn.ParameterList([start[f"{s.number}.weight"].clone() for s in self.specs])
+        self.biases = nn.ParameterList([start[f"{s.number}.bias"].clone() for s in self.specs])
         for number in range(frozen):
             self.weights[number].requires_grad_(False)
             self.biases[number].requires_grad_(False)

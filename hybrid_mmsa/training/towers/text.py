@@ -1,274 +1,257 @@
-"""`train text`: fine-tune the text tower on text corpora, then its branch on MVSA, with out-of-fold logits for fusion.
+"""`train text`: a teacher tuned on the labels of many corpora, and a student of fewer layers that learns from it.
 
 Stages, each in a folder of its own, each skipped when its `tower.safetensors` is there:
 
-- `teacher-k` and `general`: the encoder on all text corpora but MVSA. The teachers are towers of the same shape that
-  differ in their seed; their mean is right more often than each of them and softer than a label
-  (`teacher-k/said.safetensors`). `general` learns from gold labels and from the teachers, who label every task of a
-  text, also those that nobody labelled.
-- `fold-k`: the branch on MVSA without fold k; `final`: on all of MVSA train. The trunk stays as `general` left it.
+- `teacher`: the whole MPNet on the gold labels of the mixture (`posts.mixture`).
+- `student`: some of the teacher's layers, on the same texts and on rewritten ones nobody labelled. It learns what the
+  teacher says of each task (Hinton et al. 2015, arXiv 1503.02531, at temperature 1), the gold labels, and the teacher's
+  features and hidden states, by their cosine (as DistilBERT does, Sanh et al. 2019, arXiv 1910.01108).
 
-`oof.safetensors` holds, for each MVSA training post, the head logits of the branch that never saw its text; `general`
-never saw any of them.
+Neither sees a post of MVSA-Single: what words make of a whole post is fitted on the student's features, see `fusion`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from ...encoders.wordpieces import WordPieces
-from ...types import FloatArray, IntArray
-from ..common.batches import alike, by_length
+from ...types import IntArray
+from ..common.batches import alike
 from ..common.device import training_device, training_precision
 from ..common.loop import LoopConfig, claim, train
-from ..common.multitask import multitask_loss, taught_loss
-from ..common.out_of_fold import OutOfFold
-from ..posts.rows import TextRow, fold_of, general_rows, post_records, post_rows, text_key
-from .text_tower import GENERAL_HEADS, TextStates, TextTower, read_states, start_folder
+from ..posts.mixture import Mixture, load_mixture
+from ..posts.rewrites import rewritten
+from ..posts.rows import ClassLabel, TextRow
+from .text_tower import HEADS, WEIGHTS, TextTower, head_scores, pooled, read_logits
 
-__all__ = [
-    "GENERAL",
-    "TOWER",
-    "BranchConfig",
-    "GeneralConfig",
-    "TextConfig",
-    "train_branch",
-    "train_general",
-    "train_teacher",
-    "train_text",
-]
+__all__ = ["STUDENT", "TEACHER", "StudentConfig", "TeacherConfig", "TextConfig", "gold_labels", "train_text"]
 
-GENERAL, TEACHER, TOWER, SOFT_LABELS = "general", "teacher", "tower.safetensors", "said.safetensors"
-READ_AT_ONCE = 256
-ORDERS = 1000
-"""Between the orders of two towers' epochs: more than there are epochs."""
+TEACHER, STUDENT, TOKENIZER = "teacher", "student", "tokenizer.json"
+TASK_WEIGHTS: Mapping[str, float] = {"sentiment": 1.0, "target": 1.0, "sarcasm": 0.7, "emotion": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
-class GeneralConfig:
-    """How the encoder is trained on texts."""
+class TeacherConfig:
+    """How the teacher is tuned on gold labels."""
 
-    loop: LoopConfig = field(default=LoopConfig(epochs=4, learning_rate=1.2e-4, averaging=0.999))
-    teachers: int = 4
-    teacher: LoopConfig = field(default=LoopConfig(epochs=3, learning_rate=1e-4))
-    share: float = 0.85
-    """What the teachers count against the gold label."""
-    beside: float = 0.3
-    """What they count in a task nobody labelled on that text."""
-    batch_size: int = 64
+    loop: LoopConfig = field(default=LoopConfig(epochs=1, learning_rate=5e-5, warmup=0.06, checkpoint_every=50, seed=3))
+    batch_size: int = 96
     label_smoothing: float = 0.05
-
-
-def train_general(data: Path, pieces: WordPieces, config: GeneralConfig, runs: Path) -> TextTower:
-    """The tower after the general stage, from disk if it is there.
-
-    Args:
-        data: Folder holding the corpora.
-        pieces: The tower's tokenizer.
-        config: The recipe.
-        runs: Gets a folder `teacher-k` for each teacher, and `general`.
-    """
-    folder = runs / GENERAL
-    tower = _new_tower(pieces, config, config.loop, folder)
-    if (folder / TOWER).exists():
-        return tower.load(folder / TOWER)
-    rows, dev = general_rows(data)
-    teachers = [train_teacher(rows, pieces, config, runs, k) for k in range(config.teachers)]
-    share = config.share if teachers else 0.0
-    taught = {}
-    if teachers:
-        taught = {head: np.mean([each[head] for each in teachers], axis=0) for head in GENERAL_HEADS}
-    _train(tower, rows, taught, pieces, replace(config, share=share), config.loop, folder)
-    tower.grow_branch()
-    tower.save(folder / TOWER)
-    scores = {corpus: read_states(tower, pieces, part).scores(tower) for corpus, part in dev.items() if part}
-    (folder / "dev.json").write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-    return tower
-
-
-def train_teacher(
-    rows: Sequence[TextRow], pieces: WordPieces, config: GeneralConfig, runs: Path, number: int
-) -> dict[str, FloatArray]:
-    """What one teacher says of the rows, float32 `[n, classes]` per head, from disk if it is there.
-
-    All zero where a head is not asked: about the target of a text that has none, about the text where one is named.
-    """
-    folder, loop = runs / f"{TEACHER}-{number}", replace(config.teacher, seed=config.teacher.seed + number + 1)
-    tower = _new_tower(pieces, config, loop, folder)
-    if not (folder / SOFT_LABELS).exists():
-        _train(tower, rows, {}, pieces, replace(config, share=0.0), loop, folder)
-        tower.save(folder / TOWER)
-        soft_labels = _soft_labels(tower, rows, pieces)
-        save_file({head: v.astype(np.float16) for head, v in soft_labels.items()}, folder / SOFT_LABELS)
-    return {head: values.astype(np.float32) for head, values in load_file(folder / SOFT_LABELS).items()}
-
-
-def _new_tower(pieces: WordPieces, config: GeneralConfig, loop: LoopConfig, folder: Path) -> TextTower:
-    """The start weights with new heads, and the stage's folder claimed for this recipe."""
-    recipe = {**asdict(replace(config, loop=loop)), "max_tokens": pieces.max_tokens}
-    claim(folder, {"stage": folder.name, "start": "all-MiniLM-L6-v2", "recipe": recipe})
-    torch.manual_seed(loop.seed)  # new heads start from chance
-    tower = TextTower(start_folder()).to(training_device())
-    tower.branch.requires_grad_(False)
-    tower.branch_heads.requires_grad_(False)
-    return tower
-
-
-def _train(
-    tower: TextTower,
-    rows: Sequence[TextRow],
-    taught: Mapping[str, FloatArray],
-    pieces: WordPieces,
-    config: GeneralConfig,
-    loop: LoopConfig,
-    folder: Path,
-) -> None:
-    gold = {head: _on(tower, np.array([row.labels.get(head, -1) for row in rows])) for head in GENERAL_HEADS}
-    soft = {
-        head: _on(tower, taught.get(head, np.zeros((len(rows), n), np.float32))) for head, n in GENERAL_HEADS.items()
-    }
-    lengths = np.array([len(row.text) for row in rows])
-    epochs = [alike(lengths, config.batch_size, ORDERS * loop.seed + epoch) for epoch in range(loop.epochs)]
-
-    def loss(model: nn.Module, chosen: IntArray) -> Tensor:
-        part, places = [rows[i] for i in chosen], _on(tower, chosen)
-        with training_precision():
-            logits = model(pieces.encode([r.text for r in part], [r.target for r in part]))
-        return taught_loss(
-            logits,
-            {head: labels[places] for head, labels in gold.items()},
-            {head: values[places] for head, values in soft.items()},
-            share=config.share,
-            beside=config.beside,
-            smoothing=config.label_smoothing,
-        )
-
-    record = {"stage": folder.name, "start": "all-MiniLM-L6-v2", "recipe": asdict(config), "rows": len(rows)}
-    train(tower, epochs, loss, loop, folder, record=record)
-
-
-def _soft_labels(tower: TextTower, rows: Sequence[TextRow], pieces: WordPieces) -> dict[str, FloatArray]:
-    tower.eval()
-    soft_labels = {head: np.zeros((len(rows), n), np.float32) for head, n in GENERAL_HEADS.items()}
-    with torch.inference_mode():
-        for places in by_length([len(row.text) for row in rows], READ_AT_ONCE):
-            part = [rows[i] for i in places]
-            with training_precision():
-                logits = tower(pieces.encode([r.text for r in part], [r.target for r in part]))
-            named = np.array([row.target is not None for row in part])
-            for head, values in logits.items():
-                suited = named if head == "target" else ~named
-                soft_labels[head][places[suited]] = values.float().softmax(1).cpu().numpy()[suited]
-    return soft_labels
-
-
-def _on(tower: TextTower, values: IntArray | FloatArray) -> Tensor:
-    return torch.from_numpy(values).to(tower.device)
 
 
 @dataclass(frozen=True, slots=True)
-class BranchConfig:
-    """How the branch is tuned on posts."""
+class StudentConfig:
+    """How the student learns from the teacher."""
 
-    loop: LoopConfig = field(default=LoopConfig(epochs=4, learning_rate=1e-4, averaging=0.98))
-    batch_size: int = 32
-    label_smoothing: float = 0.05
+    loop: LoopConfig = field(default=LoopConfig(epochs=1, learning_rate=1e-4, warmup=0.05, checkpoint_every=50, seed=7))
+    layers: tuple[int, ...] = (0, 2, 4, 6, 9, 11)
+    """The teacher's layers it begins with."""
+    batch_size: int = 96
+    rewritten: float = 0.25
+    """Rewritten texts, as a share of all."""
+    gold: float = 0.25
+    """What gold labels count beside the teacher's."""
+    trust: float = 0.5
+    """What the label of a text made by rule counts where the teacher agrees; where it does not, it counts whole."""
+    features: float = 2.0
+    tokens: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
     """The whole recipe of the text tower."""
 
-    general: GeneralConfig = field(default_factory=GeneralConfig)
-    branch: BranchConfig = field(default_factory=BranchConfig)
-    folds: int = 4
-    max_tokens: int = 128
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    seed: int = 0
+    """Chooses the rows of the mixture."""
+    max_tokens: int = 80
+    """Longest window in training."""
 
 
-def train_text(data: Path, runs: Path, config: TextConfig | None = None) -> None:
+def train_text(
+    data: Path, start: Path, runs: Path, config: TextConfig | None = None, *, held_out: Iterable[str] = ()
+) -> None:
     """Run every stage that is not there yet, under `runs`.
 
     Args:
-        data: Folder holding the corpora (see `rows.CORPUS_FOLDERS`).
+        data: Folder holding the corpora (see `posts/mixture.toml`).
+        start: Folder of all-mpnet-base-v2, or of another model of its family, with its `tokenizer.json`.
         runs: Folder for the stages; killed runs go on where they stopped.
         config: The recipe.
+        held_out: Texts that must not be trained on.
     """
     config = config or TextConfig()
-    pieces = WordPieces(start_folder() / "tokenizer.json", config.max_tokens)
-    tower = train_general(data, pieces, config.general, runs)
-    records = post_records(data)
-    posts = [r for r in records if r.split == "train" and r.sample.text and r.sample.label]
-    folds = np.array([fold_of(text_key(r.sample.text or ""), config.folds) for r in posts])
-    states = read_states(tower, pieces, post_rows(posts))
-    dev = read_states(tower, pieces, post_rows(r for r in records if r.split == "dev"))
-    out_of_fold = OutOfFold([r.sample.id or "" for r in posts], folds)
-    for k in [*range(config.folds), -1]:
-        folder = runs / (f"fold-{k}" if k >= 0 else "final")
-        learnt = states.take(np.flatnonzero(folds != k))
-        facts = {"max_tokens": config.max_tokens}
-        tower = train_branch(runs / GENERAL / TOWER, learnt, config.branch, folder, seed=k + 1, facts=facts)
-        (folder / "dev.json").write_text(json.dumps(dev.scores(tower), indent=1) + "\n", encoding="utf-8")
-        if k >= 0:
-            held = np.flatnonzero(folds == k)
-            out_of_fold.put(held, states.take(held).logits(tower))
-    out_of_fold.save(runs)
+    pieces = WordPieces(start / TOKENIZER, config.max_tokens)
+    mixture = load_mixture(data, seed=config.seed, held_out=held_out)
+    teacher = train_teacher(mixture.train, start, pieces, config.teacher, runs / TEACHER)
+    student = train_student(mixture.train, teacher, start, pieces, config.student, runs / STUDENT)
+    for tower, stage in ((teacher, TEACHER), (student, STUDENT)):
+        _measure(tower, pieces, mixture, runs / stage / "dev.json")
 
 
-def train_branch(
-    start: Path,
-    states: TextStates,
-    config: BranchConfig,
-    folder: Path,
-    *,
-    seed: int = 0,
-    facts: Mapping[str, Any] | None = None,
+def train_teacher(
+    rows: Sequence[TextRow], start: Path, pieces: WordPieces, config: TeacherConfig, folder: Path
 ) -> TextTower:
-    """A tower whose branch was tuned on posts, from disk if it is there; all else is as the general stage left it.
+    """The whole start model tuned on gold labels, from disk if it is there."""
+    record = _claim(folder, rows, start, pieces, config)
+    torch.manual_seed(config.loop.seed)  # new heads start from chance
+    if (folder / WEIGHTS).exists():
+        return TextTower.load(folder).to(training_device())
+    tower = TextTower.begin(start).to(training_device())
 
-    Args:
-        start: The general stage's `tower.safetensors`.
-        states: The posts, as that tower's trunk left them.
-        config: The recipe.
-        folder: The stage's folder; a killed run goes on where it stopped.
-        seed: Added to the recipe's.
-        facts: What else to note of the recipe.
+    def loss(model: nn.Module, chosen: IntArray) -> Tensor:
+        part = [rows[i] for i in chosen]
+        with training_precision():
+            logits = model(pieces.encode([r.text for r in part], [r.target for r in part]))
+        return gold_loss(logits, [r.labels for r in part], config.label_smoothing)
+
+    train(tower, _batches(rows, config.batch_size, config.loop), loss, config.loop, folder, record=record)
+    tower.save(folder, start / TOKENIZER)
+    return tower
+
+
+def train_student(
+    rows: Sequence[TextRow],
+    teacher: TextTower,
+    start: Path,
+    pieces: WordPieces,
+    config: StudentConfig,
+    folder: Path,
+) -> TextTower:
+    """A tower of some of the teacher's layers that learnt from it, from disk if it is there."""
+    record = _claim(folder, rows, start, pieces, config)
+    if (folder / WEIGHTS).exists():
+        return TextTower.load(folder).to(training_device())
+    student = TextTower.begin(start, config.layers).to(training_device())
+    student.load_state_dict(_layers_of(teacher, config.layers))
+    teacher.eval().requires_grad_(False)
+    rng = random.Random(config.loop.seed)
+    plain = [row for row in rows if row.target is None]
+    more = int(len(rows) * config.rewritten / (1 - config.rewritten))
+    texts = [*rows, *(rewritten(rng.choice(plain), plain, rng) for _ in range(more))]
+
+    def loss(model: nn.Module, chosen: IntArray) -> Tensor:
+        part = [texts[i] for i in chosen]
+        batch = pieces.encode([r.text for r in part], [r.target for r in part])
+        with training_precision():
+            with torch.no_grad():
+                taught, mask = teacher.hidden(batch)
+            learnt, _ = student.hidden(batch)
+        wanted, features = pooled(taught, mask, batch), pooled(learnt, mask, batch)
+        states = (1 - cosine_similarity(learnt.float(), taught.float(), dim=-1)) * mask
+        return (
+            distillation_loss(student, features, teacher.logits(wanted), part, config)
+            + config.features * (1 - cosine_similarity(features, wanted, dim=-1)).mean()
+            + config.tokens * states.sum() / mask.sum()
+        )
+
+    train(student, _batches(texts, config.batch_size, config.loop), loss, config.loop, folder, record=record)
+    student.save(folder, start / TOKENIZER)
+    return student
+
+
+def gold_labels(labels: Sequence[Mapping[str, ClassLabel]], head: str, smoothing: float) -> Tensor:
+    """What a head is to learn, float32 `[n, classes]`; a row of zeros where there is no label."""
+    classes = HEADS[head]
+    targets = torch.zeros(len(labels), classes)
+    for row, known in enumerate(labels):
+        label = known.get(head)
+        if isinstance(label, tuple):
+            targets[row] = torch.tensor(label)
+        elif label is not None:
+            targets[row] = smoothing / classes
+            targets[row, label] += 1 - smoothing
+    return targets
+
+
+def gold_loss(logits: Mapping[str, Tensor], labels: Sequence[Mapping[str, ClassLabel]], smoothing: float) -> Tensor:
+    """Cross-entropy to gold labels, weighed by task, summed over heads and per row of the batch."""
+    total = torch.zeros((), device=next(iter(logits.values())).device)
+    for head, values in logits.items():
+        targets = gold_labels(labels, head, smoothing).to(values.device)
+        total = total - TASK_WEIGHTS[head] * (targets * values.float().log_softmax(1)).sum()
+    return total / len(labels)
+
+
+def distillation_loss(
+    student: TextTower,
+    features: Tensor,
+    taught: Mapping[str, Tensor],
+    rows: Sequence[TextRow],
+    config: StudentConfig,
+) -> Tensor:
+    """Divergence from the teacher's probabilities, and the gold labels' cross-entropy, per row of the batch.
+
+    The teacher is asked about the target where a text names one, and about all else where it does not.
     """
-    loop = replace(config.loop, seed=config.loop.seed + seed)
+    device = features.device
+    named = torch.tensor([row.target is not None for row in rows], device=device)
+    labels, total = [row.labels for row in rows], torch.zeros((), device=device)
+    for head, logits in student.logits(student.dropout(features)).items():
+        suited = (named if head == "target" else ~named).float()
+        weight = TASK_WEIGHTS[head] if head in ("sentiment", "target") else 0.5
+        gold = gold_labels(labels, head, 0.0).to(device)
+        wanted = _corrected(taught[head].float().softmax(1), gold, rows, config.trust)
+        logs = logits.float().log_softmax(1)
+        gap = (wanted * (wanted.clamp_min(1e-9).log() - logs)).sum(1)
+        total = total + weight * ((suited * gap).sum() - config.gold * (gold * logs).sum())
+    return total / len(rows)
+
+
+def _corrected(taught: Tensor, gold: Tensor, rows: Sequence[TextRow], trust: float) -> Tensor:
+    """The teacher's probabilities; of texts made by rule, with the rule's label mixed in."""
+    ruled = torch.tensor([row.made for row in rows], device=gold.device) & (gold.sum(1) > 0)
+    agree = gold.argmax(1) == taught.argmax(1)
+    share = torch.where(ruled, torch.where(agree, trust, 1.0), 0.0)[:, None]
+    return (1 - share) * taught + share * gold
+
+
+def _layers_of(teacher: TextTower, layers: Sequence[int]) -> dict[str, Tensor]:
+    """The teacher's weights under the names that a tower of some of its layers has for them."""
+    prefix = "encoder.encoder.layer."
+    weights = {}
+    for name, value in teacher.state_dict().items():
+        if not name.startswith(prefix):
+            weights[name] = value
+            continue
+        number, _, rest = name.removeprefix(prefix).partition(".")
+        if int(number) in layers:
+            weights[f"{prefix}{layers.index(int(number))}.{rest}"] = value
+    return weights
+
+
+def _batches(rows: Sequence[TextRow], size: int, loop: LoopConfig) -> list[list[IntArray]]:
+    lengths = np.array([len(row.text) for row in rows])
+    return [alike(lengths, size, 1000 * loop.seed + epoch) for epoch in range(loop.epochs)]
+
+
+def _claim(
+    folder: Path, rows: Sequence[TextRow], start: Path, pieces: WordPieces, config: TeacherConfig | StudentConfig
+) -> dict[str, Any]:
     record = {
         "stage": folder.name,
-        "start": GENERAL,
-        "recipe": {**asdict(replace(config, loop=loop)), **(facts or {})},
-        "rows": len(states.rows),
+        "start": start.name,
+        "rows": len(rows),
+        "recipe": {**asdict(config), "max_tokens": pieces.max_tokens},
     }
     claim(folder, record)
-    torch.manual_seed(loop.seed)  # new heads start from chance
-    tower = TextTower(start_folder()).to(training_device())
-    if (folder / TOWER).exists():
-        return tower.load(folder / TOWER)
-    tower.load(start).grow_branch()
-    tower.requires_grad_(False)
-    tower.branch.requires_grad_(True)
-    tower.branch_heads.requires_grad_(True)
-    lengths = [len(hidden) for hidden in states.hidden]
-    epochs = [alike(np.array(lengths), config.batch_size, epoch) for epoch in range(loop.epochs)]
+    return record
 
-    def loss(model: nn.Module, rows: IntArray) -> Tensor:
-        part = states.take(rows)
-        with training_precision():
-            logits = tower.branch_logits(*part.padded(tower.device))
-        # What the head `sentiment` is to the encoder, `said` is to the branch.
-        labels = [{"said": row.labels["sentiment"], "joint": row.labels["joint"]} for row in part.rows]
-        return multitask_loss(logits, labels, config.label_smoothing)
 
-    train(tower, epochs, loss, loop, folder, record=record)
-    tower.save(folder / TOWER)
-    return tower
+def _measure(tower: TextTower, pieces: WordPieces, mixture: Mixture, path: Path) -> None:
+    """Write a tower's scores on the dev rows of every source, once."""
+    if path.exists():
+        return
+    scores = {name: head_scores(read_logits(tower, pieces, rows), rows) for name, rows in mixture.dev.items()}
+    path.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,123 @@
+"""Accuracy, time and size of text towers: more or fewer layers, 8 or 4 bits a weight, in one run.
+
+    python eval/bench/towers/frontier.py --tower teacher=RUNS/text/teacher --tower student=RUNS/text/student [--save]
+
+Each tower is exported as it would ship and judges the bundled everyday posts by its words alone. Times are of one text
+on one thread; towers take turns, so that a busy machine slows all.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from rich.table import Table
+
+from eval.bench.keeping import circumstances, program, tell
+from hybrid_mmsa.data import Record, load_corpus
+from hybrid_mmsa.encoders.wordpieces import WordPieces
+from hybrid_mmsa.inputs import normalise, reword
+from hybrid_mmsa.training.heads.fusion import FusionConfig
+from hybrid_mmsa.training.towers.export_text import TextShape, export_text
+from hybrid_mmsa.training.towers.text_tower import TextTower
+from hybrid_mmsa.types import LABELS, FloatArray
+
+NAME = "frontier"
+TURNS, EACH, WARM_UP = 15, 10, 2
+TEXT = "I can't believe they cancelled it an hour before the doors opened. Never again."
+
+
+class Exported:
+    """A tower as it would ship: quantised, in ONNX Runtime on one thread, with its heads."""
+
+    def __init__(self, folder: Path, bits: int, place: Path) -> None:
+        tower = TextTower.load(folder)
+        config = tower.encoder.config
+        self.layers: int = config.num_hidden_layers
+        self.heads = {name: head.state_dict() for name, head in tower.heads.items()}
+        self.pieces = WordPieces(folder / "tokenizer.json", FusionConfig().max_tokens)
+        shape = TextShape(
+            heads=config.num_attention_heads,
+            epsilon=config.layer_norm_eps,
+            first_position=config.pad_token_id + 1,
+            max_tokens=FusionConfig().max_tokens,
+        )
+        weights = {name: value.detach().float().numpy() for name, value in tower.encoder.state_dict().items()}
+        path = place / f"{folder.name}-{bits}.onnx"
+        export_text(weights, shape, path, bits=bits)
+        self.megabytes = path.stat().st_size / 1e6
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = ort.InferenceSession(path.read_bytes(), options)
+
+    def features(self, text: str, target: str | None = None) -> FloatArray:
+        """Features `[width]` of one text: the mean of its windows by their share."""
+        batch = self.pieces.encode([reword(normalise(text))], [reword(normalise(target)) if target else None])
+        (windows,) = self.session.run(["features"], {"ids": batch.ids, "mask": batch.mask})
+        features: FloatArray = batch.shares @ windows
+        return features
+
+    def label(self, record: Record) -> str:
+        """What the words say, towards the target if there is one."""
+        sample = record.sample
+        head = self.heads["target" if sample.target else "sentiment"]
+        logits = head["weight"].numpy() @ self.features(sample.text or "", sample.target) + head["bias"].numpy()
+        return LABELS[int(np.argmax(logits))]
+
+
+def measured(towers: dict[str, Path]) -> dict[str, Any]:
+    """Size, time and accuracy of every tower at 8 and 4 bits, as a record."""
+    records = [record for record in load_corpus("everyday") if record.sample.text and record.sample.label]
+    rows: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        exported = {
+            f"{name}, int{bits}": Exported(folder, bits, Path(place))
+            for name, folder in towers.items()
+            for bits in (8, 4)
+        }
+        times: dict[str, list[float]] = {name: [] for name in exported}
+        for _ in range(TURNS):
+            for name, tower in exported.items():
+                for number in range(WARM_UP + EACH):
+                    started = time.perf_counter()
+                    tower.features(TEXT)
+                    if number >= WARM_UP:
+                        times[name].append(time.perf_counter() - started)
+        for name, tower in exported.items():
+            right = np.mean([tower.label(record) == record.sample.label for record in records])
+            rows[name] = {
+                "layers": tower.layers,
+                "megabytes": round(tower.megabytes, 1),
+                "median_ms": round(1000 * statistics.median(times[name]), 2),
+                "everyday_accuracy": float(right),
+            }
+    return {**circumstances(["onnxruntime"], 1), "posts": len(records), "towers": rows}
+
+
+def table(record: dict[str, Any]) -> Table:
+    """The record as people read it."""
+    shown = Table(
+        "tower", "layers", "MB", "ms a text", "everyday", title=f"{record['posts']} everyday posts, words alone"
+    )
+    for name, row in record["towers"].items():
+        cells = (row["layers"], row["megabytes"], row["median_ms"], f"{row['everyday_accuracy']:.1%}")
+        shown.add_row(name, *map(str, cells))
+    return shown
+
+
+def main() -> None:
+    """Measure, show, keep if asked."""
+    parser = program(__doc__, NAME)
+    parser.add_argument("--tower", action="append", required=True, metavar="NAME=FOLDER", help="may be repeated")
+    options = parser.parse_args()
+    record = measured({name: Path(folder) for name, _, folder in (tower.partition("=") for tower in options.tower)})
+    tell(NAME, record, table(record), options)
+
+
+if __name__ == "__main__":
+    main()
