@@ -12,7 +12,7 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.terminal.console import Terminated, heed_termination
 from hybrid_mmsa.cli.terminal.whole import whole_file
 
-ROWS = 20_000
+ROWS = 160_000
 COMMAND = [sys.executable, "-m", "hybrid_mmsa"]
 
 
