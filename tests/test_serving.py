@@ -419,6 +419,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again():
         assert int(refused.headers["retry-after"]) >= 1
         late = client.post("/v1/analyze?timeout=0.05", json={"text": GOOD})
         problem(late, 504, "deadline_exceeded")
+        assert first.is_alive(), "the deadline held although every worker was busy"
         encoder.release.set()
         first.join()
         assert client.post("/v1/analyze", json={"text": GOOD}).status_code == 200

@@ -99,11 +99,8 @@ class Answering:
         """
         self._check(request.options)
         with self.fast.places(len(request.rows)):
-            posts = await asyncio.gather(*(self._read(row, request.options) for row in request.rows))
-            first = await self._first([post for post in posts if isinstance(post, Post)], patience.until)
-        outcomes = iter(first)
-        pairs = [(post, next(outcomes)) if isinstance(post, Post) else (None, post) for post in posts]
-        rows = await asyncio.gather(*(self._second(post, outcome, patience) for post, outcome in pairs))
+            first = await self._first(request, patience.until)
+        rows = await asyncio.gather(*(self._second(post, outcome, patience) for post, outcome in first))
         for row in rows:
             if row.job is None:  # a job is counted when it ends
                 self.metrics.row(row)
@@ -171,13 +168,17 @@ class Answering:
             return unusable(error)
         return Post(read, options)
 
-    async def _first(self, posts: Sequence[Post], until: float) -> list[Outcome]:
-        """The fast tier's outcomes; a post that is not reached in time is a problem."""
+    async def _first(self, request: Request, until: float) -> list[tuple[Post | None, Outcome]]:
+        """The posts as they were read, with the fast tier's outcomes; what is not reached in time is a problem."""
+        late = Problem("deadline_exceeded", "the fast tier did not answer in time")
+        posts: Sequence[Post | Problem] = [row if isinstance(row, Problem) else late for row in request.rows]
         try:
             async with asyncio.timeout_at(until):
-                return await self.fast.outcomes(posts)
+                posts = await asyncio.gather(*(self._read(row, request.options) for row in request.rows))
+                outcomes = iter(await self.fast.outcomes([post for post in posts if isinstance(post, Post)]))
         except TimeoutError:
-            return [Problem("deadline_exceeded", "the fast tier did not answer in time")] * len(posts)
+            return [(None, post if isinstance(post, Problem) else late) for post in posts]
+        return [(post, next(outcomes)) if isinstance(post, Post) else (None, post) for post in posts]
 
     async def _second(self, post: Post | None, outcome: Outcome, patience: Patience) -> BatchRow:
         """The row of a post, with the verdict or with the job that will have it."""
