@@ -25,7 +25,7 @@ from ..errors import ArtefactError, InputError
 from ..inputs import as_sentence, reword, to_pixels
 from ..types import Features, FloatArray, Sample
 from .onnx_session import open_session
-from .wordpieces import LENGTH_STEP, TokenBatch, WordPieces
+from .wordpieces import TokenBatch, WordPieces, padded_length
 
 __all__ = ["CompactEncoder", "CompactManifest"]
 
@@ -145,8 +145,7 @@ class CompactEncoder:
         return np.ascontiguousarray(np.concatenate(parts).transpose(0, 2, 3, 1))
 
     def _read_windows(self, tokens: TokenBatch, rows: np.ndarray[Any, Any]) -> FloatArray:
-        # Sums over a length that is no multiple of the step are rounded in another order: neighbours would be heard.
-        length = -(-int(tokens.mask[rows].sum(1).max()) // LENGTH_STEP) * LENGTH_STEP
+        length = padded_length(int(tokens.mask[rows].sum(1).max()))
         inputs = {"ids": tokens.ids[rows, :length], "mask": tokens.mask[rows, :length]}
         features: FloatArray = self._text.run(["features"], inputs)[0]
         return features

@@ -18,10 +18,11 @@ from tokenizers import Tokenizer
 from ..errors import ArtefactError
 from ..types import BoolArray, FloatArray, IntArray
 
-__all__ = ["LENGTH_STEP", "MOST_WINDOWS", "TokenBatch", "WordPieces"]
+__all__ = ["LENGTH_STEP", "MOST_WINDOWS", "TokenBatch", "WordPieces", "padded_length"]
 
 LENGTH_STEP = 4
-"""Padded lengths are multiples of this: math libraries compile and cache a kernel per shape."""
+"""Padded lengths are multiples of this, alone as in a batch: sums over other lengths are rounded in another order, so
+that a text's neighbours would move its features."""
 OVERLAP = 8
 """A window begins with one of so many parts of the window before, so that what is cut in one is whole in the other."""
 MOST_WINDOWS = 16
@@ -133,12 +134,16 @@ class WordPieces:
         )
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
-        longest = max(map(len, rows), default=0)
-        shape = (len(rows), -(-longest // LENGTH_STEP) * LENGTH_STEP)
+        shape = (len(rows), padded_length(max(map(len, rows), default=0)))
         ids, mask = np.full(shape, self._pad, dtype=np.int64), np.zeros(shape, dtype=np.int64)
         for i, row in enumerate(rows):
             ids[i, : len(row)], mask[i, : len(row)] = row, 1
         return ids, mask
+
+
+def padded_length(longest: int) -> int:
+    """The length that windows are padded to, by the longest of them."""
+    return -(-longest // LENGTH_STEP) * LENGTH_STEP
 
 
 def _windows(length: int, room: int) -> list[slice]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,7 +21,7 @@ from .guard import Guard
 from .journal import Journal
 from .keys import Keys
 from .metrics import Metrics
-from .problems import FieldFault, Problem, ProblemBody
+from .problems import Problem, ProblemBody, faulty
 from .rates import Rates
 from .routes import operations, posts
 from .schemas import AnalyzeBody, BatchBody, PostBody
@@ -96,9 +96,7 @@ def _queues(app: FastAPI) -> dict[str, Any]:
 
 
 async def _raise_invalid(request: Request, error: Exception) -> NoReturn:
-    faults = error.errors() if isinstance(error, RequestValidationError) else ()
-    shown = tuple(FieldFault(field=".".join(map(str, f["loc"]))[:100], message=f["msg"][:200]) for f in faults[:20])
-    raise Problem("invalid_request", f"{shown[0].field}: {shown[0].message}", errors=shown) from None
+    raise faulty(cast(RequestValidationError, error).errors()) from None
 
 
 async def _raise_problem(request: Request, error: Exception) -> NoReturn:

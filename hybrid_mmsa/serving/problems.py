@@ -6,15 +6,16 @@ Every refusal of the server is one of `CODES`; clients decide by the code, peopl
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from pydantic import Field, ValidationError
 
 from ..errors import InputError
 from ..types import FrozenModel
 
-__all__ = ["CODES", "FieldFault", "Problem", "ProblemBody", "invalid", "unusable"]
+__all__ = ["CODES", "FieldFault", "Problem", "ProblemBody", "faulty", "invalid", "unusable"]
 
 CODES: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
@@ -123,7 +124,11 @@ class Problem(Exception):  # noqa: N818 - the name that the standard gives it
 
 def invalid(error: ValidationError) -> Problem:
     """The problem for a body that is not of its schema. Values are left out: they may be a post."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    return faulty(error.errors(include_url=False, include_context=False, include_input=False))
+
+
+def faulty(faults: Sequence[Mapping[str, Any]]) -> Problem:
+    """The problem for fields of a request, by what pydantic says of each."""
     if faults[0]["type"] == "json_invalid":
         return Problem("malformed_body", faults[0]["msg"])
     shown = tuple(

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import metrics
-from ...metrics import Interval
+from ...metrics import Interval, accuracy, calibration_error, confusion, macro_f1, nll, paired_difference
 from ...types import LABELS, FloatArray, IntArray, Task, TaskArrays
 
 __all__ = ["AdapterFigures", "Comparison", "CurvePoint", "compare"]
@@ -207,10 +206,7 @@ def compare(adapter: TaskArrays, other: TaskArrays, gold: IntArray, name: str) -
         name: The other model's.
     """
     first, second = adapter["sentiment"].argmax(1), other["sentiment"].argmax(1)
-    gains = [
-        metrics.paired_difference(metric, gold, first, second, len(LABELS))
-        for metric in (metrics.accuracy, metrics.macro_f1)
-    ]
+    gains = [paired_difference(metric, gold, first, second, len(LABELS)) for metric in (accuracy, macro_f1)]
     own, others = _figures(adapter, gold), _figures(other, gold)
     return Comparison(
         other=name, n=len(gold), adapter=own, others=others, accuracy_gain=gains[0], macro_f1_gain=gains[1]
@@ -218,12 +214,12 @@ def compare(adapter: TaskArrays, other: TaskArrays, gold: IntArray, name: str) -
 
 
 def _figures(posteriors: TaskArrays, gold: IntArray) -> dict[str, float]:
-    counts = metrics.confusion(gold, posteriors["sentiment"].argmax(1), len(LABELS))
+    counts = confusion(gold, posteriors["sentiment"].argmax(1), len(LABELS))
     values = {
-        "accuracy": float(metrics.accuracy(counts)),
-        "macro F1": float(metrics.macro_f1(counts)),
-        "log-loss": float(metrics.nll(gold, posteriors["sentiment"])),
-        "calibration error": metrics.calibration_error(gold, posteriors["sentiment"]),
+        "accuracy": float(accuracy(counts)),
+        "macro F1": float(macro_f1(counts)),
+        "log-loss": float(nll(gold, posteriors["sentiment"])),
+        "calibration error": calibration_error(gold, posteriors["sentiment"]),
     }
     sides: dict[str, Task] = {"accuracy, words alone": "text_alone", "accuracy, picture alone": "image_alone"}
     for name, task in sides.items():

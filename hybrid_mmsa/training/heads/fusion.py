@@ -44,7 +44,7 @@ from ..towers.text_tower import HEADS, TextTower
 from .logistic import Choice, LinearHead, choose_head
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy
 
-__all__ = ["FusionConfig", "TowerRuns", "fit_adapter", "held_out_evidence", "tower_heads", "train_fusion", "words_head"]
+__all__ = ["FusionConfig", "TowerRuns", "held_out_evidence", "tower_heads", "train_fusion", "words_head"]
 
 CROSS_FITS = 5
 PARTS = 3
@@ -63,8 +63,6 @@ class FusionConfig:
     joining: JoiningConfig = field(default_factory=JoiningConfig)
     penalties: tuple[float, ...] = (0.1, 0.3, 1, 3, 10, 30, 100)
     """What the pull of the words' guess of a whole post to what they say by themselves is chosen from."""
-    own_words: bool = False
-    """Fit what words say by themselves to the posts, by their convention; else the text tower's own head says it."""
     texts: int = 1000
     """Dev rows of each text corpus that calibrate what words say, at most."""
     words: int = 500
@@ -97,7 +95,7 @@ def train_fusion(
     """
     config = config or FusionConfig()
     encoder = _exported(runs, out, towers or out / TOWERS, config)
-    adapter = fit_adapter(data, runs, encoder, name=out.name, config=config)
+    adapter = _fitted(data, runs, encoder, config, out.name)
     adapter.save(out)
     return adapter
 
@@ -113,19 +111,8 @@ def _exported(runs: TowerRuns, out: Path, towers: Path, config: FusionConfig) ->
     return CompactEncoder(towers, threads=2, name=name)
 
 
-def fit_adapter(
-    data: Path, runs: TowerRuns, encoder: Encoder, *, name: str, config: FusionConfig | None = None
-) -> Adapter:
-    """Fit everything on top of an exported encoder.
-
-    Args:
-        data: Folder holding the corpora.
-        runs: What the towers were made in.
-        encoder: The int8 encoder exported from them.
-        name: The adapter's name.
-        config: The recipe.
-    """
-    config = config or FusionConfig()
+def _fitted(data: Path, runs: TowerRuns, encoder: Encoder, config: FusionConfig, name: str) -> Adapter:
+    """Everything that stands on top of an exported encoder."""
     posts = _Posts.read(data, runs, encoder, config)
     texts = _Texts.read(data, encoder, config.texts)
     words = texts.words(config.words)
@@ -135,7 +122,7 @@ def fit_adapter(
     # Equal texts share a fold, so that none is judged by a head fitted to its twin.
     folds = np.array([fold_of(f"fusion/{key}", CROSS_FITS) for key in keys], dtype=np.int64)
     held_out = cross_fit(evidence, folds, config.joining)
-    calibration = _calibrate(posts, held_out, evidence, head, texts, own_words=config.own_words)
+    calibration = _calibrate(posts, held_out, evidence, head, texts)
     draft = _draft(name, encoder, head, calibration)
     router = _fit_router(draft, posts, texts, words, held_out, encoder, config)
     made_with = {
@@ -217,12 +204,9 @@ class _Posts:
         posts = [r for r in records if r.split == "train" and r.sample.text and r.sample.label and r.sample.id in known]
         features = encode_posts(encoder, [post.sample for post in posts])
         text = {task: LinearHead.of(heads, f"text.{task}").logits(features.text_features) for task in HEADS}
-        linear = dict(heads)
-        learnt = {"joint": "label", "sentiment": "text_label"} if config.own_words else {"joint": "label"}
-        for task, label in learnt.items():
-            choice = words_head(posts, features.text_features, label, heads, config)
-            text[task] = choice.held_out
-            linear |= choice.head.named(f"text.{task}")
+        joint = words_head(posts, features.text_features, "label", heads, config)
+        text["joint"] = joint.held_out
+        linear = {**heads, **joint.head.named("text.joint")}
         held = [r for r in records if r.split == "dev"]
         return cls(posts, held, features, linear, text, picture.of([post.sample.id or "" for post in posts]))
 
@@ -340,9 +324,7 @@ def _draft(name: str, encoder: Encoder, head: FusionHead, calibration: Calibrati
     )
 
 
-def _calibrate(
-    posts: _Posts, held_out: TaskArrays, evidence: Evidence, head: FusionHead, texts: _Texts, *, own_words: bool
-) -> Calibration:
+def _calibrate(posts: _Posts, held_out: TaskArrays, evidence: Evidence, head: FusionHead, texts: _Texts) -> Calibration:
     """A temperature per task, each on posts and texts its logits were not trained on."""
     logits: dict[Task, NDArray[Any]] = dict(held_out)
     gold: dict[Task, NDArray[Any]] = dict.fromkeys(held_out, evidence.labels)
@@ -357,11 +339,6 @@ def _calibrate(
         rows, labels = texts.labelled(label, lambda text: fold_of(f"words/{text}", PARTS) == 0)
         if len(rows):
             logits[task], gold[task] = said[task][rows], labels
-    if own_words:
-        logits["text_sentiment"], gold["text_sentiment"] = (
-            posts.text["sentiment"],
-            gold_labels(posts.records, "text_label"),
-        )
     fitted = {task: TemperatureScaling().fit(values, gold[task]) for task, values in logits.items()}
     # A task without labels keeps its logits as they are.
     return Calibration({task: fitted[task].temperature_ if task in fitted else 1.0 for task in TASKS})
