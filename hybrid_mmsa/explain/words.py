@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from ..inputs import reword
+from ..inputs.emoji_words import face_spans, is_pictograph
 
 __all__ = ["Span", "groups", "hide", "word_spans"]
 
@@ -30,16 +31,12 @@ _SPAN = re.compile(
     """,
     re.VERBOSE,
 )
-# What is one word although its characters alone would not say so: links, and faces such as ":D" and "<3".
-_WHOLE = re.compile(
-    r"(?:https?://|www\.)\S+|pic\.twitter\.com/\S+|(?<!\w)(?:<3|[:;=]['\-^]?[()DPO/\\|*3])(?!\w)", re.IGNORECASE
-)
+_LINK = re.compile(r"(?:https?://|www\.)\S+|pic\.twitter\.com/\S+", re.IGNORECASE)
 _TELLING_MARKS = re.compile(r"[!?]|[^\w\s][^\w\s]")
 _APOSTROPHES = "'\u2019\u02bc"
 _HYPHENS = "-\u2010\u2011"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
-_EMOJI_BLOCKS = (range(0x1F000, 0x1FB00), range(0x2600, 0x27C0), range(0x2B00, 0x2C00))
 
 
 def word_spans(text: str) -> list[Span]:
@@ -48,7 +45,9 @@ def word_spans(text: str) -> list[Span]:
     Marks that only order a sentence, such as one full stop, belong to no word. A span in which no tower could read
     anything is left out.
     """
-    whole = [match.span() for match in _WHOLE.finditer(text)]
+    # What is one word although its characters alone would not say so: links, and faces such as ":D" and "<3".
+    links = [match.span() for match in _LINK.finditer(text)]
+    whole = sorted(links + face_spans(_LINK.sub(lambda match: " " * len(match[0]), text)))
     kinds = "".join(map(_kind, text))
     spans: list[Span] = []
     for start, end in _between(whole, len(text)):
@@ -78,8 +77,8 @@ def _between(spans: Sequence[Span], length: int) -> list[Span]:
 
 
 def _tells(word: str) -> bool:
-    if any(c.isalnum() or _kind(c) in (_EMOJI, _FLAG) for c in word):
-        return bool(reword(word))
+    if any(_kind(c) in (_WORD, _EMOJI, _FLAG) for c in word):
+        return any(c.isalnum() or c in "!?" for c in reword(word))
     return _TELLING_MARKS.search(word) is not None
 
 
@@ -108,4 +107,7 @@ def _sign(character: str) -> str:
         return _FLAG
     if category in {"Ps", "Pe", "Pi", "Pf"} or character == '"':
         return _QUOTE
-    return _EMOJI if any(code in block for block in _EMOJI_BLOCKS) else _MARK
+    if is_pictograph(character):
+        return _EMOJI
+    # Signs such as ℃ are read as the letters that they are made of.
+    return _WORD if any(map(str.isalnum, unicodedata.normalize("NFKC", character))) else _MARK

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
-__all__ = ["EMOJI_BLOCKS", "FEELINGS", "name_emoji", "name_faces"]
+__all__ = ["EMOJI_BLOCKS", "FEELINGS", "face_spans", "is_pictograph", "name_emoji", "name_faces"]
 
 EMOJI_BLOCKS = (range(0x1F000, 0x1FB00), range(0x2600, 0x27C0), range(0x2B00, 0x2C00))
 """Where Unicode keeps pictographs; characters newer than the running Python lie here too."""
@@ -181,6 +181,8 @@ _PICTOGRAPH = (
 )
 _EMOJI = re.compile(f"(?P<flag>[\U0001f1e6-\U0001f1ff]{{2}})|[0-9#*]\u20e3|{_PICTOGRAPH}(?:\u200d{_PICTOGRAPH}){{0,5}}")
 
+_IS_PICTOGRAPH = re.compile(_PICTOGRAPH)
+
 # Faces made of marks, the more telling first: `>:(` before `:(`.
 _FACES: tuple[tuple[str, str], ...] = (
     (r"[(（][╯ノ][^()（）]{1,6}[)）][╯ノ]?\s*[︵彡~]?\s*┻?━*┻?|┻━{1,5}┻", "angry flipping the table"),
@@ -233,8 +235,19 @@ _FACE = re.compile(
     rf"(?=[(（)┻¯⎺‾ʅಠ¬\-눈;；ಥ╥Ｔ｡♡♥>＞ᕙ°\^＾•◕ᵔ◠ᴗˊ´ಡ◉・￣\\ʕ꒰<:=])(?:{_alternatives(_FACES, 'face')})"
     rf"|(?<!\w)(?=[TQuUoO0xX8D])(?:{_alternatives(_LETTER_FACES, 'letter')})(?!\w)"
 )
+_EYES_BEHIND_DIGIT = re.compile(r"\d(?=[:;=])")
 # Hands, cheeks and brackets around a face: what is left of a kaomoji when its face has been named.
 _ARMS = re.compile(r"[\\ヽ٩ᕕ＼o(（<~*ノﾉ☆.:`´'ლʕ]{0,4}\x00([^\x00]+)\x00[)）*ノﾉ/۶ᕗ~`´'☆.:ლʔ;ヽ]{0,4}")
+
+
+def is_pictograph(character: str) -> bool:
+    """Whether it is an emoji, or a sign such as © that is read as one."""
+    return _IS_PICTOGRAPH.match(character) is not None
+
+
+def face_spans(text: str) -> list[tuple[int, int]]:
+    """Where emoticons and kaomoji stand, also right behind a digit, where they are read once the digit is hidden."""
+    return [match.span() for match in _FACE.finditer(_EYES_BEHIND_DIGIT.sub(" ", text))]
 
 
 def name_faces(text: str) -> str:

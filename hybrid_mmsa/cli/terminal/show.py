@@ -212,7 +212,7 @@ def _evidence(explanation: Explanation, options: ConsoleOptions) -> Iterator[Tex
         table.add_row(kind, Text(what), f"{effect:+.2f}", Text(drawn, style="blue" if effect > 0 else "yellow"))
     for change in explanation.changes or ():
         what = quote(change.what) if change.side == "text" else change.what
-        table.add_row("without", Text(what), "", Text(change.label, style=COLOURS[change.label]))
+        table.add_row("without", Text(what), Text(change.label, style=COLOURS[change.label]))
     if table.rows:
         yield from (Text(), Text(f"What hiding a part takes from P({explanation.label}):", style="dim"), table)
 
