@@ -12,7 +12,7 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.terminal.console import Terminated, heed_termination
 from hybrid_mmsa.cli.terminal.whole import whole_file
 
-ROWS = 160_000
+ROWS = 20_000
 COMMAND = [sys.executable, "-m", "hybrid_mmsa"]
 
 
@@ -21,7 +21,11 @@ def posts(folder, rows):
 
 
 def started(folder, *arguments):
-    return subprocess.Popen([*COMMAND, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True)
+    def listen():
+        """Programs in the background of a shell are started deaf to Ctrl-C, and so are theirs."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen([*COMMAND, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
 
 
 def wait_for(ready, child):
