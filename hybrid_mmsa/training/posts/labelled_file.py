@@ -156,13 +156,12 @@ def read_labelled_file(
         )
     twins = groups(samples, _twins(samples, pictures))
     key_of = {line: group[0] for group in twins for line in group}
-    own = {line: SPLITS[word] for line, word in _words_of(rows, "split").items() if word in SPLITS}
-    chosen = _words_of(rows, "chosen")
+    split, chosen = _words_of(rows, ("split", "chosen"))
     posts = LabelledFile(
         list(samples.values()),
         [key_of[line] for line in samples],
         rows.sha256(),
-        [own.get(line) for line in samples],
+        [SPLITS.get(split.get(line, "")) for line in samples],
         [_digest(sample, pictures.get(line)) for line, sample in samples.items()],
         _contradictions(samples, pictures),
         np.array([chosen.get(line) == "doubt" for line in samples], dtype=bool),
@@ -220,13 +219,14 @@ def _check_contradictions(posts: LabelledFile) -> None:
         )
 
 
-def _words_of(rows: PostsFile | PostsInMemory, column: str) -> dict[str, str]:
-    """What a column of the file says in lower case, by line."""
-    return {
-        str(line): str(row.get(column) or "").strip().lower()
-        for line, row in rows.raw_rows()
-        if not isinstance(row, RowError)
-    }
+def _words_of(rows: PostsFile | PostsInMemory, columns: Sequence[str]) -> list[dict[str, str]]:
+    """What each of some columns of the file says in lower case, by line; the file is read once."""
+    words: list[dict[str, str]] = [{} for _ in columns]
+    for line, row in rows.raw_rows():
+        if not isinstance(row, RowError):
+            for column, by_line in zip(columns, words, strict=True):
+                by_line[str(line)] = str(row.get(column) or "").strip().lower()
+    return words
 
 
 def _check_stars(posts: PostsFile | PostsInMemory, counts: Counter[str]) -> None:
