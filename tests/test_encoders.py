@@ -5,11 +5,16 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import onnx
 import pytest
 import tiny
+from onnx import numpy_helper
 from PIL import Image
 
 from hybrid_mmsa.encoders import CompactEncoder, open_encoder
+from hybrid_mmsa.encoders.compact import WEIGHTS
+from hybrid_mmsa.encoders.onnx_session import open_session
+from hybrid_mmsa.encoders.wordpieces import WordPieces
 from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.inputs import as_sentence
 from hybrid_mmsa.types import Features, Sample
@@ -66,6 +71,42 @@ def test_int8_text_tower_says_what_torch_says(encoder, tmp_path):
     assert np.abs(found.text_features - exact).max() < 0.1 * exact.std()
     # The towers of the test are good for something only if posts differ by more than the rounding.
     assert cosine(exact[:1], exact[1:2]).max() < 0.95
+
+
+def test_channels_that_reach_far_leave_the_others_their_levels(tmp_path, monkeypatch):
+    """As in real towers, a layer norm makes one channel many times as large, of which the next layers want little."""
+    import torch
+
+    from hybrid_mmsa.training.towers import export, export_text
+
+    start, path = tmp_path / "start", tmp_path / "text.onnx"
+    tower = tiny.text_tower(start)
+    with torch.no_grad():
+        for layer in tower.encoder.encoder.layer:
+            layer.attention.LayerNorm.weight[3] *= 60
+            layer.intermediate.dense.weight[:, 3] /= 60
+    tokens = WordPieces(start / "tokenizer.json", tiny.MAX_TOKENS).encode(TEXTS, [None] * len(TEXTS))
+    with torch.inference_mode():
+        hidden, mask = tower.hidden(tokens)
+        exact = ((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)).numpy()
+
+    def error():
+        export.export_text_tower(tower, start / "tokenizer.json", path, max_tokens=tiny.MAX_TOKENS)
+        (found,) = open_session(path, 1).run(["features"], {"ids": tokens.ids, "mask": tokens.mask})
+        return np.abs(found - exact).mean()
+
+    known = error()
+    monkeypatch.setattr(export_text, "_factors", lambda weight, reach: np.ones_like(reach))
+    assert known < error() / 2
+
+
+def test_weights_leave_sums_room_on_every_processor(tiny_model):
+    """Where there is no VNNI, two products of a byte with a weight are added in 16 bits and cut off beyond."""
+    for path in (WEIGHTS / "text.onnx", tiny_model / "towers" / "text.onnx"):
+        constants = {c.name: numpy_helper.to_array(c) for c in onnx.load(path).graph.initializer}
+        products = [n for n in onnx.load(path).graph.node if n.op_type == "MatMulIntegerToFloat"]
+        assert len(products) >= 8
+        assert all(2 * 255 * int(np.abs(constants[n.input[1]]).max()) < 2**15 for n in products)
 
 
 def test_int8_image_tower_says_what_torch_says(encoder):

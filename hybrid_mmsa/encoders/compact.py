@@ -1,7 +1,7 @@
 """The bundled encoder pair in int8 ONNX: an MPNet text tower and a small image tower. Knows nothing of labels.
 
-Words are multiplied in int8 with scales that belong to one token, pictures in float32. So a post's features are the
-same alone, padded and in any batch; scales over a batch would let a neighbour change them
+Words are multiplied in whole numbers with scales that belong to one token, pictures in float32. So a post's features
+are the same alone, padded and in any batch; scales over a batch would let a neighbour change them
 (microsoft/onnxruntime#10111).
 """
 

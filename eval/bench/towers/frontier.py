@@ -1,4 +1,4 @@
-"""Accuracy, time and size of text towers: more or fewer layers, 8 or 4 bits a weight, in one run.
+"""Accuracy, time and size of text towers of more or fewer layers, in one run.
 
     python eval/bench/towers/frontier.py --tower teacher=RUNS/text/teacher --tower student=RUNS/text/student [--save]
 
@@ -23,7 +23,7 @@ from hybrid_mmsa.data import Record, load_corpus
 from hybrid_mmsa.encoders.wordpieces import WordPieces
 from hybrid_mmsa.inputs import normalise, reword
 from hybrid_mmsa.training.heads.fusion import FusionConfig
-from hybrid_mmsa.training.towers.export_text import TextShape, export_text
+from hybrid_mmsa.training.towers.export import export_text_tower
 from hybrid_mmsa.training.towers.text_tower import TextTower
 from hybrid_mmsa.types import LABELS, FloatArray
 
@@ -35,21 +35,13 @@ TEXT = "I can't believe they cancelled it an hour before the doors opened. Never
 class Exported:
     """A tower as it would ship: quantised, in ONNX Runtime on one thread, with its heads."""
 
-    def __init__(self, folder: Path, bits: int, place: Path) -> None:
+    def __init__(self, folder: Path, place: Path) -> None:
         tower = TextTower.load(folder)
-        config = tower.encoder.config
-        self.layers: int = config.num_hidden_layers
+        self.layers: int = tower.encoder.config.num_hidden_layers
         self.heads = {name: head.state_dict() for name, head in tower.heads.items()}
-        self.pieces = WordPieces(folder / "tokenizer.json", FusionConfig().max_tokens)
-        shape = TextShape(
-            heads=config.num_attention_heads,
-            epsilon=config.layer_norm_eps,
-            first_position=config.pad_token_id + 1,
-            max_tokens=FusionConfig().max_tokens,
-        )
-        weights = {name: value.detach().float().numpy() for name, value in tower.encoder.state_dict().items()}
-        path = place / f"{folder.name}-{bits}.onnx"
-        export_text(weights, shape, path, bits=bits)
+        longest, path = FusionConfig().max_tokens, place / f"{folder.name}.onnx"
+        self.pieces = WordPieces(folder / "tokenizer.json", longest)
+        export_text_tower(tower, folder / "tokenizer.json", path, max_tokens=longest)
         self.megabytes = path.stat().st_size / 1e6
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
@@ -71,15 +63,11 @@ class Exported:
 
 
 def measured(towers: dict[str, Path]) -> dict[str, Any]:
-    """Size, time and accuracy of every tower at 8 and 4 bits, as a record."""
+    """Size, time and accuracy of every tower, as a record."""
     records = [record for record in load_corpus("everyday") if record.sample.text and record.sample.label]
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as place:
-        exported = {
-            f"{name}, int{bits}": Exported(folder, bits, Path(place))
-            for name, folder in towers.items()
-            for bits in (8, 4)
-        }
+        exported = {name: Exported(folder, Path(place)) for name, folder in towers.items()}
         times: dict[str, list[float]] = {name: [] for name in exported}
         for _ in range(TURNS):
             for name, tower in exported.items():

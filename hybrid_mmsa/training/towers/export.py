@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,19 +24,21 @@ from onnx import TensorProto
 from PIL.Image import Image
 
 from ...encoders.compact import CompactManifest
-from ...encoders.wordpieces import WordPieces
-from ...inputs import as_sentence, reword, to_pixels
+from ...encoders.wordpieces import TokenBatch, WordPieces
+from ...inputs import as_sentence, normalise, reword, to_pixels
 from ...types import Features, Sample
+from ..posts.made_texts import make_texts
 from .export_text import TextShape, export_text
 from .image_tower import CENTRE, SCALE, WIDTH, ImageTower, same_padding
 from .onnx_graph import Graph
-from .text_tower import TextTower
+from .text_tower import TextTower, input_reach
 
-__all__ = ["ExactEncoder", "export_compact", "export_image"]
+__all__ = ["ExactEncoder", "export_compact", "export_image", "export_text_tower"]
 
 FILES = ("text.onnx", "image.onnx", "tokenizer.json")
 FILTER_BLOCKS = (16, 8)
 """Block sizes to try, largest first; filters over one channel are a block each."""
+USUAL_TEXTS = 300
 
 
 def export_compact(
@@ -52,6 +55,19 @@ def export_compact(
         side: Side of the image tower's square in pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    export_text_tower(text, tokenizer, folder / "text.onnx", max_tokens=max_tokens)
+    export_image(image, side, folder / "image.onnx")
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+    width = text.encoder.config.hidden_size
+    manifest = CompactManifest(
+        max_tokens=max_tokens, image_size=side, text_width=width, image_width=WIDTH, files=hashes
+    )
+    (folder / "compact.json").write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+
+
+def export_text_tower(text: TextTower, tokenizer: Path, path: Path, *, max_tokens: int) -> None:
+    """Write the text tower alone; see `export_text` and `export_compact`."""
     weights = {name: value.detach().float().numpy() for name, value in text.encoder.state_dict().items()}
     config = text.encoder.config
     shape = TextShape(
@@ -60,15 +76,14 @@ def export_compact(
         first_position=config.pad_token_id + 1,
         max_tokens=max_tokens,
     )
-    export_text(weights, shape, folder / "text.onnx")
-    export_image(image, side, folder / "image.onnx")
-    shutil.copyfile(tokenizer, folder / "tokenizer.json")
-    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
-    width = config.hidden_size
-    manifest = CompactManifest(
-        max_tokens=max_tokens, image_size=side, text_width=width, image_width=WIDTH, files=hashes
-    )
-    (folder / "compact.json").write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
+    export_text(weights, shape, input_reach(text.eval(), _usual(tokenizer, max_tokens)), path)
+
+
+def _usual(tokenizer: Path, max_tokens: int) -> TokenBatch:
+    """Texts of all kinds, to see how far activations reach. Which channels reach far hardly depends on the texts."""
+    made = random.Random(0).sample(list(make_texts(0)), USUAL_TEXTS)
+    texts = [as_sentence(reword(normalise(each.text))) for each in made]
+    return WordPieces(tokenizer, max_tokens).encode(texts, [reword(each.target or "") for each in made])
 
 
 class ExactEncoder:

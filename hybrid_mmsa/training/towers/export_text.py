@@ -1,9 +1,14 @@
 """The trained text tower → one ONNX file, built node by node. Knows nothing of heads, corpora or training.
 
 The tower is an MPNet (Song et al. 2020, arXiv 2004.09297): a BERT whose attention adds a learnt bias by the distance
-of two tokens. Weights are int8 or int4 in blocks along the input dimension; ONNX Runtime's `MatMulNBits` quantises each
-token's activations in the same blocks when it multiplies, so no scale is shared between tokens, and a post's features
-do not depend on padding or neighbours. The embedding table is int8 with one scale per row.
+of two tokens. Its layers multiply whole numbers: weights of 7 bits with one scale per output, activations of 8 bits
+with one scale per token. Sums of whole numbers are the same in any order and on any processor, and no scale is shared
+between tokens, so a post's features do not depend on padding or neighbours. The embedding table is int8 with one scale
+per row.
+
+A few input channels reach twenty times as far as the others, and one scale per token would leave nothing of those. So
+channels are divided by a factor that the weights are multiplied with (SmoothQuant: Xiao et al. 2023, arXiv 2211.10438,
+equation 4, with its alpha of a half).
 """
 
 from __future__ import annotations
@@ -23,10 +28,15 @@ from .onnx_graph import ORT_DOMAIN, Graph
 __all__ = ["TextShape", "export_text", "relative_buckets"]
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
-LARGEST_BLOCK = {8: 256, 4: 64}
-"""Inputs that share a scale, by bits. At 8 bits large blocks multiply a quarter faster, and cost a tenth more error."""
-SMALLEST_BLOCK = 16
-INT8_ACTIVATIONS = 4  # MatMulNBits accuracy_level: int8 activations, one scale per token and block
+MOST_WEIGHT = 63
+"""Largest level of a weight. Processors without VNNI add two products of a byte with a level in 16 bits: 2 * 255 * 63
+fits; more would be cut off there and nowhere else."""
+MOST_ACTIVATION = 127
+MIDDLE = 128
+"""The level of an activation of 0 where activations have both signs."""
+LEAST_GELU = 0.17
+"""How far below 0 GELU reaches, rounded up; added before quantising, so that no level is wasted on what never comes."""
+SMALLEST = 1e-4
 MASKED = -1e4
 MOST_DISTANCE = 128
 """Distances from here on share a bucket; MPNet's own constant."""
@@ -65,18 +75,19 @@ def relative_buckets(length: int, buckets: int) -> NDArray[np.int64]:
     return result
 
 
-def export_text(weights: Arrays, shape: TextShape, path: Path, *, bits: int = 8) -> None:
+def export_text(weights: Arrays, shape: TextShape, reach: Arrays, path: Path) -> None:
     """Write `path`: `ids`, `mask` int64 `[m, length]` in, `features` float32 `[m, width]` out.
 
     Args:
         weights: float32 tensors by their Hugging Face MPNet names, without a prefix.
         shape: What the tensors do not say.
+        reach: How far the inputs of each linear layer reach, by the layer's name, float32 `[in]`: the largest absolute
+            value of each channel on usual texts.
         path: The `.onnx` file to write.
-        bits: 8 or 4 per weight of a layer.
     """
     graph = Graph()
     layers = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("encoder.layer."))
-    tower = _Tower(graph, weights, shape, bits)
+    tower = _Tower(graph, weights, shape, reach)
     hidden, bias = tower.embeddings(), tower.attention_bias()
     for number in range(layers):
         hidden = tower.layer(f"encoder.layer.{number}", hidden, bias)
@@ -92,7 +103,7 @@ class _Tower:
     graph: Graph
     weights: Arrays
     shape: TextShape
-    bits: int
+    reach: Arrays
 
     def embeddings(self) -> str:
         graph, first = self.graph, self.shape.first_position
@@ -117,7 +128,7 @@ class _Tower:
         weight, offset = (np.concatenate([self.weights[f"{p}.{kind}"] for p in parts]) for kind in ("weight", "bias"))
         # The 1/sqrt(size) of attention is folded into the query's weights.
         scale = np.repeat([1 / math.sqrt(size), 1, 1], width).astype(np.float32)
-        joined = self._linear(x, weight * scale[:, None], offset * scale)
+        joined = self._linear(x, weight * scale[:, None], offset * scale, self.reach[parts[0]])
         mixed = graph.node("Reshape", [joined, graph.ints(0, 0, 3, heads, size)])
         mixed = graph.node("Transpose", [mixed], perm=[2, 0, 3, 1, 4])
         query, key, value = (graph.node("Gather", [mixed, graph.constant(np.int64(i))], axis=0) for i in range(3))
@@ -127,7 +138,7 @@ class _Tower:
         read = self._dense(graph.node("Reshape", [read, graph.ints(0, 0, width)]), f"{prefix}.attention.attn.o")
         x = self._norm(graph.node("Add", [read, x]), f"{prefix}.attention.LayerNorm")
         inner = graph.node("Gelu", [self._dense(x, f"{prefix}.intermediate.dense")])
-        outer = self._dense(inner, f"{prefix}.output.dense")
+        outer = self._dense(inner, f"{prefix}.output.dense", after_gelu=True)
         return self._norm(graph.node("Add", [outer, x]), f"{prefix}.output.LayerNorm")
 
     def mean_over_tokens(self, hidden: str) -> str:
@@ -145,18 +156,44 @@ class _Tower:
         starts = graph.ints(*[0] * len(axes))
         return graph.node("Slice", [graph.constant(table), starts, ends, graph.ints(*axes)])
 
-    def _dense(self, x: str, prefix: str) -> str:
-        return self._linear(x, self.weights[f"{prefix}.weight"], self.weights[f"{prefix}.bias"])
+    def _dense(self, x: str, prefix: str, *, after_gelu: bool = False) -> str:
+        weight, bias = (self.weights[f"{prefix}.{kind}"] for kind in ("weight", "bias"))
+        return self._linear(x, weight, bias, self.reach[prefix], after_gelu=after_gelu)
 
-    def _linear(self, x: str, weight: NDArray[Any], bias: NDArray[Any]) -> str:
-        """`x @ weight.T + bias` with quantised weights; weight is `[out, in]`, as torch stores it."""
-        out, width = weight.shape
-        block = math.gcd(width, LARGEST_BLOCK[self.bits])
-        packed, scales = _blocks(weight, self.bits, block)
+    def _linear(
+        self, x: str, weight: NDArray[Any], bias: NDArray[Any], reach: NDArray[Any], *, after_gelu: bool = False
+    ) -> str:
+        """`x @ weight.T + bias` in whole numbers; weight is `[out, in]`, as torch stores it."""
         graph = self.graph
-        inputs = [x, graph.constant(packed), graph.constant(scales), "", "", graph.constant(bias)]
-        sizes = {"K": width, "N": out, "bits": self.bits, "block_size": block, "accuracy_level": INT8_ACTIVATIONS}
-        return graph.node("MatMulNBits", inputs, domain=ORT_DOMAIN, **sizes)
+        factor = _factors(weight, reach)
+        levels, scales = _levels(weight * factor)
+        x = graph.node("Mul", [x, graph.constant(1 / factor)])
+        if after_gelu:
+            raised = LEAST_GELU / factor
+            bias = bias - (levels * scales[:, None]) @ raised
+            x = graph.node("Add", [x, graph.constant(raised)])
+            quantised, scale, zero = self._quantised(x, x, 2 * MOST_ACTIVATION + 1, 0)
+        else:
+            quantised, scale, zero = self._quantised(x, graph.node("Abs", [x]), MOST_ACTIVATION, MIDDLE)
+        one, by_output = graph.constant(np.float32(1)), graph.constant(scales)
+        inputs = [quantised, graph.constant(levels.T.astype(np.int8)), one, by_output, zero]
+        product = graph.node("MatMulIntegerToFloat", inputs, domain=ORT_DOMAIN)
+        # With a bias of one dimension ONNX Runtime would fuse it with GELU, which takes longer than the two apart.
+        return graph.node("Add", [graph.node("Mul", [product, scale]), graph.constant(bias.astype(np.float32)[None])])
+
+    def _quantised(self, x: str, size: str, most: int, zero: int) -> tuple[str, str, str]:
+        """Levels (uint8) of `x`, each token's scale, and the level of 0.
+
+        No token is all zeros, which would have no scale: each comes out of a layer norm or a layer with a bias.
+        """
+        graph = self.graph
+        largest = graph.node("ReduceMax", [size, graph.ints(-1)], keepdims=1)
+        scale = graph.node("Mul", [largest, graph.constant(np.float32(1 / most))])
+        x = graph.node("Div", [x, scale])
+        if zero:
+            x = graph.node("Add", [x, graph.constant(np.float32(zero))])
+        rounded = graph.node("QuantizeLinear", [x, graph.constant(np.float32(1)), graph.constant(np.uint8(0))])
+        return rounded, scale, graph.constant(np.uint8(zero))
 
     def _norm(self, x: str, prefix: str) -> str:
         scale, shift = (self.graph.constant(self.weights[f"{prefix}.{part}"]) for part in ("weight", "bias"))
@@ -171,20 +208,15 @@ class _Tower:
         return graph.node("Mul", [values, graph.node("Gather", [graph.constant(scales.astype(np.float32)), rows])])
 
 
-def _blocks(weight: NDArray[Any], bits: int, block: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Symmetric levels per block of inputs.
+def _factors(weight: NDArray[Any], reach: NDArray[Any]) -> NDArray[np.float32]:
+    """What input channels are divided by and their weights multiplied with, float32 `[in]`; 1 in the geometric mean."""
+    of_weights = np.maximum(np.abs(weight).max(0), SMALLEST)
+    factor = np.sqrt(np.maximum(reach, SMALLEST) / of_weights)
+    factors: NDArray[np.float32] = (factor / np.exp(np.log(factor).mean())).astype(np.float32)
+    return factors
 
-    Returns:
-        uint8 `[out, blocks, block * bits / 8]` around the middle level, two levels of 4 bits a byte with the lower one
-        first, and float32 scales `[out * blocks]`.
-    """
-    out, width = weight.shape
-    if block < SMALLEST_BLOCK:
-        raise ValueError(f"the tower's width {width} is no multiple of {SMALLEST_BLOCK}")
-    most = 2 ** (bits - 1) - 1
-    blocks = weight.astype(np.float32).reshape(out, width // block, block)
-    scales = np.maximum(np.abs(blocks).max(-1), 1e-8) / most
-    levels = (np.clip(np.rint(blocks / scales[..., None]), -most, most) + 2 ** (bits - 1)).astype(np.uint8)
-    if bits == 4:
-        levels = levels[..., 0::2] | (levels[..., 1::2] << 4)
-    return levels, scales.reshape(-1).astype(np.float32)
+
+def _levels(weight: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Whole levels `[out, in]` and their scales `[out]`."""
+    scales = (np.maximum(np.abs(weight).max(1), SMALLEST) / MOST_WEIGHT).astype(np.float32)
+    return np.clip(np.rint(weight / scales[:, None]), -MOST_WEIGHT, MOST_WEIGHT).astype(np.float32), scales

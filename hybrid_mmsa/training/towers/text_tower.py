@@ -26,7 +26,7 @@ from ..common.batches import by_length
 from ..common.device import training_precision
 from ..posts.rows import TextRow
 
-__all__ = ["HEADS", "WEIGHTS", "TextTower", "head_scores", "pooled", "read_logits"]
+__all__ = ["HEADS", "WEIGHTS", "TextTower", "head_scores", "input_reach", "pooled", "read_logits"]
 
 HEADS = {task: classes for task, classes in TEXT_HEADS.items() if task != "joint"}
 """Classes per head of the tower; what words make of a whole post is fitted on frozen features."""
@@ -111,6 +111,28 @@ class TextTower(nn.Module):
     def forward(self, batch: TokenBatch) -> dict[str, Tensor]:
         """Logits `[n, classes]` per head."""
         return self.logits(self.dropout(self.features(batch)))
+
+
+def input_reach(tower: TextTower, batch: TokenBatch) -> dict[str, FloatArray]:
+    """The largest absolute value of each input channel of every linear layer, float32 `[in]`, by the layer's name."""
+    reach: dict[str, FloatArray] = {}
+
+    def see(name: str, inputs: Tensor) -> None:
+        seen = inputs.abs().flatten(0, -2)[batch.mask.ravel() > 0].amax(0).float().cpu().numpy()
+        reach[name] = np.maximum(reach.get(name, seen), seen)
+
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs, name=name: see(name, inputs[0]))
+        for name, module in tower.encoder.named_modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        with torch.inference_mode():
+            tower.hidden(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return reach
 
 
 def pooled(hidden: Tensor, mask: Tensor, batch: TokenBatch) -> Tensor:
