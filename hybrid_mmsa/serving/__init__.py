@@ -49,6 +49,7 @@ def create_app(
     keys: Keys | None = None,
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
+    picture_origins: Collection[str] = (),
 ) -> FastAPI:
     """An ASGI application that answers posts, for any ASGI server; `hybrid-mmsa serve` runs it.
 
@@ -58,12 +59,15 @@ def create_app(
         keys: The keys that open it. Without any it is for this machine alone.
         hosts: Host names that it answers for. By default those of this machine without keys, and all with keys.
         origins: Sites whose pages may ask from a browser (CORS), such as `https://example.org`.
+        picture_origins: Hosts whose pictures posts may name by their address, such as `https://images.example.org`.
 
     Raises:
+        InputError: An origin of pictures is none.
         MissingExtraError: The packages of the extra `serve` are not installed.
     """
     with needs("serve", "the server"):
         from .app import build
     if hosts is None:
         hosts = LOOPBACK_HOSTS if keys is None else ()
-    return build(analyzer, settings, keys=keys, hosts=frozenset(hosts), origins=tuple(origins))
+    doors = {"hosts": frozenset(hosts), "origins": tuple(origins), "picture_origins": tuple(picture_origins)}
+    return build(analyzer, settings, keys=keys, **doors)

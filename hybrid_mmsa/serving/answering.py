@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..analyzer import Analyzer
 from ..errors import ArtefactError, HybridError, InputError
@@ -21,7 +21,8 @@ from .jobs import Jobs
 from .metrics import Metrics
 from .post_queue import BatchLimits, Outcome, Post, PostQueue
 from .problems import Problem, unusable
-from .reading import Options, Request
+from .reading import Options, Request, Row
+from .remote_pictures import RemotePictures
 from .schemas import BatchRow
 from .settings import ServerSettings
 
@@ -57,10 +58,13 @@ class Answering:
         analyzer: What judges; it stays open.
         settings: How much at a time.
         metrics: Is told what happens.
+        remote: Fetches pictures that posts name by their address.
     """
 
-    def __init__(self, analyzer: Analyzer, settings: ServerSettings, metrics: Metrics) -> None:
-        self.analyzer, self.metrics = analyzer, metrics
+    def __init__(self, analyzer: Analyzer, settings: ServerSettings, metrics: Metrics, remote: RemotePictures) -> None:
+        self.analyzer, self.metrics, self._remote = analyzer, metrics, remote
+        self._fetching = asyncio.Semaphore(settings.fetches)
+        self._fetchers = ThreadPoolExecutor(settings.fetches, thread_name_prefix="fetch")
         self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="fast")
         self._asking = ThreadPoolExecutor(settings.reasoner_workers, thread_name_prefix="reasoner")
         batch = BatchLimits(
@@ -147,6 +151,7 @@ class Answering:
             self.jobs.cancel_all()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._asking.shutdown(wait=False, cancel_futures=True)
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
 
     def _check(self, options: Options) -> None:
         if options.mode == "deep" and self.analyzer.reasoner is None:
@@ -158,15 +163,25 @@ class Answering:
         except ArtefactError as error:
             raise Problem("unusable_post", str(error), field="adapter") from None
 
-    async def _read(self, row: Sample | Problem, options: Options) -> Post | Problem:
+    async def _read(self, row: Row, options: Options) -> Post | Problem:
         """The post, its picture decoded: alone, so that a picture that costs much delays no other post of a batch."""
         if isinstance(row, Problem):
             return row
         try:
-            read = await asyncio.get_running_loop().run_in_executor(self._pool, read_sample, row, self.analyzer.limits)
+            if isinstance(row, Sample):
+                return Post(await self._decoded(row), options)
+            async with self._fetching:  # held until it is decoded, so that few pictures wait as they came
+                picture = await asyncio.get_running_loop().run_in_executor(
+                    self._fetchers, self._remote.fetch, row.picture
+                )
+                return Post(await self._decoded(replace(row.sample, image=picture)), options)
         except InputError as error:
             return unusable(error)
-        return Post(read, options)
+        except Problem as problem:
+            return problem
+
+    async def _decoded(self, sample: Sample) -> Sample:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, read_sample, sample, self.analyzer.limits)
 
     async def _first(self, request: Request, until: float) -> list[tuple[Post | None, Outcome]]:
         """The posts as they were read, with the fast tier's outcomes; what is not reached in time is a problem."""

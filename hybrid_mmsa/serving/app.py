@@ -23,6 +23,7 @@ from .keys import Keys
 from .metrics import Metrics
 from .problems import Problem, ProblemBody, faulty
 from .rates import Rates
+from .remote_pictures import RemotePictures
 from .routes import operations, posts
 from .schemas import AnalyzeBody, BatchBody, PostBody
 from .settings import ServerSettings
@@ -43,13 +44,15 @@ def build(
     keys: Keys | None,
     hosts: Collection[str],
     origins: Collection[str],
+    picture_origins: Collection[str],
 ) -> FastAPI:
     """See `serving.create_app`."""
     counters = Metrics()
+    remote = RemotePictures(picture_origins, most=settings.picture_bytes, seconds=settings.picture_seconds)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        answering = app.state.answering = Answering(analyzer, settings, counters)
+        answering = app.state.answering = Answering(analyzer, settings, counters, remote)
         try:
             yield
         finally:
@@ -64,7 +67,7 @@ def build(
         redoc_url=None,
         redirect_slashes=False,  # it would send clients to whatever host they named
     )
-    app.state.settings = settings
+    app.state.settings, app.state.remote = settings, remote
     app.state.rates = rates = Rates(settings.posts_per_second, settings.posts_at_once)
     counters.watch(lambda: _queues(app), analyzer)
     app.include_router(posts())

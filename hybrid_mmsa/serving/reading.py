@@ -8,20 +8,20 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ..types import ExplainLevel, Mode, Sample
 from .problems import Problem, invalid
+from .remote_pictures import PictureAddress, RemotePictures
 from .schemas import AnalyzeBody, BatchBody, PostBody
 
-__all__ = ["Options", "Request", "read_batch", "read_form", "read_post"]
+__all__ = ["Options", "RemotePost", "Request", "Row", "read_batch", "read_form", "read_post"]
 
 Body = TypeVar("Body", bound=BaseModel)
 MOST_COMMAS = 500_000
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _DATA = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 
 
@@ -35,21 +35,36 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RemotePost:
+    """A post whose picture is still to be fetched."""
+
+    sample: Sample
+    picture: PictureAddress
+
+
+Row: TypeAlias = Sample | RemotePost | Problem
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Request:
     """The posts of one request; a row that is no post is its problem."""
 
-    rows: tuple[Sample | Problem, ...]
+    rows: tuple[Row, ...]
     options: Options
 
 
-def read_post(content: bytes) -> Request:
+def read_post(content: bytes, remote: RemotePictures) -> Request:
     """One post from a JSON body.
+
+    Args:
+        content: The body.
+        remote: Says which pictures may be named by their address.
 
     Raises:
         Problem: It is not JSON, not an `AnalyzeBody`, has too many values, or its picture is not in base64.
     """
     body = _parsed(AnalyzeBody, content)
-    return Request((_sample(body),), Options(body.adapter, body.mode, body.explain))
+    return Request((_sample(body, remote),), Options(body.adapter, body.mode, body.explain))
 
 
 def read_form(fields: Mapping[str, str], picture: bytes | None) -> Request:
@@ -72,12 +87,13 @@ def read_form(fields: Mapping[str, str], picture: bytes | None) -> Request:
     return Request((sample,), Options(body.adapter, body.mode, body.explain))
 
 
-def read_batch(content: bytes, most: int) -> Request:
+def read_batch(content: bytes, most: int, remote: RemotePictures) -> Request:
     """Posts from a JSON body; those that cannot be read are problems in their places.
 
     Args:
         content: The body.
         most: How many posts a request may have.
+        remote: Says which pictures may be named by their address.
 
     Raises:
         Problem: It is not JSON, not a `BatchBody`, or has too many posts.
@@ -85,7 +101,7 @@ def read_batch(content: bytes, most: int) -> Request:
     body = _parsed(BatchBody, content)
     if len(body.posts) > most:
         raise Problem("batch_too_large", f"found {len(body.posts):,} posts; wanted at most {most:,} in one request")
-    return Request(tuple(map(_row, body.posts)), Options(body.adapter, body.mode, body.explain))
+    return Request(tuple(_row(each, remote) for each in body.posts), Options(body.adapter, body.mode, body.explain))
 
 
 def _parsed(kind: type[Body], content: bytes) -> Body:
@@ -98,25 +114,26 @@ def _parsed(kind: type[Body], content: bytes) -> Body:
         raise invalid(error) from None
 
 
-def _row(values: Any) -> Sample | Problem:
+def _row(values: Any, remote: RemotePictures) -> Row:
     try:
-        return _sample(PostBody.model_validate(values))
+        return _sample(PostBody.model_validate(values), remote)
     except ValidationError as error:
         return invalid(error)
     except Problem as problem:
         return problem
 
 
-def _sample(body: PostBody) -> Sample:
-    picture = None if body.image is None else _picture(body.image)
-    return Sample(text=body.text, image=picture, target=body.target, id=body.id)
+def _sample(body: PostBody, remote: RemotePictures) -> Sample | RemotePost:
+    sample = Sample(text=body.text, target=body.target, id=body.id)
+    if body.image is None:
+        return sample
+    if remote.is_address(body.image):
+        return RemotePost(sample, remote.address(body.image))
+    return replace(sample, image=_picture(body.image))
 
 
 def _picture(written: str) -> bytes:
-    """The bytes of a picture in base64; a string is never taken for a path or an address."""
-    if _URL.match(written):
-        detail = "found the address of a picture; send the picture itself: nothing is fetched"
-        raise Problem("picture_url_refused", detail, field="image")
+    """The bytes of a picture in base64; a string is never taken for a path."""
     if head := _DATA.match(written):
         written = written[head.end() :]
     try:

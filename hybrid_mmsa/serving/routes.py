@@ -53,7 +53,15 @@ def problem_responses(*codes: str) -> Responses:
 GUARDED = ("unauthenticated", "wrong_host", "method_not_allowed", "malformed_body", "internal_error")
 TAKING = (
     *("body_too_large", "batch_too_large", "body_too_slow", "unsupported_media_type", "malformed_body"),
-    *("invalid_request", "unusable_post", "picture_url_refused", "no_reasoner", "reasoner_failed", "rate_limited"),
+    *(
+        "invalid_request",
+        "unusable_post",
+        "picture_url_refused",
+        "picture_not_fetched",
+        "no_reasoner",
+        "reasoner_failed",
+        "rate_limited",
+    ),
     *("encoder_failed", "overloaded", "closing", "deadline_exceeded", "cross_site"),
 )
 
@@ -135,7 +143,7 @@ async def analyze_batch(request: Request, wait: Wait = True, timeout: Timeout = 
     answering.fast.check_room()
     _content_type(request, JSON)
     content = await request.body()
-    posts = await _parsed(len(content), lambda: read_batch(content, settings.request_posts))
+    posts = await _parsed(len(content), lambda: read_batch(content, settings.request_posts, request.app.state.remote))
     cast(Rates, request.app.state.rates).take(request.state.sender, len(posts.rows) - 1)
     request.state.posts = len(posts.rows)
     rows = await answering.answers(posts, _patience(request, wait, timeout))
@@ -248,7 +256,7 @@ async def _parsed(size: int, parse: Callable[[], T]) -> T:
 async def _one_post(request: Request) -> reading.Request:
     if _content_type(request, JSON, FORM) == JSON:
         content = await request.body()
-        return await _parsed(len(content), lambda: read_post(content))
+        return await _parsed(len(content), lambda: read_post(content, request.app.state.remote))
     async with request.form(max_files=1, max_fields=10, max_part_size=MOST_FIELD_BYTES) as form:
         fields, picture = await _parts(form)
         return read_form(fields, picture)

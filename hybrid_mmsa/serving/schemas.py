@@ -47,7 +47,9 @@ class PostBody(BaseModel):
 
     text: str | None = Field(default=None, description="The post's words.")
     image: str | None = Field(
-        default=None, description="The picture, encoded (JPEG, PNG, WebP …) and in base64, or a data: URI; never a URL."
+        default=None,
+        description="The picture, encoded (JPEG, PNG, WebP …) and in base64, or a data: URI; or its address, where the "
+        "server fetches from that host.",
     )
     target: str | None = Field(
         default=None, description="Ask for the sentiment towards this person or thing, named in the text."

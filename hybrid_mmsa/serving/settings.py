@@ -38,6 +38,9 @@ class ServerSettings:
         body_bytes: Most bytes of one request's body.
         all_bodies_bytes: Most bytes of the bodies of all requests at a time.
         body_seconds: How long a body may take to arrive.
+        picture_bytes: Most bytes of a picture that is fetched.
+        picture_seconds: How long it may take to arrive.
+        fetches: Pictures that are fetched at a time; each is read before the next one is asked for.
         head_seconds: How long the head of a request may take to arrive.
         connections: Most connections at a time.
         posts_per_second: Posts a second that one key, or without keys one address, may send for long.
@@ -64,6 +67,9 @@ class ServerSettings:
     body_bytes: int = 32 * 2**20
     all_bodies_bytes: int = 128 * 2**20
     body_seconds: float = 20.0
+    picture_bytes: int = 16 * 2**20
+    picture_seconds: float = 5.0
+    fetches: int = 4
     head_seconds: float = 10.0
     connections: int = 512
     posts_per_second: float = math.inf

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -20,6 +20,23 @@ from ..terminal.settings import with_settings
 __all__ = ["make_key", "serve"]
 
 KEYS = "HYBRID_MMSA_KEYS"
+
+AllowedHosts: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="NAME", help="A host name that the server answers for; repeat it."),
+]
+AllowedOrigins: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--allow-origin", metavar="ORIGIN", help="A site whose pages may ask, as https://a.org; repeat it."),
+]
+PictureOrigins: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-picture-origin",
+        metavar="ORIGIN",
+        help="Fetch pictures that posts name by their address there, as https://images.a.org; repeat it.",
+    ),
+]
 
 
 def serve(
@@ -39,16 +56,9 @@ def serve(
     reasoner: ReasonerChoice = None,
     policy: PolicyChoice = None,
     limit: LimitChoices = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="A host name that the server answers for; repeat it."),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow-origin", metavar="ORIGIN", help="A site whose pages may ask, as https://a.org; repeat it."
-        ),
-    ] = None,
+    allow_host: AllowedHosts = None,
+    allow_origin: AllowedOrigins = None,
+    allow_picture_origin: PictureOrigins = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A limit of the server, see docs/serving.md; repeat it."),
@@ -76,7 +86,8 @@ def serve(
         _analyzer(model, adapter or (), AnswerOptions(reasoner=reasoner, policy=policy, limit=limit)) as analyzer,
     ):
         hosts = allow_host or (None if known is not None or host in ("localhost", "127.0.0.1", "::1") else [host])
-        app = create_app(analyzer, settings, keys=known, hosts=hosts, origins=allow_origin or ())
+        doors = {"origins": allow_origin or (), "picture_origins": allow_picture_origin or ()}
+        app = create_app(analyzer, settings, keys=known, hosts=hosts, **doors)
         shown = f"[{host}]" if ":" in host else host
         guard = "open to this machine" if known is None else f"{len(known)} key{'s' if len(known) != 1 else ''}"
         say(f"listening on http://{shown}:{sock.getsockname()[1]}/ ({guard}); Ctrl+C stops it")
