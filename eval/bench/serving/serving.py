@@ -1,9 +1,10 @@
 """The server under load and overload, beside a plain FastAPI server and the analyzer in process, on the same cores.
 
-    python eval/bench/serving/serving.py [--seconds 60] [--connections 64] [--json] [--save]
+    python eval/bench/serving/serving.py [--seconds 60] [--connections 64] [--litserve PYTHON] [--json] [--save]
 
-A server runs in a process of its own; the load comes from this one, and takes from the same processors. In process,
-the same posts are answered by `analyze_batch` in batches of 32 by one thread a core.
+With `--litserve`, a Python that has `litserve` and this package, LitServe is measured as well. A server runs in a
+process of its own; the load comes from this one, and takes from the same processors. In process, the same posts are
+answered by `analyze_batch` in batches of 32 by one thread a core.
 """
 
 from __future__ import annotations
@@ -146,6 +147,7 @@ def main() -> None:
     parser = program(__doc__, "serving")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--litserve", metavar="PYTHON", help="a Python with litserve and this package")
     options = parser.parse_args()
     python = sys.executable
     ours = [python, "-m", "hybrid_mmsa", "serve", "--set", "connections=2000", "--port"]
@@ -154,21 +156,24 @@ def main() -> None:
     record["in_process_posts_per_second"] = round(in_process(options.seconds / 4), 1)
     record["hybrid_mmsa"] = loaded(ours, options.connections, options.seconds)
     record["plain"] = loaded([python, str(HERE / "plain.py")], options.connections, options.seconds)
+    if options.litserve:
+        command = [options.litserve, str(HERE / "litserve_app.py")]
+        record["litserve"] = loaded(command, options.connections, options.seconds)
     tell("serving", record, _table(record), options)
 
 
 def _table(record: dict[str, Any]) -> Table:
     table = Table(title=f"{record['connections']} connections, {record['cores']} cores; a post has words and a picture")
-    for column in ("", "hybrid-mmsa serve", "plain FastAPI"):
+    sides = [record[name] for name in ("hybrid_mmsa", "plain", "litserve") if name in record]
+    for column in ("", "hybrid-mmsa serve", "plain FastAPI", "LitServe")[: 1 + len(sides)]:
         table.add_column(column)
-    sides = [record["hybrid_mmsa"], record["plain"]]
     for phase in ("load", "overload"):
         for figure in ("answers_per_second", "p50_ms", "p99_ms", "statuses"):
             table.add_row(f"{phase}: {figure}", *(str(side[phase][figure]) for side in sides))
     for name in ("idle", "loaded", "overloaded"):
         table.add_row(f"memory, {name} (MB)", *(f"{side['memory_mb'][name]:.0f}" for side in sides))
     table.add_row("recovery (s)", *(str(side["recovery_seconds"]) for side in sides))
-    table.add_row("in process (posts a second)", str(record["in_process_posts_per_second"]), "")
+    table.add_row("in process (posts a second)", str(record["in_process_posts_per_second"]))
     return table
 
 
