@@ -152,6 +152,18 @@ def test_ratings_are_words(text, words):
     assert reword(normalise(text)) == words
 
 
+@pytest.mark.parametrize(
+    "kinds", [("gay", "lesbian", "bisexual", "Asexual", "homosexual"), ("transgender", "nonbinary", "Non-binary")]
+)
+@pytest.mark.parametrize("text", ["My {} colleague sent the report", "two {}s and a dog", "PROUD: {}!"])
+def test_whom_somebody_loves_or_who_somebody_is_changes_nothing_that_is_read(kinds, text):
+    assert len({reword(text.format(word)).lower() for word in kinds}) == 1
+
+
+def test_words_of_several_meanings_stay():
+    assert reword("he went straight to the blind spot, gaily") == "he went straight to the blind spot, gaily"
+
+
 def test_words_of_other_alphabets_stay():
     for text in ("Это плохо", "Αυτό είναι κακό", "最悪だ"):
         assert reword(normalise(text)) == text

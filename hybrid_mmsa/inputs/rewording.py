@@ -71,12 +71,26 @@ _CENSORED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 )
 
 
+# Whom somebody loves, or who somebody is, says nothing of what a post feels, but corpora teach a tower otherwise: it
+# takes "a homosexual colleague" for worse than "a bisexual colleague". So each of these words is read as the one of its
+# kind that moves nothing ("blindness" in Garg et al. 2019, arXiv 1809.10610). Words of several meanings ("straight",
+# "blind") stay.
+_OF_ONE_KIND: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(rf"\b(?:{words})(s?)\b", re.IGNORECASE), rf"{read}\1")
+    for words, read in (
+        ("heterosexual|homosexual|asexual|pansexual|gay|lesbian|queer", "bisexual"),
+        ("non-?binary|cisgender|agender|gender-?queer|gender-?fluid", "transgender"),
+    )
+)
+
+
 def reword(text: str) -> str:
     """Rewrite normalised text in words a tower knows.
 
     Markup, links and thread counts go; a link alone is `http`. Handles become `@user`, `#MarchMadness` becomes
     `# March Madness`, emoji and emoticons what they feel, ratings words ("4 out of 5 stars"). Styled letters, and
     letters of other alphabets that imitate Latin ones, become plain ones; stretched words are cut to their spelling.
+    Words for sexual orientation are all read as one of them, and so are words for gender identity.
     May return `""` (for example for a lone joiner).
     """
     bare = _without_links(text)
@@ -85,6 +99,8 @@ def reword(text: str) -> str:
     words = _FRACTION.sub(r"\1 out of \2", _HANDLE.sub(f" {HANDLE} ", words))
     words = _HASHTAG.sub(lambda m: f" # {_HUMP.sub(' ', m.group(1))} ", words)
     words = _LONG_PUNCTUATION.sub(r"\1\1\1", _spelled(_uncensored(words)))
+    for pattern, read in _OF_ONE_KIND:
+        words = pattern.sub(read, words)
     # Once more: a hashtag may run into a handle, and an invisible part may have stood inside a link.
     words = _SPACE.sub(" ", _HANDLE.sub(f" {HANDLE} ", _LINK.sub(" ", words))).strip()
     return words or (LINK if _LINK.search(text) else "")
