@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test types wheel tests fuzz bench format house map picture lock audit sbom clean
+.PHONY: help demo demo-full test types wheel dist docs man tests fuzz bench format house map picture lock audit sbom clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -63,6 +63,22 @@ map:  ## print the files of the package, each with its opening sentence
 house:  ## print rooms, long files and functions of many parameters
 	@$(PYTHON) .ci/house
 
+# The site, in an environment of its own: the reference is read from the sources, and nothing of ours is imported.
+build/docs-env/docs.stamp: requirements/docs.lock
+	@$(PYTHON) -m venv build/docs-env
+	@$(STEP) "packages for the site" build/docs-env/bin/python -m pip --disable-pip-version-check install -qq --require-hashes \
+		-r requirements/docs.lock
+	@touch $@
+
+docs: build/docs-env/docs.stamp  ## build the site into build/site; warnings and dead links fail
+	@$(STEP) "site" env NO_MKDOCS_2_WARNING=1 build/docs-env/bin/python .ci/site
+
+man: $(CORE)  ## write the manual page, made of the help, to build/hybrid-mmsa.1
+	@mkdir -p build && $(BIN)/python .ci/manpage > build/hybrid-mmsa.1
+
+dist: $(TESTS)  ## build the source distribution, and from it the wheel, into build/dist
+	@$(STEP) "source distribution and its wheel" .ci/dist $(BIN)/python
+
 picture: $(CORE)  ## draw the README's picture again from the sample posts
 	@$(BIN)/python .ci/picture
 
@@ -108,7 +124,7 @@ $(TESTS): requirements/test.lock $(CORE)
 LOCK := env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
 	CUSTOM_COMPILE_COMMAND="make lock" build/lock-env/bin/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package hybrid-mmsa
-EXTRAS := tune clip hf vlm llama serve client server train tables eval
+EXTRAS := tune clip hf vlm llama serve client server train tables eval sklearn pandas polars spacy mcp
 
 build/lock-env/bin/pip-compile:
 	@python3.11 -m venv build/lock-env
@@ -119,4 +135,5 @@ lock: build/lock-env/bin/pip-compile  ## resolve the locks again (UPGRADE=--upgr
 		pyproject.toml requirements/build.in
 	@$(STEP) "test.lock" $(LOCK) $(UPGRADE) -c requirements/constraints.in -c requirements/core.lock \
 		$(addprefix --extra ,$(EXTRAS)) -o requirements/test.lock pyproject.toml requirements/build.in requirements/test.in
+	@$(STEP) "docs.lock" $(LOCK) $(UPGRADE) -o requirements/docs.lock requirements/docs.in
 	@$(STEP) "full.lock, serve.lock" build/lock-env/bin/python .ci/fulllock

@@ -19,6 +19,7 @@ from .errors import (
     ServerError,
 )
 from .inputs import Limits
+from .integrations.frames import analyze_frame
 from .reasoning import Reasoner, ReasonerConfig
 from .routing import Policy
 from .training.fitting import fit_adapter
@@ -88,5 +89,6 @@ __all__ = [
     "WordEffect",
     "__version__",
     "analyze",
+    "analyze_frame",
     "fit_adapter",
 ]

@@ -26,7 +26,7 @@ from .reasoning import Verdicts, ask_about_deferred
 from .routing import conflict
 from .types import Analysis, ExplainLevel, Features, FloatArray, ImageSource, Mode, RowError, Sample, TaskArrays
 
-__all__ = ["Analyzer", "analyze"]
+__all__ = ["Analyzer", "analyze", "default_analyzer"]
 
 STREAM_BATCH = 32
 
@@ -264,7 +264,8 @@ class Analyzer(ModelParts):
 
 
 @cache
-def _default() -> Analyzer:
+def default_analyzer() -> Analyzer:
+    """The default model, loaded at the first call and kept: what everything uses that is given no analyzer."""
     return Analyzer.from_pretrained()
 
 
@@ -277,5 +278,5 @@ def analyze(
     mode: Mode = "auto",
     explain: ExplainLevel = "modality",
 ) -> Analysis:
-    """`Analyzer.analyze` of one default analyzer, loaded at the first call and kept."""
-    return _default().analyze(text, image, target=target, adapter=adapter, mode=mode, explain=explain)
+    """`Analyzer.analyze` of `default_analyzer()`."""
+    return default_analyzer().analyze(text, image, target=target, adapter=adapter, mode=mode, explain=explain)

@@ -123,3 +123,23 @@ def test_sources_that_are_not_installed(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "requires", missing)
     assert doctor.requirements() is None
+
+
+@pytest.mark.usefixtures("only_the_core")
+def test_the_report_holds_no_paths_and_no_names(capsys, monkeypatch):
+    monkeypatch.setattr(doctor.getpass, "getuser", lambda: "mary")
+    monkeypatch.setattr(doctor.platform, "node", lambda: "marys-laptop")
+    private = [
+        doctor.Check(
+            "extra vlm", "failed", "torch 2.12 does not import: /home/mary/env/lib/torch.so: bad, on marys-laptop"
+        ),
+        doctor.Check("reasoner", "failed", "smol: C:\\Users\\mary\\models is damaged"),
+        doctor.Check("plugin", "ok", "the encoder 'secret' of secret-project 1.0"),
+    ]
+    monkeypatch.setattr(doctor, "checks", lambda: iter([doctor.Check("python", "ok", "3.11 on Linux"), *private]))
+    assert run(["doctor", "--report"]) == 1
+    out = capsys.readouterr().out
+    assert "3.11 on Linux" in out
+    assert "torch 2.12 does not import: …" in out
+    for word in ("mary", "/home", "Users", "secret", "laptop"):
+        assert word not in out

@@ -54,6 +54,7 @@ PUBLIC = [
     "WordEffect",
     "__version__",
     "analyze",
+    "analyze_frame",
     "fit_adapter",
 ]
 ROOMS = sorted(

@@ -22,7 +22,7 @@ MAX_FUNCTION_LINES = 60
 # From the ground up: a room imports only from rooms of an earlier row, and freely inside itself.
 ROWS = (
     ("types", "errors", "_version"),
-    ("deadline", "foreign", "forks", "privacy"),
+    ("deadline", "deprecation", "foreign", "forks", "privacy"),
     ("artefacts", "bundled", "extras", "plugins"),
     ("metrics",),
     ("inputs",),
@@ -40,6 +40,7 @@ ROWS = (
     ("testing",),
     ("data",),
     ("training",),
+    ("integrations",),
     ("hybrid_mmsa",),  # the package's own __init__: what users import
     ("evaluation",),
     ("serving",),
@@ -97,7 +98,7 @@ CORE_PACKAGES = {
 STANDARD = sys.stdlib_module_names
 # Only these rooms may touch torch; only these may name any heavy package at the top of a file.
 TORCH = {"torch", "torchvision", "open_clip", "timm", "transformers", "peft", "accelerate", "bitsandbytes", "trl"}
-TORCH_ROOMS = {"encoders", "reasoning", "training"}
+TORCH_ROOMS = {"encoders", "integrations", "reasoning", "training"}
 HEAVY_ROOMS = {"training"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -240,7 +241,12 @@ def test_torch_stays_in_its_rooms(file):
 def test_importing_outside_the_heavy_rooms_needs_the_light_core_only(file):
     heavy = foreign(file, top_level(TREES[file])) - CORE_PACKAGES
     # What has a file of its own may name its library at the top: its room's `__init__` does not import it.
-    apart = room(module_name(file)) in {"encoders", "reasoning", "serving"} and not imported_by_its_room(file)
+    apart = room(module_name(file)) in {
+        "encoders",
+        "integrations",
+        "reasoning",
+        "serving",
+    } and not imported_by_its_room(file)
     assert not heavy or apart or room(module_name(file)) in HEAVY_ROOMS, f"names {heavy} at the top of the file"
 
 

@@ -28,7 +28,8 @@ CORE = {
     "tokenizers",
     "typer",
 }
-EXTRAS = {"tune", "clip", "hf", "vlm", "llama", "serve", "client", "server", "train", "tables", "eval"}
+MODELS = {"tune", "clip", "hf", "vlm", "llama", "serve", "client", "server", "train", "tables", "eval"}
+EXTRAS = MODELS | {"sklearn", "pandas", "polars", "spacy", "mcp", "gradio"}
 TOWERS_MB = 80
 WHEEL_MB = 95
 

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from .commands import analyze, batch, demo, doctor, embed
 from .commands.adapter import adapter_app
 from .commands.evaluate import eval_app
 from .commands.explain import explain_app
+from .commands.mcp import mcp
 from .commands.models import models_app
 from .commands.review import review_app
 from .commands.route import route_app
@@ -35,9 +37,9 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     help="What does a post of text and picture feel, how sure is that, and why?",
-    epilog="Begin with: hybrid-mmsa demo",
+    epilog="Begin with: hybrid-mmsa demo\n\nExit codes: 0 done; 1 some rows or checks failed, counted and listed; "
+    "2 bad input or usage, told in one line; 130 interrupted; 143 terminated.",
     context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(analyze.analyze)
@@ -47,6 +49,7 @@ app.command()(embed.embed)
 app.command()(doctor.doctor)
 app.command()(serve)
 app.command("new-key")(make_key)
+app.command()(mcp)
 app.add_typer(adapter_app, name="adapter")
 app.add_typer(eval_app, name="eval")
 app.add_typer(explain_app, name="explain")
@@ -94,8 +97,21 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code. Bad input and bad usage are told in one line on standard error and never raise.
     """
+    words, switches = _without_switches(arguments)
+    with console.switched(switches):
+        return _run(words)
+
+
+def _without_switches(arguments: Sequence[str]) -> tuple[list[str], set[str]]:
+    """The words of a command line without what may stand anywhere; behind `--` all words are posts or files."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    words = [word for word in arguments[:end] if word not in console.SWITCHES]
+    return [*words, *arguments[end:]], {word for word in arguments[:end] if word in console.SWITCHES}
+
+
+def _run(words: Sequence[str]) -> int:
     try:
-        code = app(args=list(arguments) or ["--help"], prog_name=console.PROGRAM, standalone_mode=False)
+        code = app(args=list(words) or ["--help"], prog_name=console.PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except (console.ReaderGone, BrokenPipeError):
         # What is still buffered has no reader; without this, Python would complain when it exits.
@@ -106,25 +122,28 @@ def run(arguments: Sequence[str]) -> int:
     except console.Terminated:
         code = console.TERMINATED
     except console.Stopped as stop:
-        console.say(f"stopped: {stop}")
+        console.complain(f"stopped: {stop}")
         return stop.code
     except (HybridError, OSError) as error:
-        console.say(f"error: {error}")
+        console.complain(f"error: {error}")
         return 2
     except _UsageError as error:
         _say_usage(error)
         return 2
     if code in {console.INTERRUPTED, console.TERMINATED}:
-        console.say("stopped")
+        console.complain("stopped")
     return int(code or 0)
 
 
 def _say_usage(error: Exception) -> None:
     message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
     message = message.replace(": Value error, ", ": ")  # as typer quotes pydantic
+    if near := getattr(error, "possibilities", None):  # in their order of likeness
+        wrong = str(getattr(error, "option_name", ""))
+        message = f"No such option: {wrong}. Did you mean {get_close_matches(wrong, near, 1, 0)[0]}?"
     context = getattr(error, "ctx", None)
     if message.strip():  # empty when the help was shown instead
-        console.say(f"error: {message}" + (f" (see {context.command_path} --help)" if context else ""))
+        console.complain(f"error: {message}" + (f" (see {context.command_path} --help)" if context else ""))
 
 
 def _show_version(asks: bool) -> None:
@@ -137,6 +156,15 @@ def _show_version(asks: bool) -> None:
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", help="Write answers and errors alone, no remarks and no progress; anywhere on the line."
+        ),
+    ] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="Write no colours, as with NO_COLOR set; anywhere on the line.")
     ] = False,
 ) -> None:
     pass

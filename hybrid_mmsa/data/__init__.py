@@ -8,10 +8,11 @@ from .posts import PostsFile, PostsInMemory, read_posts
 from .records import LoadReport, Record, Split, joint_label
 from .review import PictureForm, ReviewForm, answered_posts, to_review, write_review
 from .splits import SplitManifest, load_manifest
-from .writing import TABLE_SUFFIXES, check_suffix, flat_answer, write_table
+from .writing import NUMBERS, TABLE_SUFFIXES, check_suffix, flat_answer, write_table
 
 __all__ = [
     "CORPORA",
+    "NUMBERS",
     "PHOTOS",
     "TABLE_SUFFIXES",
     "Corpus",

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..extras import needs
 from ..types import LABELS, Analysis
 
-__all__ = ["TABLE_SUFFIXES", "Cell", "check_suffix", "flat_answer", "write_table"]
+__all__ = ["NUMBERS", "TABLE_SUFFIXES", "Cell", "check_suffix", "flat_answer", "write_table"]
 
 Cell: TypeAlias = "str | float | bool | None"
 
@@ -26,6 +26,7 @@ MOST_CELL, MOST_ROWS = 32_767, 1_048_576
 """Excel's limits: characters of a cell, rows of a sheet."""
 ROWS_AT_ONCE = 1000
 NUMBERS = ("confidence", *LABELS, "sarcasm", "emotion_confidence", "conflict", "p_error")
+"""The columns of an answer that hold numbers."""
 
 
 def check_suffix(path: Path, option: str) -> None:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from ..errors import SchemaVersionError
 from .evidence import Explanation
 from .frozen import FrozenDict, FrozenMapping, FrozenModel
+from .notebook import answer_html
 from .words import EMOTIONS, LABELS, EmotionLabel, FloatArray, Label, Modality, Reason, VerdictUse
 
 __all__ = [
@@ -144,6 +145,17 @@ class Analysis(FrozenModel):
     timings: FrozenMapping[str, float] = Field(default_factory=FrozenDict, description="Milliseconds per stage.")
     provenance: Provenance
     warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """The answer as notebooks show it."""
+        judged = {"answer": self.sentiment, "words": self.text_sentiment, "picture": self.image_sentiment}
+        route = f"deferred: {', '.join(self.route.reasons)}" if self.route.decision == "defer" else "kept"
+        explained = [] if self.explanation is None else [self.explanation.text]
+        return answer_html(
+            f"{self.sentiment.label} ({self.sentiment.confidence:.0%}), {route}",
+            {who: prediction.probabilities for who, prediction in judged.items() if prediction is not None},
+            [*explained, *self.warnings],
+        )
 
     @model_validator(mode="before")
     @classmethod

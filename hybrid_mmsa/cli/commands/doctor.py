@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib.metadata
 import json
 import os
@@ -11,10 +12,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -52,6 +53,8 @@ BACKENDS = MappingProxyType(
     }
 )
 """The reasoner backend that an extra opens; it is imported together with the extra's packages."""
+PATHS = re.compile(r"(?:[A-Za-z]:\\|\\\\|~?/)[^\s'\",;]*")
+"""Whatever begins as a path does; what follows it up to a space goes with it."""
 FIND_GPU = (
     "import torch; n = torch.cuda.device_count(); "
     "print(', '.join(torch.cuda.get_device_name(i) for i in range(n)) or 'none: reasoners run on the CPU')"
@@ -67,17 +70,24 @@ class Check:
     found: str
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    as_json: AsJson = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write what a report of a defect needs, without names and paths of yours.")
+    ] = False,
+) -> None:
     """Check the installation: versions, extras, the bundled models, pulled models, and a timed test post.
 
     For example:
         hybrid-mmsa doctor
+        hybrid-mmsa doctor --report > report.txt
     """
     console, waiting = page(), notes()
     styles = {"ok": "green", "absent": "dim", "failed": "bold red"}
     failed = 0
     with waiting.status("looking ...") if waiting.is_terminal else nullcontext():
         for check in checks():
+            check = without_private(check) if report else check
             failed += check.state == "failed"
             if as_json:
                 emit(json.dumps(asdict(check), ensure_ascii=False))
@@ -86,6 +96,14 @@ def doctor(as_json: AsJson = False) -> None:
             console.print(f"{check.name:<16}{check.found}", soft_wrap=True)
     if failed:
         raise typer.Exit(1)
+
+
+def without_private(check: Check) -> Check:
+    """The check as strangers may read it: no paths, no user and host, no names of plugins."""
+    found = "not shown here" if check.name == "plugin" else PATHS.sub("…", check.found)
+    for name in {getpass.getuser(), platform.node()}:
+        found = re.sub(rf"\b{re.escape(name)}\b", "…", found) if name else found
+    return replace(check, found=found)
 
 
 def checks() -> Iterator[Check]:

@@ -145,7 +145,11 @@ def results_page(
     folder: Annotated[Path, typer.Argument(help="Folder of result files.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The Markdown page to write.")],
 ) -> None:
-    """Write all results of a folder as one Markdown page."""
+    """Write all results of a folder as one Markdown page.
+
+    For example:
+        hybrid-mmsa eval results eval-results -o results.md
+    """
     out.write_text(render_results(_load([folder])), encoding="utf-8")
     say(f"wrote {out}")
 

@@ -7,6 +7,9 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,10 +18,12 @@ from rich.console import Console
 __all__ = [
     "INTERRUPTED",
     "PROGRAM",
+    "SWITCHES",
     "TERMINATED",
     "ReaderGone",
     "Stopped",
     "Terminated",
+    "complain",
     "counted",
     "emit",
     "end",
@@ -27,6 +32,7 @@ __all__ = [
     "notes",
     "page",
     "say",
+    "switched",
 ]
 
 PROGRAM = "hybrid-mmsa"
@@ -34,6 +40,11 @@ INTERRUPTED = 130
 """The exit code after Ctrl-C: 128 and the signal's number, as shells count."""
 TERMINATED = 143
 """The exit code after SIGTERM."""
+
+
+SWITCHES = ("--quiet", "--no-color")
+"""What may stand anywhere on a command line, before and behind the command."""
+_QUIET = ContextVar("quiet", default=False)
 
 
 class ReaderGone(Exception):  # noqa: N818 - nothing went wrong: the reader has seen enough
@@ -89,13 +100,34 @@ def page() -> Console:
 
 
 def notes() -> Console:
-    """Standard error, for progress and remarks."""
-    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    """Standard error, for progress and remarks; silent under `--quiet`."""
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False, quiet=_QUIET.get())
 
 
 def say(line: str) -> None:
-    """One line on standard error, whatever line breaks the message holds."""
+    """One line on standard error, whatever line breaks the message holds; nothing under `--quiet`."""
     notes().print(" ".join(line.split()))
+
+
+def complain(line: str) -> None:
+    """As `say`, also under `--quiet`: why a command ends without its work."""
+    with switched(()):
+        say(line)
+
+
+@contextmanager
+def switched(switches: Collection[str]) -> Iterator[None]:
+    """How commands write while the block runs: with `--quiet` no remarks, with `--no-color` no colours."""
+    token, before = _QUIET.set("--quiet" in switches), os.environ.get("NO_COLOR")
+    if "--no-color" in switches:
+        os.environ["NO_COLOR"] = "1"  # what rich, typer and the processes that are started go by
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
+        if "--no-color" in switches:
+            os.environ.pop("NO_COLOR")
+            os.environ.update({} if before is None else {"NO_COLOR": before})
 
 
 def emit(line: str) -> None:

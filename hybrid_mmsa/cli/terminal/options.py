@@ -22,6 +22,7 @@ from .console import say
 __all__ = [
     "DETECTED",
     "POSTS_HELP",
+    "AdapterChoice",
     "AnswerOptions",
     "AsJson",
     "Explain",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -325,8 +325,16 @@ class _Fitting:
         return rows if enough and set(self.plan.parts.folds[rows].tolist()) == set(range(FOLDS)) else None
 
 
-def fit_fast_tier(posts: LabelledFile, parts: Parts, encoder: Encoder, *, name: str, start: Adapter) -> Adapter:
-    """A fast tier fitted to the training part of posts that a reasoner is tuned to as well.
+def fit_fast_tier(
+    posts: LabelledFile,
+    parts: Parts,
+    encoder: Encoder,
+    *,
+    name: str,
+    start: Adapter,
+    changes: Mapping[str, Any] | None = None,
+) -> Adapter:
+    """A fast tier fitted to the training part of posts, and not measured: whoever asks for it measures it.
 
     Args:
         posts: Checked posts.
@@ -334,10 +342,11 @@ def fit_fast_tier(posts: LabelledFile, parts: Parts, encoder: Encoder, *, name: 
         encoder: The start's encoder.
         name: The adapter's name.
         start: The adapter whose heads are started from.
+        changes: Fields of `FrozenConfig` that are not to be as they are by default.
     """
     rarest = min(Counter(posts.samples[i].label for i in parts.train).values())
     config = FEW_SHOT if rarest < FrozenConfig().least else FrozenConfig()
-    config = replace(config, joining=replace(config.joining, strategy=start.head.strategy))
+    config = replace(config, joining=replace(config.joining, strategy=start.head.strategy), **(changes or {}))
     learn, held = _labelled(posts, parts, extract_features(encoder, posts.samples))
     return fit_frozen(learn, held, encoder, name=name, config=config, start=start)
 
