@@ -21,9 +21,11 @@ from PIL import Image
 import hybrid_mmsa.explain.page as page_package
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands.demo import SAMPLES
+from hybrid_mmsa.data import read_posts
 from hybrid_mmsa.errors import InputError
+from hybrid_mmsa.explain.compose import STANDS
 from hybrid_mmsa.explain.page import Entry, entries, periods, render, render_page, thumbnail
-from hybrid_mmsa.explain.page.record import LEVELS, csv_line, pieces, record
+from hybrid_mmsa.explain.page.record import LEVELS, chips, csv_line, pieces, record
 from hybrid_mmsa.explain.page.tally import MOST_GROUPS, Tally
 from hybrid_mmsa.explain.page.thumbnail import MOST_BYTES, SIDE
 from hybrid_mmsa.metrics import wilson
@@ -225,7 +227,8 @@ def test_everything_is_carried_to_the_page():
     assert post["flags"] == ["sarcasm", "conflict", "needs review", "differs"]
     assert post["evidence"]["heat"] == [[0, 0.5], [-1, 0.25]]
     assert post["evidence"]["regions"] == [[0.1, 0.2, 0.5, 0.6, 0.12, "the middle left"]]
-    assert post["evidence"]["changes"] == [["text", "hello", "neutral"]]
+    assert post["chips"] == [["flag", "given as negative"], ["route", "deferred: sarcasm, conflict"]]
+    assert post["row"] == {name: "hello" for name in ("id", "text", "target", "time", "group")} | {"chosen": "doubt"}
     assert post["text"] == [["hello", LEVELS, 0.2]]
     assert (post["decision"], post["reasons"], post["set"]) == (
         "defer",
@@ -250,7 +253,7 @@ def test_a_heat_map_that_cannot_be_drawn_is_left_out(cells):
 
 
 WORDS = st.builds(
-    lambda start, length, effect: WordEffect(word="w", start=start, end=start + length, effect=effect),
+    lambda start, length, effect: WordEffect(word="x", start=start, end=start + length, effect=effect),
     st.integers(0, 30),
     st.integers(0, 10),
     st.floats(-1, 1),
@@ -270,13 +273,22 @@ def test_pieces_are_the_text(text, words):
 
 def test_the_strongest_word_is_shaded_most():
     words = [
-        WordEffect(word="so", start=0, end=2, effect=0.3),
-        WordEffect(word="bad", start=3, end=6, effect=-0.15),
-        WordEffect(word="it", start=7, end=9, effect=0.001),
+        WordEffect(word="too", start=0, end=3, effect=0.3),
+        WordEffect(word="bad", start=4, end=7, effect=-0.15),
+        WordEffect(word="day", start=8, end=11, effect=0.001),
     ]
-    assert pieces("so bad it", words) == [["so", 4, 0.3], [" "], ["bad", -2, -0.15], [" "], ["it", 0, 0.001]]
-    weak = [WordEffect(word="so", start=0, end=2, effect=0.02)]
-    assert pieces("so", weak) == [["so", 1, 0.02]]
+    assert pieces("too bad day", words) == [["too", 4, 0.3], [" "], ["bad", -2, -0.15], [" day"]]
+    weak = [WordEffect(word="bad", start=0, end=3, effect=0.02)]
+    assert pieces("bad", weak) == [["bad", 1, 0.02]]
+
+
+def test_function_words_are_never_shaded_and_words_of_no_larger_effect_neither():
+    words = [
+        WordEffect(word="I", start=0, end=1, effect=0.4),
+        WordEffect(word="like", start=2, end=6, effect=0.2),
+        WordEffect(word="it", start=7, end=9, effect=-0.3),
+    ]
+    assert pieces("I like it", words) == [["I like it"]]
 
 
 def test_a_word_that_stands_elsewhere_is_not_shaded():
@@ -374,12 +386,61 @@ def test_every_post_is_in_a_part_or_counted_as_left_out(posts):
 )
 def test_periods_fit_the_span(times, unit, names):
     tally = Tally()
-    for number, time in enumerate(times):
+    for number, time in enumerate(40 * times):
         tally.add(entry(number, time=time))
     trend = tally.over_time()
     assert trend.unit == unit
     assert [part.name for part in trend.parts if part.n] == names
     assert trend.unknown == 0
+
+
+def test_few_posts_are_drawn_by_week_and_their_charts_are_folded():
+    rows = [entry(i, time=f"2026-03-{1 + i:02}") for i in range(28)]
+    few, many = render_page(rows, "t").html, render_page(10 * rows, "t").html
+    assert "Over time, by week" in few
+    assert "<details><summary><h2>Trends" in few
+    assert "Over time, by day" in many
+    assert "<details open><summary><h2>Trends" in many
+
+
+def test_the_list_comes_first_and_what_holds_for_all_posts_is_said_once():
+    stands = f"Negative. This post should be read again, because the answer is unsure{STANDS}."
+    rows = [
+        entry(i, time="2026-03-01", explanation=explanation(text=stands), timings={"encode": 20.0, "explain": 80.0})
+        for i in range(3)
+    ]
+    html = render_page(rows, "t").html
+    assert html.index('<section id="posts"') < html.index('<section id="trends"')
+    assert {post["evidence"]["text"] for post in posts_of(html)} == {stands.replace(STANDS, "")}
+    assert html.count("No reasoner was configured") == 1
+    assert "Finding words and regions took 80 ms a post, the answers themselves 20 ms." in html
+
+
+def test_a_post_has_three_chips_at_the_most_and_says_nothing_twice():
+    route = RouteDecision(decision="defer", answered_by="fast", reasons=("low_confidence",))
+    answer = analysis(sarcasm=0.9, conflict=0.9, needs_review=True).model_copy(update={"route": route})
+    assert chips(Entry(1, Sample(text="x", label="negative"), answer)) == [
+        ["flag", "given as negative"],
+        ["route", "deferred: low confidence"],
+        ["flag", "sarcasm 90%"],
+    ]
+    assert chips(entry()) == []
+
+
+def test_labels_of_the_page_are_rows_that_training_reads(desk):
+    """What the script writes (the row and a label) is read back with its picture."""
+    posts = read_posts(desk / "posts.jsonl")
+
+    def answering(rows):
+        return [row if isinstance(row, RowError) else analysis(id=row.id) for _, row in list(rows)]
+
+    found = [each for each in entries(posts, answering, posts.source.root) if isinstance(each, Entry)]
+    lines = [json.dumps({**record(each)["row"], "label": "neutral"}) for each in found]
+    (desk / "labelled.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    again = [row for _, row in read_posts(desk / "labelled.jsonl")]
+    assert [(row.id, row.text, row.label) for row in again] == [(e.sample.id, e.sample.text, "neutral") for e in found]
+    assert [row.image and row.image.name for row in again] == [None, "cat.jpg"]
+    assert [record(each)["row"].get("image") for each in found] == [None, "cat.jpg"]
 
 
 def test_small_groups_are_counted_and_not_drawn():
@@ -481,7 +542,7 @@ def test_options_for_answering_reach_the_page(desk):
     probabilities = {"negative": 0.8, "neutral": 0.1, "positive": 0.1}
     verdict = Verdict(label="negative", probabilities=probabilities, reasoner="vlm").model_dump_json()
     (desk / "verdicts.jsonl").write_text(f'{verdict[:-1]}, "id": "a"}}\n', encoding="utf-8")
-    (desk / "one.jsonl").write_text('{"id": "a", "text": "What a day"}\n', encoding="utf-8")
+    (desk / "one.jsonl").write_text('{"id": "a", "text": "What a lovely day"}\n', encoding="utf-8")
     asked = ["--reasoner", "verdicts.jsonl", "--mode", "deep", "--workers", "1"]
     assert run(["explain", "page", "one.jsonl", "-o", "page.html", *asked]) == 0
     (post,) = posts_of((desk / "page.html").read_text(encoding="utf-8"))

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from ..types import Label, Modality, Prediction, Reason, RouteDecision, WordEffect
 from .evidence import Evidence
 from .regions import place
+from .telling import told
 
-__all__ = ["compose", "quote"]
+__all__ = ["STANDS", "compose", "quote"]
 
 _NAMES: Mapping[Modality, str] = {"text": "the words", "image": "the picture"}
 _WHY: Mapping[Reason, str] = {
@@ -23,7 +24,9 @@ _WHY: Mapping[Reason, str] = {
 _HIDDEN = {False: ("word", "words"), True: ("group of words", "groups of words")}
 """What was hidden at a time, one and several of it; by whether neighbours went together."""
 WORTH_TELLING = 0.01
-"""Effects on a probability below this are not put into words."""
+"""Effects of regions, and of words on P(sarcastic), below this are not put into words."""
+STANDS = "; no reasoner is configured, so the fast answer stands"
+"""How the account of a deferred post ends where there is nobody to ask."""
 MOST_TOLD = 3
 LONGEST_QUOTE = 32
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
@@ -68,8 +71,7 @@ def compose(
         if has_reasoner:
             sentences.append(f"This post was deferred to a reasoner, because {why}.")
         else:
-            stands = "no reasoner is configured, so the fast answer stands"
-            sentences.append(f"This post should be read again, because {why}; {stands}.")
+            sentences.append(f"This post should be read again, because {why}{STANDS}.")
     return " ".join(sentences)
 
 
@@ -109,9 +111,9 @@ def _weights(shares: Mapping[Modality, float], *, about_target: bool) -> str:
 
 def _words(evidence: Evidence) -> list[str]:
     """Which words speak for the answer, and which against it."""
-    strong = [word for word in evidence.words or () if abs(word.effect) >= WORTH_TELLING]
-    speaking = sorted((w for w in strong if w.effect > 0), key=lambda w: -w.effect)
-    opposed = sorted((w for w in strong if w.effect < 0), key=lambda w: w.effect)
+    strong = told(evidence.words or ())
+    speaking = [word for word in strong if word.effect > 0]
+    opposed = [word for word in strong if word.effect < 0]
     clauses = [f"most for it: {_listed(speaking)}"] if speaking else []
     clauses += [f"most against it: {_listed(opposed)}"] if opposed else []
     if clauses:
@@ -136,7 +138,7 @@ def _regions(evidence: Evidence) -> list[str]:
 
 def _mocking(evidence: Evidence | None) -> str:
     effects = evidence.sarcasm_words if evidence is not None else None
-    words = [word for word in effects or () if word.effect >= WORTH_TELLING]
+    words = told(effects or (), WORTH_TELLING)
     alone = len({word.word for word in words}) == 1
     return f"; {_listed(words)} raise{'s' if alone else ''} that most" if words else ""
 

@@ -26,6 +26,7 @@ from ..errors import EncoderError
 from ..types import LABELS, BoolArray, Change, Features, FloatArray, Region, Sample, TaskArrays, WordEffect
 from .probe import Opinions, Probe
 from .regions import grid_boxes, hide_boxes, place, shrunk, strongest_boxes
+from .telling import is_function_word, told
 from .words import Span, groups, hide, word_spans
 
 __all__ = ["Evidence", "find_all", "find_evidence", "heat_map", "hidden_words", "region_evidence"]
@@ -163,13 +164,13 @@ def _word_evidence(probe: Probe, label: int) -> Evidence:
     changes = [
         Change(side="text", what=words[i].word, label=LABELS[answers[i]])
         for i in np.argsort(-effects, kind="stable")
-        if answers[i] != label
+        if answers[i] != label and not is_function_word(words[i].word)
     ]
     evidence = Evidence(words=words, changes=tuple(changes[:MOST_CHANGES]), grouped=len(parts[0]) > 1)
     if whole.sarcasm[0] < SARCASTIC:
         return evidence
     mocking = _effects(probe.text, parts, whole.sarcasm[0] - opinions.sarcasm)
-    strongest = sorted((w for w in mocking if w.effect > 0), key=lambda w: -w.effect)[:MOST_SARCASM_WORDS]
+    strongest = [word for word in told(mocking, 0.0) if word.effect > 0][:MOST_SARCASM_WORDS]
     return replace(evidence, sarcasm_words=tuple(strongest))
 
 

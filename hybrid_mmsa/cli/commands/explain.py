@@ -70,9 +70,11 @@ def page(
     """Write posts, their answers and the evidence as one page that opens offline.
 
     The page counts all posts, draws trends over their time and by their
-    group, and lists them, the likeliest mistakes first, with filters, search
-    and CSV export. It holds the posts' words and small copies of their
-    pictures: share it as you would share the posts.
+    group, and lists them, the likeliest mistakes first, with filters, search,
+    CSV export, and labels to correct, which it exports as rows. Words and
+    regions cost several times the answer; --explain modality leaves them out.
+    The page holds the posts' words and small copies of their pictures: share it
+    as you would share the posts.
 
     For example:
         hybrid-mmsa explain page posts.jsonl -o page.html
@@ -93,7 +95,9 @@ def page(
         analyzer, adapter = options.open()
         answer_rows = partial(answers, analyzer, options=options, adapter=adapter, workers=workers)
     with progress("posts", lambda: sum(1 for _ in rows)) as advance:
-        report = render_page(_counting(entries(rows, answer_rows), advance), f"{posts.name}: posts and answers", most)
+        report = render_page(
+            _counting(entries(rows, answer_rows, rows.source.root), advance), f"{posts.name}: posts and answers", most
+        )
     with whole_file(out) as draft:
         draft.write_text(report.html, encoding="utf-8")
     _sum_up(report, out)

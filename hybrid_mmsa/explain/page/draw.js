@@ -27,40 +27,46 @@ function drawPost(post, number) {
       post.text ? words(post) : el("p", { class: "soft" }, "No words."),
       post.picture_left_out ? el("p", { class: "soft" }, "The picture is left out to keep the page small.") : null,
       bars(post),
+      facts(post),
       post.evidence ? evidence(post) : null,
       post.verdict ? verdict(post) : null,
       post.rationale ? rationale(post) : null,
-      ...(post.warnings || []).map((warning) => el("p", { class: "warning" }, isolated(warning)))));
+      ...(post.warnings || []).map((warning) => el("p", { class: "warning" }, isolated(warning))),
+      labelling(post, number)));
 }
 
 function head(post, id) {
   const about = [`line ${post.line}`];
   if (post.time) about.push(post.time);
-  const facts = el("p", { class: "soft facts" }, isolated(about.join(" · ")));
-  if (post.group) facts.append(" · ", isolated(post.group, { class: "group" }));
-  if (post.target) facts.append(" · about ", isolated(post.target));
-  if (post.given) facts.append(` · given label: ${post.given}`);
+  const line = el("p", { class: "soft facts" }, isolated(about.join(" · ")));
+  if (post.group) line.append(" · ", isolated(post.group, { class: "group" }));
+  if (post.target) line.append(" · about ", isolated(post.target));
   return el("header", {},
     el("h3", { id }, el("span", { class: "chip label" }, post.label), " ", percent(post.confidence), " ",
       post.id ? el("span", { class: "id" }, "id ", isolated(post.id)) : ""),
-    facts, badges(post));
+    line, badges(post));
 }
 
 function badges(post) {
   const row = el("p", { class: "badges" });
-  const add = (kind, text, title) => row.append(el("span", { class: `chip ${kind}`, title }, text), " ");
-  for (const flag of post.flags || []) {
-    const figure = { sarcasm: post.sarcasm, conflict: post.conflict }[flag];
-    const name = flag === "differs" ? "unlike its label" : flag;
-    add("flag", figure === undefined ? name : `${name} ${percent(figure)}`);
-  }
-  if (post.decision === "defer") add("route", `deferred: ${(post.reasons || []).join(", ").replaceAll("_", " ")}`);
-  else add("plain", "kept");
-  add("plain", `answered by ${post.answered_by}`);
-  if (post.p_error !== undefined) add("plain", `P(error) ${percent(post.p_error)}`);
-  if (post.set) add("plain", `set: ${post.set.join(", ") || "empty"}`, "Prediction set");
-  if (post.emotion) add("plain", `emotion: ${post.emotion}`, "Of the words");
+  for (const [kind, text] of post.chips || []) row.append(el("span", { class: `chip ${kind}` }, text), " ");
   return row;
+}
+
+function facts(post) {
+  const said = [];
+  if (post.p_error !== undefined) said.push(`P(error) ${percent(post.p_error)}`);
+  if (post.set) said.push(`set: ${post.set.join(", ") || "empty"}`);
+  if (post.emotion) said.push(`emotion of the words: ${post.emotion}`);
+  if (post.answered_by !== "fast") said.push(`answered by ${post.answered_by}`);
+  return el("p", { class: "soft" }, isolated(said.join(" · ")));
+}
+
+function labelling(post, number) {
+  const choice = el("select", { "data-post": String(number), "aria-label": "Your label" },
+    el("option", { value: "" }, "as it is"), ...LABEL_NAMES.map((name) => el("option", { value: name }, name)));
+  choice.value = labels.get(number) || "";
+  return el("p", { class: "yours" }, el("label", {}, "Your label ", choice));
 }
 
 function words(post) {
@@ -151,26 +157,9 @@ function bars(post) {
 
 function evidence(post) {
   const found = post.evidence;
-  const box = el("div", { class: "evidence" }, el("p", {}, isolated(found.text)));
-  const facts = [];
   const shares = Object.entries(found.shares).map(([side, share]) => `${SIDES[side]} ${signed(share)}`);
-  if (shares.length) facts.push(`P(${found.label}) starts at ${found.baseline.toFixed(2)}; ${shares.join(", ")}.`);
-  if (found.agree !== undefined) facts.push(found.agree ? "Words and picture agree." : "Words and picture do not agree.");
-  facts.push(`Runner-up: ${found.runner_up}.`);
-  box.append(el("p", { class: "soft" }, facts.join(" ")));
-  if (found.sarcasm) box.append(effects("What raises P(sarcastic) most: ", found.sarcasm));
-  if (found.changes) {
-    const list = el("ul", {}, ...found.changes.map(([side, what, label]) =>
-      el("li", {}, ...(side === "text" ? ["without “", isolated(what), "”"] : [`without ${what} of the picture`]), `: ${label}`)));
-    box.append(el("p", { class: "soft" }, "What would change the answer:"), list);
-  }
-  return box;
-}
-
-function effects(title, list) {
-  const line = el("p", { class: "soft" }, title);
-  list.forEach(([word, effect], i) => line.append(i ? ", " : "", isolated(word), ` ${signed(effect)}`));
-  return line;
+  const start = `P(${found.label}) starts at ${found.baseline.toFixed(2)}; ${shares.join(", ")}.`;
+  return el("div", { class: "evidence" }, el("p", {}, isolated(found.text)), shares.length ? el("p", { class: "soft" }, start) : null);
 }
 
 function verdict(post) {

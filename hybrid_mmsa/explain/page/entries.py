@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeAlias
 
 from PIL import Image
@@ -28,15 +29,29 @@ class Entry:
         sample: The post as it was read, without its picture.
         analysis: The answer.
         picture: Its picture as a `data:` URI, see `thumbnail`.
+        source: Its picture's path as the rows name it, relative to their folder; None where it is no path in it.
     """
 
     line: int
     sample: Sample
     analysis: Analysis
     picture: str | None = None
+    source: str | None = None
 
 
-def entries(rows: Iterable[NumberedRow], answer_rows: AnswerFunction) -> Iterator[Entry | RowError]:
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """A post that waits for its answer; see `Entry`."""
+
+    line: int
+    sample: Sample
+    picture: str | None
+    source: str | None
+
+
+def entries(
+    rows: Iterable[NumberedRow], answer_rows: AnswerFunction, root: Path | None = None
+) -> Iterator[Entry | RowError]:
     """Read each row once, have it answered, and keep a thumbnail of its picture; memory stays bounded.
 
     A post without an id is named by its line. A row that cannot be used comes out as its `RowError`.
@@ -44,8 +59,9 @@ def entries(rows: Iterable[NumberedRow], answer_rows: AnswerFunction) -> Iterato
     Args:
         rows: Raw samples with their lines.
         answer_rows: Answers the read ones; it may run some rows ahead.
+        root: The folder of the rows, which their pictures are named from.
     """
-    waiting: deque[tuple[int, Sample, str | None] | None] = deque()
+    waiting: deque[_Post | None] = deque()
 
     def read() -> Iterator[NumberedRow]:
         for line, raw in rows:
@@ -56,7 +72,7 @@ def entries(rows: Iterable[NumberedRow], answer_rows: AnswerFunction) -> Iterato
                 continue
             row = row if row.id is not None else replace(row, id=str(line))
             picture = thumbnail(row.image) if isinstance(row.image, Image.Image) else None
-            waiting.append((line, replace(row, image=None), picture))
+            waiting.append(_Post(line, replace(row, image=None), picture, _source(raw, root)))
             yield line, row
 
     for answer in answer_rows(read()):
@@ -64,5 +80,12 @@ def entries(rows: Iterable[NumberedRow], answer_rows: AnswerFunction) -> Iterato
         if isinstance(answer, RowError):
             yield answer
         elif post is not None:
-            line, sample, picture = post
-            yield Entry(line, sample, answer, picture)
+            yield Entry(post.line, post.sample, answer, post.picture, post.source)
+
+
+def _source(raw: Sample | RowError, root: Path | None) -> str | None:
+    """A picture's path below the rows' folder. Nothing else is carried: it would name folders of this machine."""
+    path = raw.image if isinstance(raw, Sample) else None
+    if not isinstance(path, Path) or root is None or not path.is_relative_to(root):
+        return None
+    return path.relative_to(root).as_posix()

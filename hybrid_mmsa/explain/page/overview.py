@@ -13,6 +13,8 @@ from .tally import Part, Tally, Trend
 __all__ = ["FAILURES_LISTED", "failures", "summary", "trends"]
 
 FAILURES_LISTED = 200
+MANY = 100
+"""Posts from which charts are open at first sight."""
 
 
 def summary(tally: Tally, failed: int) -> str:
@@ -37,14 +39,20 @@ def summary(tally: Tally, failed: int) -> str:
 
 
 def trends(tally: Tally) -> str:
-    """Charts over time and by group, each with its table; nothing where posts carry neither."""
+    """Charts over time and by group, each with its table; nothing where posts carry neither.
+
+    Folded where posts are few: a share of a handful says little.
+    """
     time, groups = tally.over_time(), tally.over_groups()
     blocks = []
     if time.parts:
         blocks.append(_trend(f"Over time, by {time.unit}", time, time_chart, "earlier", "time that can be read"))
     if groups.parts:
         blocks.append(_trend("By group", groups, group_chart, "in smaller groups", "group"))
-    return "".join(blocks)
+    if not blocks:
+        return ""
+    unfolded = " open" if tally.n >= MANY else ""
+    return f"<details{unfolded}><summary><h2>Trends</h2></summary>{''.join(blocks)}</details>"
 
 
 def failures(rows: Sequence[RowError], failed: int) -> str:

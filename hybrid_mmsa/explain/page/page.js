@@ -46,7 +46,8 @@ function fillControls() {
   byId("flags").hidden = !byId("flags").querySelector("input");
   byId("heat-all").hidden = !posts.some((post) => post.evidence && (post.evidence.heat || post.evidence.regions));
   byId("legend").hidden = !posts.some((post) => (post.evidence && post.evidence.heat) || (post.text || []).some((piece) => piece[1]));
-  byId("controls").hidden = false;
+  byId("choose").hidden = false;
+  byId("choose").open = window.matchMedia("(min-width: 641px)").matches;
 }
 
 function choose() {
@@ -114,14 +115,38 @@ function setAllHeat(on) {
 function exportCsv() {
   const lines = [data.csv, ...chosen.map((i) => posts[i].csv)];
   // The mark at the start tells spreadsheets that this is UTF-8.
-  const file = new Blob(["\ufeff", lines.join("\r\n"), "\r\n"], { type: "text/csv;charset=utf-8" });
-  const link = el("a", { href: URL.createObjectURL(file), download: "posts.csv" });
+  save(["\ufeff", lines.join("\r\n"), "\r\n"], "text/csv;charset=utf-8", "posts.csv");
+}
+
+function save(parts, type, name) {
+  const link = el("a", { href: URL.createObjectURL(new Blob(parts, { type })), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
+// The labels that were chosen on the page, by place in `posts`; `exported` are those that a file holds.
+const labels = new Map();
+let exported = 0;
+
+function setLabel(i, label) {
+  if (label) labels.set(i, label);
+  else labels.delete(i);
+  exported = 0;
+  byId("export-labels").disabled = labels.size === 0;
+  byId("export-labels").textContent = `Export labels (${labels.size})`;
+}
+
+function exportLabels() {
+  const lines = [...labels.keys()].sort((a, b) => a - b).map((i) => JSON.stringify({ ...posts[i].row, label: labels.get(i) }));
+  save([lines.join("\n"), "\n"], "application/x-ndjson", "labelled.jsonl");
+  exported = labels.size;
+}
+
 const KEYS = {
-  "/": () => byId("search").focus(),
+  "/": () => {
+    byId("choose").open = true;
+    byId("search").focus();
+  },
   "j": () => move(1),
   "k": () => move(-1),
   "ArrowRight": () => turn(1),
@@ -153,10 +178,13 @@ byId("search").addEventListener("input", () => {
   pause = setTimeout(choose, 120);
 });
 byId("controls").addEventListener("change", (event) => event.target.id === "search" || choose());
+byId("list").addEventListener("change", (event) => setLabel(Number(event.target.dataset.post), event.target.value));
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
 byId("controls").addEventListener("reset", () => setTimeout(choose));
 byId("heat-all").addEventListener("click", () => setAllHeat(byId("heat-all").getAttribute("aria-pressed") === "false"));
 byId("export").addEventListener("click", exportCsv);
+byId("export-labels").addEventListener("click", exportLabels);
+window.addEventListener("beforeunload", (event) => labels.size > exported && event.preventDefault());
 byId("open-help").addEventListener("click", () => byId("help").showModal());
 byId("previous").addEventListener("click", () => turn(-1));
 byId("next").addEventListener("click", () => turn(1));

@@ -10,6 +10,8 @@ __all__ = ["MOST_PERIODS", "floor", "moment", "name", "span", "unit_for"]
 MOST_PERIODS = 60
 """Periods a chart can show; of longer spans the latest stay."""
 
+LEAST_POSTS = 10
+"""Posts that an hour or a day holds on the average, where a chart shows it."""
 _YEARS = range(1900, 2200)
 _UNITS = (("hour", 3600), ("day", 86_400), ("week", 7 * 86_400), ("month", 30 * 86_400), ("year", 365 * 86_400))
 
@@ -24,10 +26,22 @@ def moment(time: str | None) -> datetime | None:
     return read if read.year in _YEARS else None
 
 
-def unit_for(first: datetime, last: datetime) -> str:
-    """The finest unit in which a chart can show the whole span."""
+def unit_for(first: datetime, last: datetime, posts: int) -> str:
+    """The finest unit in which a chart can show the whole span, weeks at the finest where posts are few.
+
+    Args:
+        first: The earliest moment.
+        last: The latest.
+        posts: How many posts there are: an hour, and a day, must hold `LEAST_POSTS` of them on the average.
+    """
     seconds = (last - first).total_seconds()
-    return next((unit for unit, length in _UNITS if seconds / length < MOST_PERIODS - 1), "year")
+    fine = [
+        unit
+        for unit, length in _UNITS
+        if seconds / length < MOST_PERIODS - 1
+        and (unit not in ("hour", "day") or posts >= LEAST_POSTS * max(seconds / length, 1))
+    ]
+    return fine[0] if fine else "year"
 
 
 def floor(when: datetime, unit: str) -> datetime:

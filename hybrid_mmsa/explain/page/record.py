@@ -13,11 +13,13 @@ from math import ceil, isfinite
 from typing import Any
 
 from ...types import LABELS, Analysis, Explanation, Prediction, Verdict, WordEffect
+from ..compose import STANDS
 from ..regions import place
+from ..telling import told
 from .entries import Entry
 from .periods import moment
 
-__all__ = ["CSV_COLUMNS", "csv_line", "flags", "pieces", "queue_key", "record"]
+__all__ = ["CSV_COLUMNS", "chips", "csv_line", "flags", "pieces", "queue_key", "record"]
 
 MARKED = 0.5
 """P(sarcastic), and conflict, from which a post is marked, whatever the router made of it."""
@@ -25,6 +27,7 @@ WEAK = 0.005
 """Words and regions of a smaller effect are not marked: half a point of probability."""
 FULL = 0.1
 """The strongest word of a post is shaded in full from this effect; in a post of weak words none is."""
+MOST_CHIPS = 3
 LEVELS = 4
 """Strengths of shading."""
 
@@ -82,6 +85,7 @@ def record(entry: Entry) -> dict[str, Any]:
         "emotion": analysis.emotion.label if analysis.emotion is not None else None,
         "conflict": _short(analysis.conflict),
         "flags": flags(entry),
+        "chips": chips(entry),
         "decision": route.decision,
         "answered_by": route.answered_by,
         "reasons": list(route.reasons),
@@ -92,6 +96,7 @@ def record(entry: Entry) -> dict[str, Any]:
         "verdict": None if analysis.verdict is None else _verdict(analysis.verdict),
         "rationale": analysis.rationale,
         "warnings": list(analysis.warnings),
+        "row": _row(entry),
         "csv": csv_line(_cells(entry)),
     }
     return _filled(values)
@@ -115,16 +120,36 @@ def flags(entry: Entry) -> list[str]:
     return [name for name, is_so in marks.items() if is_so]
 
 
-def pieces(text: str | None, words: Sequence[WordEffect] | None) -> list[Piece] | None:
-    """A text cut where its words begin and end, so that joined pieces are the text; None where there is no text.
+def chips(entry: Entry) -> list[list[str]]:
+    """What stands on a post at first sight, at most three: `[kind, words]`. What a reason says, no flag says again."""
+    route, marks = entry.analysis.route, flags(entry)
+    figures = {"sarcasm": entry.analysis.sarcasm, "conflict": entry.analysis.conflict}
+    found = [["flag", f"given as {entry.sample.label}"]] if "differs" in marks else []
+    if route.decision == "defer":
+        found.append(["route", f"deferred: {', '.join(route.reasons).replace('_', ' ')}"])
+    for name, figure in figures.items():
+        if name in marks and name not in route.reasons:
+            found.append(["flag", f"{name} {figure or 0:.0%}"])
+    return found[:MOST_CHIPS]
 
-    A script counts characters otherwise than Python does, so the cuts are made here. Words that overlap an earlier
-    one, or do not stand at their place in the text, are left unshaded.
+
+def _row(entry: Entry) -> dict[str, Any]:
+    """The post as a row to label: what `review import` and `adapter train` read, but for the label."""
+    sample = entry.sample
+    row = {"id": entry.analysis.id, "text": sample.text, "image": entry.source, "target": sample.target}
+    return _filled({**row, "time": sample.time, "group": sample.group, "chosen": "doubt"})
+
+
+def pieces(text: str | None, words: Sequence[WordEffect] | None) -> list[Piece] | None:
+    """A text cut where the words worth telling begin and end (see `telling`): joined pieces are the text.
+
+    None where there is no text. A script counts characters otherwise than Python does, so the cuts are made here. Words
+    that overlap an earlier one, or do not stand at their place in the text, are left unshaded.
     """
     if text is None:
         return None
     marked: list[WordEffect] = []
-    for word in sorted(words or (), key=lambda word: (word.start, -word.end)):
+    for word in sorted(told(words or ()), key=lambda word: (word.start, -word.end)):
         stands = word.word and text[word.start : word.end] == word.word
         if stands and (not marked or marked[-1].end <= word.start):
             marked.append(word)
@@ -209,16 +234,12 @@ def _evidence(evidence: Explanation) -> dict[str, Any]:
     regions = [[*(_short(v) for v in (r.left, r.top, r.right, r.bottom, r.effect)), place(r)] for r in regions_of_note]
     return _filled(
         {
-            "text": evidence.text,
+            "text": evidence.text.replace(STANDS, ""),
             "label": evidence.label,
-            "runner_up": evidence.runner_up,
-            "agree": evidence.agree,
             "baseline": _short(evidence.baseline),
             "shares": {side: _short(share) for side, share in evidence.shares.items()},
-            "sarcasm": [[w.word, _short(w.effect)] for w in evidence.sarcasm_words or ()],
             "heat": _heat(evidence.heat_map),
             "regions": regions,
-            "changes": [[c.side, c.what, c.label] for c in evidence.changes or ()],
         }
     )
 

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import heapq
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -78,11 +78,13 @@ def render_page(entries: Iterable[Entry | RowError], title: str, most: int = POS
         (heapq.heappush if len(queue) < most else heapq.heappushpop)(queue, item)
     listed = [values for _, _, values in sorted(queue, key=lambda item: item[:2], reverse=True)]
     without = _within_budget(listed)
+    trend = trends(tally)
     parts = {
         "title": escape(title),
-        "about": escape(_about(tally.n, listed, without, provenance)),
+        "about": escape(" ".join(_about(tally, listed, without, provenance))),
         "summary": summary(tally, failed),
-        "trends": trends(tally),
+        "trends": trend,
+        "jumps": _jumps(bool(trend), failed),
         "failed": failures(first_failures, failed),
         "posts": script_json({"labels": LABELS, "csv": csv_line(CSV_COLUMNS), "posts": listed}),
     }
@@ -122,16 +124,34 @@ def _within_budget(listed: Sequence[dict[str, Any]]) -> int:
     return without
 
 
-def _about(n: int, listed: Sequence[dict[str, Any]], without: int, provenance: Provenance | None) -> str:
-    sentences = []
-    if len(listed) < n:
-        sentences.append(f"The list holds the {len(listed):,} of {n:,} posts that are most likely judged wrongly.")
+def _about(
+    tally: Tally, listed: Sequence[dict[str, Any]], without: int, provenance: Provenance | None
+) -> Iterator[str]:
+    """What holds for all posts, each sentence once."""
+    if len(listed) < tally.n:
+        yield f"The list holds the {len(listed):,} of {tally.n:,} posts that are most likely judged wrongly."
+    if tally.marks["nobody asked"]:
+        yield "No reasoner was configured: deferred posts keep the fast answer, and a person should read them."
     if without:
-        sentences.append(f"{without:,} pictures are left out to keep the page small.")
+        yield f"{without:,} pictures are left out to keep the page small."
+    if tally.microseconds["explain"]:
+        each, rest = (us / tally.n / 1000 for us in _cost(tally))
+        yield f"Finding words and regions took {each:.0f} ms a post, the answers themselves {rest:.0f} ms."
     if provenance is not None:
         model = f"{provenance.model} {provenance.model_hash[:12]}".strip()
-        sentences.append(f"Answered by hybrid-mmsa {provenance.package}, model {model}.")
-    return " ".join(sentences)
+        yield f"Answered by hybrid-mmsa {provenance.package}, model {model}."
+
+
+def _jumps(has_trends: bool, failed: int) -> str:
+    """Links to what stands below the list."""
+    links = ['<a href="#trends">Trends</a>'] * has_trends + ['<a href="#failed">Failed rows</a>'] * bool(failed)
+    return f'<nav class="jumps" aria-label="Below the list">{" ".join(links)}</nav>' if links else ""
+
+
+def _cost(tally: Tally) -> tuple[int, int]:
+    """Microseconds spent on evidence, and on all else."""
+    explaining = tally.microseconds["explain"]
+    return explaining, tally.microseconds.total() - explaining
 
 
 def _hash(source: str) -> str:

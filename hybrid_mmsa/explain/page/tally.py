@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ...metrics import Interval, wilson
 from ...types import LABELS, Label
+from ..compose import STANDS
 from .entries import Entry
 from .periods import floor, moment, name, span, unit_for
 from .record import flags
@@ -65,6 +66,7 @@ class Tally:
     n: int = 0
     labels: Counter[Label] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
+    microseconds: Counter[str] = field(default_factory=Counter)
     hours: Counter[tuple[datetime, Label]] = field(default_factory=Counter)
     groups: Counter[tuple[str, Label]] = field(default_factory=Counter)
 
@@ -76,6 +78,8 @@ class Tally:
         self.labels[label] += 1
         self.marks.update(flags(entry))
         self.marks["deferred"] += analysis.route.decision == "defer"
+        self.marks["nobody asked"] += STANDS in (analysis.explanation.text if analysis.explanation else "")
+        self.microseconds.update({stage: round(1000 * time) for stage, time in analysis.timings.items()})
         self.marks["asked for review"] += analysis.needs_review is not None
         if when is not None:
             self.hours[floor(when, "hour"), label] += 1
@@ -85,7 +89,7 @@ class Tally:
     def over_time(self) -> Trend:
         """Posts per period, empty periods between full ones included."""
         moments = [when for when, _ in self.hours]
-        unit = unit_for(min(moments), max(moments)) if moments else ""
+        unit = unit_for(min(moments), max(moments), self.hours.total()) if moments else ""
         starts = span(moments, unit)
         by_period: Counter[tuple[datetime, Label]] = Counter()
         for (when, label), count in self.hours.items():
