@@ -9,6 +9,7 @@ import numpy as np
 from ... import metrics
 from ...fusion import FusionHead
 from ...types import LABELS, IntArray, Sample
+from ..common.model_card import CardResult, front_matter
 from .figures import AdapterFigures
 
 __all__ = ["adapter_card"]
@@ -31,7 +32,11 @@ def adapter_card(
         tested: The test posts, in the order of the figures.
     """
     tasks = [task for task in ("sarcasm", "emotion", "target") if head.has(f"text.{task}")]
-    return "\n".join(
+    measured = [
+        CardResult(dataset="test posts of the same file", metric=metric, value=round(value, 3), note=f"n = {figures.n}")
+        for metric, value in figures.default.adapter.items()
+    ]
+    return front_matter(name, measured) + "\n".join(
         [
             f"# {name}",
             "",

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ...reasoning import presets
+from ..common.model_card import CardResult, front_matter
 from ..common.provenance import made_now
 from .measure import Readiness, TuningFigures
 from .plan import TuningPlan
@@ -49,7 +50,7 @@ def card(plan: TuningPlan, curve: LearningCurve, figures: TuningFigures, readine
     preset = next((p for p in presets().values() if p.name == plan.base.id), None)
     licence = preset.licence if preset else "see the model's own folder"
     looks = [f"| {step} | {nll:.3f} | {accuracy:.3f} |" for step, nll, accuracy in curve.looks]
-    return "\n".join(
+    return front_matter(plan.out.name, _measured(figures), base=preset.repository if preset else None) + "\n".join(
         [
             f"# {plan.out.name}",
             "",
@@ -89,3 +90,18 @@ def card(plan: TuningPlan, curve: LearningCurve, figures: TuningFigures, readine
             "",
         ]
     )
+
+
+def _measured(figures: TuningFigures) -> list[CardResult]:
+    """The figures of what was made: the adapter by itself, and the cascade."""
+    return [
+        CardResult(
+            dataset=f"test posts of the same file ({system})",
+            metric=metric,
+            value=round(interval.value, 3),
+            note=f"[{interval.low:.3f}, {interval.high:.3f}], n = {figures.n}",
+        )
+        for metric, by_system in (("accuracy", figures.accuracy), ("macro F1", figures.macro_f1))
+        for system, interval in by_system.items()
+        if system in ("adapter", "cascade")
+    ]
