@@ -172,12 +172,13 @@ class Adapter:
             },
         )
 
-    def save_whole(self, folder: Path) -> None:
+    def save_whole(self, folder: str | Path) -> None:
         """Write the folder in one step, so that a kill leaves what was there before or a whole adapter.
 
         Args:
             folder: An adapter's folder that is replaced, an empty one, or a new one; see `check_new_folder`.
         """
+        folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
             new, old = Path(place) / "new", Path(place) / "old"

@@ -280,6 +280,7 @@ def test_the_strongest_word_is_shaded_most():
     assert pieces("too bad day", words) == [["too", 4, 0.3], [" "], ["bad", -2, -0.15], [" day"]]
     weak = [WordEffect(word="bad", start=0, end=3, effect=0.02)]
     assert pieces("bad", weak) == [["bad", 1, 0.02]]
+    assert pieces("bad", [WordEffect(word="bad", start=0, end=3, effect=0.009)]) == [["bad"]]
 
 
 def test_function_words_are_never_shaded_and_words_of_no_larger_effect_neither():
@@ -542,7 +543,7 @@ def test_options_for_answering_reach_the_page(desk):
     probabilities = {"negative": 0.8, "neutral": 0.1, "positive": 0.1}
     verdict = Verdict(label="negative", probabilities=probabilities, reasoner="vlm").model_dump_json()
     (desk / "verdicts.jsonl").write_text(f'{verdict[:-1]}, "id": "a"}}\n', encoding="utf-8")
-    (desk / "one.jsonl").write_text('{"id": "a", "text": "What a lovely day"}\n', encoding="utf-8")
+    (desk / "one.jsonl").write_text('{"id": "a", "text": "I hate mondays"}\n', encoding="utf-8")
     asked = ["--reasoner", "verdicts.jsonl", "--mode", "deep", "--workers", "1"]
     assert run(["explain", "page", "one.jsonl", "-o", "page.html", *asked]) == 0
     (post,) = posts_of((desk / "page.html").read_text(encoding="utf-8"))

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from hybrid_mmsa.metrics import wilson
 from hybrid_mmsa.types import Sample, WordEffect
 
 MOST = 3
-DRAWS = 20
+DRAWS = 5
 BEFORE = 0.01
 """Effects from which accounts named words before."""
 NEGATIONS = {
@@ -107,7 +108,7 @@ def post_figures(analyzer: Analyzer, sample: Sample, seed: int) -> dict[str, Any
     if chosen and others:
         rng = np.random.default_rng(seed)
         size = min(len(chosen), len(others))
-        picks = [chosen, *(rng.choice(others, size, replace=False) for _ in range(DRAWS))]
+        picks: list[Sequence[int]] = [chosen, *(rng.choice(others, size, replace=False).tolist() for _ in range(DRAWS))]
         hidden = [hide(text, [span for i in pick for span in parts[i]]) for pick in picks]
         p = probe.with_texts(hidden).sentiment[:, label]
         whole = float(probe.whole.sentiment[0, label])
@@ -156,15 +157,16 @@ def percent(count: int, n: int) -> list[float]:
 def table(record: dict[str, Any]) -> Table:
     """The record for people."""
     lines = Table("figure, %", *record["corpora"], title="Words that explanations name")
-    found = record["corpora"].values()
-    for title, read in (
-        ("named words that are function words", lambda c: c["now"]["function_words"]),
-        ("first named word is one", lambda c: c["now"]["first_is_function_word"]),
-        ("the same before", lambda c: c["before"]["first_is_function_word"]),
-        ("posts of which none is named", lambda c: c["silent"]),
-        ("fall without named words beats random ones", lambda c: c["fall"]["named_falls_more"]),
-    ):
-        lines.add_row(title, *("{} [{}, {}]".format(*read(corpus)) for corpus in found))
+    figures = {
+        "named words that are function words": ("now", "function_words"),
+        "first named word is one": ("now", "first_is_function_word"),
+        "the same before": ("before", "first_is_function_word"),
+        "posts of which none is named": ("silent",),
+        "fall without named words beats random ones": ("fall", "named_falls_more"),
+    }
+    for title, keys in figures.items():
+        found = [reduce(lambda values, key: values[key], keys, corpus) for corpus in record["corpora"].values()]
+        lines.add_row(title, *(f"{value} [{low}, {high}]" for value, low, high in found))
     return lines
 
 
