@@ -1,5 +1,6 @@
 """The benchmark compares like with like. Nothing is timed here."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +20,9 @@ def test_light_core_is_counted_without_torch():
 
 
 def test_times_better_points_the_same_way_for_speed_and_size():
-    ours = bench.SpeedFigures(10.0, 20.0, 100.0, 0.5, 200.0, 100.0)
-    theirs = bench.SpeedFigures(100.0, 100.0, 10.0, 5.0, 1000.0, 4000.0)
-    assert list(bench.ratios(ours, theirs).values()) == [10.0, 5.0, 10.0, 10.0, 5.0, 40.0]
+    ours = bench.SpeedFigures(10.0, 20.0, 100.0, 200.0, 0.5, 100.0)
+    theirs = bench.SpeedFigures(100.0, 100.0, 10.0, 1000.0, 5.0, 4000.0)
+    assert list(bench.ratios(ours, theirs).values()) == [10.0, 5.0, 10.0, 5.0, 10.0, 40.0]
 
 
 def test_posts_have_words_and_a_real_picture():
@@ -30,20 +31,26 @@ def test_posts_have_words_and_a_real_picture():
     assert all(text and picture.startswith(b"\xff\xd8") for text, picture in batch)
 
 
-def test_turns_are_pooled():
-    turns = [
-        {"singles_ms": [1.0, 2.0], "posts_per_second": 10.0, "peak_memory_mb": 5.0},
-        {"singles_ms": [3.0], "posts_per_second": 30.0, "peak_memory_mb": 7.0},
-    ]
-    pooled = bench.figures(turns, [0.4, 0.2, 0.3], 80.0)
-    assert (pooled.latency_p50_ms, pooled.posts_per_second, pooled.cold_start_s) == (2.0, 20.0, 0.3)
-    assert (pooled.peak_memory_mb, pooled.install_mb) == (7.0, 80.0)
+def test_turns_are_pooled_and_compared_with_who_reads_as_much():
+    def turns(*medians):
+        common = {"posts_per_second": 10.0, "peak_memory_mb": 5.0, "cold_start_s": 0.3}
+        parts = {"floors_ms": {"decoding": 0.5, "text tower": 0.5}}
+        return [{"singles_ms": [m], **common, **parts} for m in medians]
+
+    options = argparse.Namespace(rounds=2, repeats=1)
+    sides = {bench.OURS: turns(2.0, 4.0), "clip": turns(20.0, 20.0), "hybrid_mmsa_words": turns(1.0, 1.0)}
+    found = bench.record(sides | {"vader": turns(0.5, 0.5)}, options)
+    assert found["sides"]["clip"]["latency_p50_ms"] == 20.0
+    assert found["times_better"]["clip"]["latency_p50_rounds"] == [5.0, 10.0]
+    assert found["times_better"]["vader"]["latency_p50_ms"] == 0.5
+    assert found["whole_over_floors"] == 3.0
+    assert bench.table(found).row_count == 4
 
 
-def test_every_figure_has_its_row():
-    values = {name: 1.0 for name in bench.HEADINGS}
-    result = {"machine": {"cpus": 2, "load": 0.0}, "hybrid_mmsa": values, "clip": values, "times_better": values}
-    assert bench.table(result).row_count == len(bench.HEADINGS) == len(bench.SpeedFigures.__dataclass_fields__)
+def test_small_rivals_answer_every_post():
+    batch = bench.posts(4)
+    for name in ("tfidf", "vader"):
+        assert len(bench.RIVALS[name].opened()(batch)) == 4
 
 
 def test_a_childs_peak_memory_is_its_own_and_is_not_forgotten():

@@ -1,10 +1,10 @@
-"""Speed and size of the fast tier beside a ViT-B/32 CLIP in torch, in one run. It knows nothing of quality.
+"""Speed and size of the fast tier beside what a user would pick instead, in one run. It knows nothing of quality.
 
-    python eval/bench/speed/bench.py [--repeats 100] [--rounds 3] [--json] [--save]
+    python eval/bench/speed/bench.py [--repeats 100] [--rounds 3] [--only clip ...] [--json] [--save]
 
-Both sides judge the same posts on one thread, each in a process of its own, taking turns so that a busy machine slows
-both. CLIP has random weights: its speed does not depend on them. A post is timed from encoded JPEG and plain text to
-the answer.
+All sides (`rivals.py`) judge the same posts on one thread, each in a process of its own, taking turns so that a busy
+machine slows all. A post is timed from encoded JPEG and plain text to the answer. A ratio is of medians over all
+rounds; beside it stand the lowest and the highest of single rounds.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from io import BytesIO
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any
 
 import numpy as np
 from packaging.requirements import Requirement
@@ -32,39 +32,21 @@ from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
 from eval.bench.speed.memory import peak_memory_mb
+from eval.bench.speed.rivals import OURS, RIVALS, Judge, Post
+from hybrid_mmsa.encoders import CompactEncoder
+from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.types import Sample
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = ROOT / "hybrid_mmsa"
 BATCH = 64
 WARM_UP = 5
-COLD_STARTS = 3
-CLIP = "ViT-B-32"
 TEXTS = (
     "Finally home after two weeks on the road!",
     "oh great, another monday in the rain",
     "The committee meets again on Tuesday at nine.",
     "I can't believe they cancelled it an hour before the doors opened. Never again.",
 )
-
-Side: TypeAlias = Literal["hybrid_mmsa", "clip"]
-SIDES: tuple[Side, ...] = ("hybrid_mmsa", "clip")
-Post: TypeAlias = tuple[str, bytes]
-Judge: TypeAlias = Callable[[Sequence[Post]], object]
-
-# A fresh process from its start to its first answer, nothing imported that the side does not need.
-COLD: dict[Side, str] = {
-    "hybrid_mmsa": "import sys, hybrid_mmsa; hybrid_mmsa.analyze(sys.argv[1], sys.argv[2])",
-    "clip": f"""
-import sys, open_clip, torch
-from PIL import Image
-model, _, prepare = open_clip.create_model_and_transforms({CLIP!r}, pretrained=None)
-model.eval()
-with torch.inference_mode():
-    model.encode_text(open_clip.get_tokenizer({CLIP!r})([sys.argv[1]]))
-    model.encode_image(prepare(Image.open(sys.argv[2]).convert("RGB"))[None])
-""",
-}
-DISTRIBUTIONS: dict[Side, str] = {"hybrid_mmsa": "hybrid-mmsa", "clip": "open-clip-torch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +56,17 @@ class SpeedFigures:
     latency_p50_ms: float
     latency_p95_ms: float
     posts_per_second: float
-    cold_start_s: float
-    peak_memory_mb: float
-    install_mb: float
+    peak_memory_mb: float | None
+    cold_start_s: float | None
+    install_mb: float | None
 
 
 HEADINGS = {
     "latency_p50_ms": "latency, one post, p50 (ms)",
     "latency_p95_ms": "latency, one post, p95 (ms)",
     "posts_per_second": f"throughput, batches of {BATCH} (posts/s)",
-    "cold_start_s": "fresh process to first answer (s)",
     "peak_memory_mb": "peak memory (MB)",
+    "cold_start_s": "fresh process to first answer (s)",
     "install_mb": "packages as pip installs them (MB)",
 }
 
@@ -103,38 +85,6 @@ def posts(count: int) -> list[Post]:
     return list(islice(zip(cycle(TEXTS), cycle(pictures), strict=False), count))
 
 
-def fast_tier() -> Judge:
-    """The bundled model, one thread. Imported here, so that CLIP's process does not carry it."""
-    from hybrid_mmsa import Analyzer, Sample
-
-    analyzer = Analyzer.from_pretrained(threads=1)
-
-    def judge(batch: Sequence[Post]) -> object:
-        return analyzer.analyze_batch([Sample(text=text, image=picture) for text, picture in batch])
-
-    return judge
-
-
-def clip() -> Judge:
-    """Both towers of a CLIP with random weights, one thread."""
-    import open_clip
-    import torch
-
-    torch.set_num_threads(1)
-    model, _, prepare = open_clip.create_model_and_transforms(CLIP, pretrained=None)
-    tokenize = open_clip.get_tokenizer(CLIP)
-    model.eval()
-
-    def judge(batch: Sequence[Post]) -> object:
-        pictures = [prepare(Image.open(BytesIO(picture)).convert("RGB")) for _, picture in batch]
-        with torch.inference_mode():
-            text_features = model.encode_text(tokenize([text for text, _ in batch]), normalize=True)
-            image_features = model.encode_image(torch.stack(pictures), normalize=True)
-        return text_features, image_features
-
-    return judge
-
-
 def seconds(judge: Judge, batch: Sequence[Post]) -> float:
     """How long one call takes."""
     begin = time.perf_counter()
@@ -142,19 +92,39 @@ def seconds(judge: Judge, batch: Sequence[Post]) -> float:
     return time.perf_counter() - begin
 
 
-def work(side: Side, repeats: int) -> dict[str, Any]:
+def work(name: str, repeats: int) -> dict[str, Any]:
     """One side's turn, inside its own process."""
-    judge = fast_tier() if side == "hybrid_mmsa" else clip()
+    judge = RIVALS[name].opened()
     batch = posts(BATCH)
     for post in batch[:WARM_UP]:
         judge([post])
     singles = [seconds(judge, [post]) for post in islice(cycle(batch), repeats)]
     whole = min(seconds(judge, batch) for _ in range(2))
-    return {
+    turn: dict[str, Any] = {
         "singles_ms": [1000 * s for s in singles],
         "posts_per_second": BATCH / whole,
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": None if RIVALS[name].exported else peak_memory_mb(),
     }
+    return turn | ({"floors_ms": floors(repeats)} if name == OURS else {})
+
+
+def floors(repeats: int) -> dict[str, float]:
+    """Median milliseconds of what a post cannot do without: decoding its picture, and both towers on what they read."""
+    encoder = CompactEncoder()
+    batch = posts(BATCH)
+    samples = [read_sample(Sample(text=text, image=picture)) for text, picture in batch]
+    parts: dict[str, Callable[[int], object]] = {
+        "decoding": lambda i: Image.open(BytesIO(batch[i][1])).convert("RGB").load(),
+        "text tower": lambda i: encoder.encode([replace(samples[i], image=None)]),
+        "picture tower": lambda i: encoder.encode([replace(samples[i], text=None)]),
+    }
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for turn in range(repeats):
+        for name, part in parts.items():
+            begin = time.perf_counter()
+            part(turn % BATCH)
+            times[name].append(1000 * (time.perf_counter() - begin))
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def one_thread() -> dict[str, str]:
@@ -171,10 +141,10 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def cold_start(side: Side) -> float:
+def cold_start(program: str) -> float:
     """Seconds from starting a process to its first answer."""
     begin = time.perf_counter()
-    run("-c", COLD[side], TEXTS[0], str(photographs()[0]))
+    run("-c", program, TEXTS[0], str(photographs()[0]))
     return time.perf_counter() - begin
 
 
@@ -191,71 +161,96 @@ def dependencies(name: str, seen: set[str]) -> Iterator[metadata.Distribution]:
             yield from dependencies(requirement.name.lower().replace("_", "-"), seen)
 
 
-def install_size(side: Side) -> float:
-    """Megabytes on disk of a side's packages, ours with the bundled weights wherever they stand."""
-    found = list(dependencies(DISTRIBUTIONS[side], set()))
+def install_size(distribution: str) -> float:
+    """Megabytes on disk of what pip installs, ours with the bundled weights wherever they stand."""
+    found = list(dependencies(distribution, set()))
     files = {Path(str(d.locate_file(f))) for d in found for f in d.files or ()}
-    if side == "hybrid_mmsa":
+    if distribution == RIVALS[OURS].distribution:
         folders = (PACKAGE, *(ROOT / name for name in ("adapters", "prompts")))
         files |= {file for folder in folders for file in folder.rglob("*")}
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
-def measure(rounds: int, repeats: int, console: Console) -> dict[Side, SpeedFigures]:
-    """All figures of both sides, taking turns."""
-    turns: dict[Side, list[dict[str, Any]]] = {side: [] for side in SIDES}
-    starts: dict[Side, list[float]] = {side: [] for side in SIDES}
+def measure(names: Sequence[str], rounds: int, repeats: int, console: Console) -> dict[str, list[dict[str, Any]]]:
+    """Every side's turns, in rounds."""
+    turns: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for number in range(rounds):
-        for side in SIDES:
-            console.print(f"round {number + 1} of {rounds}: {side}", style="dim")
-            turns[side].append(json.loads(run(__file__, "--side", side, "--repeats", str(repeats))))
-    for _ in range(COLD_STARTS):
-        for side in SIDES:
-            starts[side].append(cold_start(side))
-    return {side: figures(turns[side], starts[side], install_size(side)) for side in SIDES}
+        for name in names:
+            console.print(f"round {number + 1} of {rounds}: {name}", style="dim")
+            turn = json.loads(run(__file__, "--side", name, "--repeats", str(repeats)))
+            program = RIVALS[name].cold
+            turns[name].append(turn | ({"cold_start_s": cold_start(program)} if program else {}))
+    return turns
 
 
-def figures(turns: list[dict[str, Any]], starts: list[float], install_mb: float) -> SpeedFigures:
+def figures(turns: Sequence[dict[str, Any]], install_mb: float | None = None) -> SpeedFigures:
     """One side's turns made one."""
     singles = np.concatenate([turn["singles_ms"] for turn in turns])
+    starts = [turn["cold_start_s"] for turn in turns if "cold_start_s" in turn]
     return SpeedFigures(
         latency_p50_ms=float(np.percentile(singles, 50)),
         latency_p95_ms=float(np.percentile(singles, 95)),
         posts_per_second=statistics.median(turn["posts_per_second"] for turn in turns),
-        cold_start_s=statistics.median(starts),
-        peak_memory_mb=max(turn["peak_memory_mb"] for turn in turns),
+        peak_memory_mb=max((turn["peak_memory_mb"] for turn in turns if turn["peak_memory_mb"]), default=None),
+        cold_start_s=statistics.median(starts) if starts else None,
         install_mb=install_mb,
     )
 
 
 def ratios(ours: SpeedFigures, theirs: SpeedFigures) -> dict[str, float]:
-    """How many times better ours is: CLIP's time or size over ours, our throughput over CLIP's."""
-    values = {f.name: getattr(theirs, f.name) / getattr(ours, f.name) for f in fields(SpeedFigures)}
+    """How many times better ours is: the other's time or size over ours, our throughput over the other's."""
+    known = asdict(theirs), asdict(ours)
+    values = {
+        name: known[0][name] / known[1][name] for name in known[0] if None not in (known[0][name], known[1][name])
+    }
     values["posts_per_second"] = 1 / values["posts_per_second"]
     return values
 
 
-def record(found: dict[Side, SpeedFigures], options: argparse.Namespace) -> dict[str, Any]:
+def record(turns: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
-    return {
-        **circumstances(["onnxruntime", "torch", "open-clip-torch"], threads=1),
+    sizes = {name: install_size(d) if (d := RIVALS[name].distribution) else None for name in turns}
+    found = {name: figures(of, sizes[name]) for name, of in turns.items()}
+    against = {name: "hybrid_mmsa_words" if RIVALS[name].words_alone else OURS for name in turns}
+    result: dict[str, Any] = {
+        **circumstances(["onnxruntime", "torch", "open-clip-torch", "transformers"], threads=1),
         "rounds": options.rounds,
         "repeats": options.repeats,
         "batch": BATCH,
-        **{side: asdict(values) for side, values in found.items()},
-        "times_better": ratios(found["hybrid_mmsa"], found["clip"]),
+        "sides": {name: asdict(values) for name, values in found.items()},
+        "times_better": {
+            name: {
+                **ratios(found[ours], found[name]),
+                "latency_p50_rounds": _of_rounds(turns[ours], turns[name]),
+            }
+            for name, ours in against.items()
+            if name != ours and ours in turns
+        },
     }
+    parts = [turn["floors_ms"] for turn in turns[OURS]]
+    result["floors_ms"] = {name: statistics.median(part[name] for part in parts) for name in parts[0]}
+    result["whole_over_floors"] = found[OURS].latency_p50_ms / sum(result["floors_ms"].values())
+    return result
+
+
+def _of_rounds(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> list[float]:
+    """The latency's ratio in the least and the most favourable round."""
+    values = [figures([b]).latency_p50_ms / figures([a]).latency_p50_ms for a, b in zip(ours, theirs, strict=True)]
+    return [min(values), max(values)]
 
 
 def table(result: dict[str, Any]) -> Table:
-    """Both sides and their ratio, a row per figure."""
+    """A row per side: its figures, and how many times faster ours is."""
     shown = Table(title=f"one thread, {result['machine']['cpus']} CPUs, load {result['machine']['load']:.1f}")
-    shown.add_column("")
-    for heading in ("hybrid_mmsa", "CLIP ViT-B/32, torch", "times better"):
-        shown.add_column(heading, justify="right")
-    for name, heading in HEADINGS.items():
-        ours, theirs = result["hybrid_mmsa"][name], result["clip"][name]
-        shown.add_row(heading, f"{ours:,.1f}", f"{theirs:,.1f}", f"{result['times_better'][name]:.1f}")
+    for heading in ("", *HEADINGS.values(), "times faster, one post", "times as many in batches"):
+        shown.add_column(heading, justify="left" if not heading else "right")
+    for name, values in result["sides"].items():
+        better = result["times_better"].get(name)
+        cells = ["–" if values[figure] is None else f"{values[figure]:,.1f}" for figure in HEADINGS]
+        if better:
+            low, high = better["latency_p50_rounds"]
+            cells += [f"{better['latency_p50_ms']:.2g} [{low:.2g}, {high:.2g}]", f"{better['posts_per_second']:.2g}"]
+        shown.add_row(RIVALS[name].title, *cells)
     return shown
 
 
@@ -264,13 +259,15 @@ def main() -> None:
     parser = program(__doc__, "bench")
     parser.add_argument("--repeats", type=int, default=100, help="single posts timed per round and side")
     parser.add_argument("--rounds", type=int, default=3, help="turns each side takes")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="+", choices=sorted(set(RIVALS) - {OURS}), help="rivals to measure beside ours")
+    parser.add_argument("--side", choices=RIVALS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     console = Console(stderr=options.json)
     if options.side:
-        sys.stdout.write(json.dumps(work(cast("Side", options.side), options.repeats)))
+        sys.stdout.write(json.dumps(work(options.side, options.repeats)))
         return
-    result = record(measure(options.rounds, options.repeats, console), options)
+    names = [name for name in RIVALS if not options.only or name in (OURS, *options.only)]
+    result = record(measure(names, options.rounds, options.repeats, console), options)
     tell("bench", result, table(result), options)
 
 
