@@ -20,6 +20,7 @@ from .deadline import Deadline
 from .errors import EncoderError, InputError
 from .explain import Evidence, find_all
 from .foreign import translated
+from .fusion import affect_vectors
 from .inputs import FOREIGN, Row, check_choice, each_row, numbered_rows, read_row, read_sample, sample_of
 from .model import ModelParts
 from .reasoning import Verdicts, ask_about_deferred
@@ -138,6 +139,7 @@ class Analyzer(ModelParts):
         mode: Mode = "auto",
         explain: ExplainLevel = "modality",
         ask_reasoner: bool = True,
+        batch: int = STREAM_BATCH,
     ) -> Iterator[Analysis | RowError]:
         """Answers in the order of `rows`, a few at a time; a bad row becomes a `RowError` and the others go on.
 
@@ -152,9 +154,13 @@ class Analyzer(ModelParts):
             explain: As in `analyze`.
             ask_reasoner: False leaves the reasoner out of this call: deferred posts keep their fast answers, to be
                 asked about later, as a server does.
+            batch: Posts that are read and answered together. Many texts are answered faster, since those of like length
+                are encoded together; pictures are held decoded meanwhile.
         """
         call = replace(self._call(adapter, mode, explain), ask_reasoner=ask_reasoner)
-        return self._stream(numbered_rows(rows), call)
+        if type(batch) is not int or batch < 1:
+            raise InputError(f"found {batch!r}; wanted a whole number of posts from 1 on", field="batch")
+        return self._stream(numbered_rows(rows), call, batch)
 
     def posteriors(self, samples: Iterable[Row], *, adapter: str | None = None) -> TaskArrays:
         """Calibrated probabilities per task, float32 `[n, classes]`; see `types.Task`. For measuring."""
@@ -173,6 +179,18 @@ class Analyzer(ModelParts):
         """
         call, posts = self._call(), self._read(samples)
         return call.adapter.embed(self._checked.encode([Sample(text=s.text, image=s.image) for s in posts]))
+
+    def affect(self, samples: Iterable[Row], *, adapter: str | None = None) -> FloatArray:
+        """What each post feels as a vector, float32 `[n, len(AFFECT)]` of length 1: for posts that feel alike.
+
+        The dot product of two vectors says how alike two posts feel, whatever they are about; see
+        `fusion.AFFECT` for what its numbers are.
+
+        Raises:
+            InputError: A post cannot be read; `InputError.index` names it, before any work.
+        """
+        posteriors = self.posteriors(samples, adapter=adapter)
+        return affect_vectors(posteriors, conflict(posteriors))
 
     def _call(self, adapter: str | None = None, mode: Mode = "auto", explain: ExplainLevel = "modality") -> _Call:
         self._check_open()
@@ -193,8 +211,8 @@ class Analyzer(ModelParts):
                 raise error.at(index) from error
         return posts
 
-    def _stream(self, rows: Iterator[tuple[int, Any]], call: _Call) -> Iterator[Analysis | RowError]:
-        while chunk := [(line, read_row(line, row, self._limits)) for line, row in islice(rows, STREAM_BATCH)]:
+    def _stream(self, rows: Iterator[tuple[int, Any]], call: _Call, batch: int) -> Iterator[Analysis | RowError]:
+        while chunk := [(line, read_row(line, row, self._limits)) for line, row in islice(rows, batch)]:
             answers = iter(self._answer([row for _, row in chunk if isinstance(row, Sample)], call))
             for line, row in chunk:
                 answer = row if isinstance(row, RowError) else next(answers)

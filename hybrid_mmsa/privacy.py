@@ -15,6 +15,7 @@ TELEMETRY_OFF = {
     # onnxruntime 1.32 writes a device identifier and a queue of events to the home folder, and looks up a host;
     # its `disable_telemetry_events` comes too late.
     "ORT_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 OFFLINE = {"HF_DATASETS_OFFLINE": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 

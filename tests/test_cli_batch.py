@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.cli.commands import batch as batch_command
 from hybrid_mmsa.cli.commands.demo import SAMPLES
 from hybrid_mmsa.cli.terminal.journal import Journal, beside
-from hybrid_mmsa.cli.terminal.options import AnswerOptions
 from hybrid_mmsa.data import Reading, read_posts
+from hybrid_mmsa.engines import Call, LocalEngine, local
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.types import Analysis, Provenance, RouteDecision, RowError, Sample, prediction
 
@@ -71,7 +70,7 @@ def refused(capsys, *arguments):
 
 def stop_after(monkeypatch, rows):
     """Let `batch` be interrupted when it has written some rows."""
-    work = batch_command.answers
+    work = LocalEngine.answers
 
     def interrupted(*arguments):
         for number, answer in enumerate(work(*arguments)):
@@ -79,8 +78,8 @@ def stop_after(monkeypatch, rows):
                 raise KeyboardInterrupt
             yield answer
 
-    monkeypatch.setattr(batch_command, "answers", interrupted)
-    return lambda: monkeypatch.setattr(batch_command, "answers", work)
+    monkeypatch.setattr(LocalEngine, "answers", interrupted)
+    return lambda: monkeypatch.setattr(LocalEngine, "answers", work)
 
 
 def test_nothing_is_lost(desk, capsys):
@@ -245,7 +244,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(desk, capsys, arguments, told)
 
 def test_workers_keep_the_order(analyzer):
     rows = [(line, Sample(text=f"post number {line}", id=str(line))) for line in range(1, 200)]
-    given_ = batch_command.answers(analyzer, iter(rows), AnswerOptions(explain="none"), None, 4)
+    given_ = LocalEngine(analyzer, Call(explain="none"), 4).answers(iter(rows))
     assert [answer.id for answer in given_] == [sample.id for _, sample in rows]
 
 
@@ -254,15 +253,15 @@ def test_rows_are_read_only_a_little_ahead(analyzer):
     ahead = []
 
     def rows():
-        for line in range(1, 1000):
+        for line in range(1, 3000):
             ahead.append(line)
             yield line, Sample(text="x", id=str(line))
 
-    stream = batch_command.answers(analyzer, rows(), AnswerOptions("fast", "none"), None, 2)
+    stream = LocalEngine(analyzer, Call(mode="fast", explain="none"), 2).answers(rows())
     seen = [next(stream) for _ in range(10)]
     stream.close()
     assert len(seen) == 10
-    assert len(ahead) <= 4 * batch_command.CHUNK
+    assert len(ahead) <= 4 * local.CHUNK
 
 
 PROVENANCE = Provenance(package="0", model="m", model_hash="0", encoder="e", encoder_hash="1")

@@ -34,10 +34,13 @@ DOORS = {
     "server": ["hybrid_mmsa.reasoning.backends.openai_server"],
     "train": [name for name in MODULES if name.startswith("hybrid_mmsa.training.")],
     "tables": ["hybrid_mmsa.data.rows.sheet_rows", "hybrid_mmsa.cli.commands.embed"],
+    "ray": ["hybrid_mmsa.engines.ray_engine"],
+    "index": ["hybrid_mmsa.search.neighbours"],
     "eval": ["hybrid_mmsa.evaluation.floors"],
 }
-# Declared, although no line of ours imports them: open_clip and timm need the one, starlette the other for forms.
-NOT_IMPORTED = {"torchvision", "python-multipart"}
+# Declared, although no line of ours imports them: open_clip and timm need the first, starlette the second for forms, and
+# Ray's readers the third, which looks at every path as if it were an address.
+NOT_IMPORTED = {"torchvision", "python-multipart", "aiohttp"}
 
 
 @cache

@@ -24,7 +24,7 @@ ROWS = (
     ("types", "errors", "_version"),
     ("deadline", "deprecation", "foreign", "forks", "privacy"),
     ("artefacts", "bundled", "extras", "plugins"),
-    ("metrics",),
+    ("metrics", "search"),
     ("inputs",),
     ("encoders",),
     ("fusion",),
@@ -43,6 +43,8 @@ ROWS = (
     ("integrations",),
     ("hybrid_mmsa",),  # the package's own __init__: what users import
     ("evaluation",),
+    ("engines",),
+    ("watch",),
     ("serving",),
     ("client", "cli"),
     ("__main__",),
@@ -52,7 +54,7 @@ RANK = {room: rank for rank, rooms in enumerate(ROWS) for room in rooms}
 # Inside a room with sub-rooms the same holds, and those of one row know nothing of each other. Files at the room's top
 # stand in the row that they are named in; the room's `__init__` stands above all rows.
 SUBROOMS = {
-    "reasoning": (("base", "config"), ("prompt",), ("backends",), ("models",), ("deferred",)),
+    "reasoning": (("base", "config"), ("prompt",), ("backends",), ("models",), ("deferred", "budget")),
     "training": (
         ("common",),
         ("posts",),

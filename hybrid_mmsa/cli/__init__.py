@@ -28,6 +28,7 @@ from .commands.review import review_app
 from .commands.route import route_app
 from .commands.serve import make_key, serve
 from .commands.train import train_app
+from .commands.watch import watch_app
 from .terminal import console
 
 __all__ = ["app", "main", "run"]
@@ -57,6 +58,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(review_app, name="review")
 app.add_typer(route_app, name="route")
 app.add_typer(train_app, name="train")
+app.add_typer(watch_app, name="watch")
 
 
 def main() -> None:

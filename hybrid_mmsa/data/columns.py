@@ -131,7 +131,8 @@ class Columns:
         for name, source in self.sources.items():
             read[name] = source(row, root) if callable(source) else _found(row, source, joined=name == "text")
         text = read.get("text")
-        if isinstance(text, int | float) and not isinstance(text, bool):  # a table's cell that is a number
+        # A table's cell that is a number; NaN is an empty one.
+        if isinstance(text, int | float) and not isinstance(text, bool) and text == text:
             read["text"] = str(text)
         label = read.get("label")
         if self.labels and isinstance(label, str | int | float):

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..extras import needs
 from ..types import LABELS, Analysis
 
-__all__ = ["NUMBERS", "TABLE_SUFFIXES", "Cell", "check_suffix", "flat_answer", "write_table"]
+__all__ = ["ANSWER_COLUMNS", "NUMBERS", "TABLE_SUFFIXES", "Cell", "check_suffix", "flat_answer", "write_table"]
 
 Cell: TypeAlias = "str | float | bool | None"
 
@@ -25,8 +25,29 @@ NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 MOST_CELL, MOST_ROWS = 32_767, 1_048_576
 """Excel's limits: characters of a cell, rows of a sheet."""
 ROWS_AT_ONCE = 1000
-NUMBERS = ("confidence", *LABELS, "sarcasm", "emotion_confidence", "conflict", "p_error")
-"""The columns of an answer that hold numbers."""
+ANSWER_COLUMNS: Mapping[str, type[str] | type[float] | type[bool]] = {
+    "id": str,
+    "label": str,
+    "confidence": float,
+    **dict.fromkeys(LABELS, float),
+    "sarcasm": float,
+    "emotion": str,
+    "emotion_confidence": float,
+    "text_label": str,
+    "image_label": str,
+    "conflict": float,
+    "decision": str,
+    "reasons": str,
+    "p_error": float,
+    "needs_review": bool,
+    "answered_by": str,
+    "rationale": str,
+    "model": str,
+    "warnings": str,
+}
+"""The columns of a flat answer in their order, and what they hold where they are not empty."""
+NUMBERS = tuple(column for column, kind in ANSWER_COLUMNS.items() if kind is float)
+"""Those of them that hold numbers."""
 
 
 def check_suffix(path: Path, option: str) -> None:
@@ -126,8 +147,8 @@ def _parquet(rows: Iterator[Mapping[str, Cell]], columns: list[str], path: Path,
     import pyarrow
     import pyarrow.parquet
 
-    kinds: dict[str, Any] = dict.fromkeys(NUMBERS, pyarrow.float64()) | {"needs_review": pyarrow.bool_()}
-    schema = pyarrow.schema([(column, kinds.get(column, pyarrow.string())) for column in columns])
+    kinds: dict[type, Any] = {float: pyarrow.float64(), bool: pyarrow.bool_(), str: pyarrow.string()}
+    schema = pyarrow.schema([(column, kinds[ANSWER_COLUMNS.get(column, str)]) for column in columns])
     with pyarrow.parquet.ParquetWriter(path, schema) as writer:
         while some := list(islice(rows, ROWS_AT_ONCE)):
             values = {c: [_writable(row[c]) for row in some] for c in columns}

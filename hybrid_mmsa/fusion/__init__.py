@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .affect import AFFECT, affect_vectors
 from .head import FusionHead
 from .numeric import log_softmax, sigmoid, softmax
 from .sides import PresentSides, answer_from_sides
@@ -9,12 +10,14 @@ from .space import SPACE_FILES, Space, usable_space
 from .strategies import STRATEGIES, Strategy
 
 __all__ = [
+    "AFFECT",
     "SPACE_FILES",
     "STRATEGIES",
     "FusionHead",
     "PresentSides",
     "Space",
     "Strategy",
+    "affect_vectors",
     "answer_from_sides",
     "log_softmax",
     "sigmoid",

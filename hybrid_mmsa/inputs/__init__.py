@@ -21,6 +21,7 @@ from .rows import (
     stars,
 )
 from .sample import FOREIGN, UNNAMED, read_sample
+from .source import is_uri
 from .text import normalise, writable
 from .times import read_time
 
@@ -36,6 +37,7 @@ __all__ = [
     "as_sentence",
     "check_choice",
     "each_row",
+    "is_uri",
     "looks_foreign",
     "needing",
     "normalise",

@@ -22,9 +22,9 @@ class Limits:
         max_image_seconds: Processor time of this thread that decoding a picture may take.
         max_text_chars: Characters of a text or target that are read; the rest is cut, with a warning.
         max_post_seconds: Seconds, by the clock on the wall, that a post may take once it is read; posts that are
-            answered together (32 at most in `stream` and `analyze_batch`) have so many each, in common. When they are
-            spent, no more work is begun: evidence is left out and the reasoner not asked, with a warning, and a post
-            that is not encoded yet is an `EncoderError`. Infinite by default.
+            answered together (32 in `analyze_batch`, and in `stream` unless it is told otherwise) have so many each,
+            in common. When they are spent, no more work is begun: evidence is left out and the reasoner not asked,
+            with a warning, and a post that is not encoded yet is an `EncoderError`. Infinite by default.
 
     Raises:
         InputError: A limit is not a positive number, or not a whole one where pixels, bytes or characters are counted.

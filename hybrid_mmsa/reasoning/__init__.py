@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .backends.recorded import RecordedReasoner
 from .base import Reasoner, check_reasoner
+from .budget import Account, Budget, BudgetedReasoner
 from .config import ReasonerConfig
 from .deferred import Verdicts, ask_about_deferred
 from .models.opening import load_lora, open_reasoner
@@ -11,6 +12,9 @@ from .models.presets import Preset, presets
 from .prompt.prompts import Prompt, load_prompt
 
 __all__ = [
+    "Account",
+    "Budget",
+    "BudgetedReasoner",
     "Preset",
     "Prompt",
     "Reasoner",

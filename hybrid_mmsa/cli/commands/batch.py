@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ...analyzer import Analyzer
 from ...data import TABLE_SUFFIXES, PostsFile, check_suffix
+from ...encoders import CachedEncoder
+from ...engines import FailureRate, LocalEngine
 from ...errors import InputError
 from ...inputs import NumberedRow
+from ...reasoning import Account, BudgetedReasoner, open_reasoner
 from ...types import Analysis, RowError, Sample
 from ..terminal.console import Stopped, Terminated, counted, emit, say
 from ..terminal.failures import LISTED, say_failures
@@ -28,6 +27,7 @@ from ..terminal.options import (
     DETECTED,
     POSTS_HELP,
     AnswerOptions,
+    EngineOptions,
     ReadingOptions,
     check_file,
     with_answer_options,
@@ -36,14 +36,14 @@ from ..terminal.options import (
 from ..terminal.progress import progress
 from ..terminal.whole import whole_file
 
-__all__ = ["answers", "batch"]
+__all__ = ["batch"]
 
 STANDARD_OUTPUT = "-"
-CHUNK = 32
-"""Posts a worker takes at a time: few enough to hold their pictures in memory."""
+LOCALLY = EngineOptions()
 
 
 @with_options("reading", DETECTED)
+@with_options("running", LOCALLY)
 @with_answer_options
 def batch(
     options: AnswerOptions,
@@ -64,10 +64,6 @@ def batch(
             "--errors", metavar="FILE", help="File for failed rows, with line and cause; default: OUT.errors.jsonl."
         ),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, help="Threads that analyse posts side by side; default: one per core."),
-    ] = None,
     queue: Annotated[
         Path | None,
         typer.Option("--queue", metavar="FILE", help="Also write the answers to review, likeliest mistakes first."),
@@ -76,6 +72,7 @@ def batch(
         bool, typer.Option("--resume", help="Continue an interrupted run, or analyse the rows added since the last.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the answers of an earlier run.")] = False,
+    running: EngineOptions = LOCALLY,
     reading: ReadingOptions = DETECTED,
 ) -> None:
     """Analyse a file of posts.
@@ -92,39 +89,71 @@ def batch(
     For example:
         hybrid-mmsa batch reviews.xlsx -o answers.xlsx --map text=Comment
         hybrid-mmsa batch posts.csv -o answers.jsonl --policy budget:0.1 --queue review.jsonl
+        hybrid-mmsa batch posts.jsonl -o answers.jsonl --engine ray --workers 8
         cat posts.jsonl | hybrid-mmsa batch - -o - | jq .sentiment.label
     """
     failures = _check_paths(posts, out, errors, queue)
-    job = _Job(reading.open(posts), options, workers)
-    if str(out) != STANDARD_OUTPUT:
-        _run(job, Journal(out, failures, job.facts(), resume=resume, force=force))
-        _write_queue(out, queue)
-    elif resume or queue is not None:
-        raise InputError("--resume and --queue need a file of answers", field="-o")
-    else:
-        _stream(job, errors)
+    with _Job(reading.open(posts), options, running) as job:
+        if str(out) != STANDARD_OUTPUT:
+            _run(job, Journal(out, failures, job.facts(), resume=resume, force=force))
+            _write_queue(out, queue)
+        elif resume or queue is not None:
+            raise InputError("--resume and --queue need a file of answers", field="-o")
+        else:
+            _stream(job, errors)
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """What is to be answered, and how."""
+    """What is to be answered, on what and how; a context manager, in which the engine runs."""
 
     rows: PostsFile
     options: AnswerOptions
-    workers: int | None
+    running: EngineOptions
     analyzer: Analyzer = field(init=False)
-    adapter: str | None = field(init=False)
+    deferred: int = field(init=False, default=0)
+    answered: int = field(init=False, default=0)
+    _engine: Any = field(init=False)
+    _account: Any = field(init=False, default=None)
+    _adapter: str | None = field(init=False)
+    _failures: FailureRate = field(init=False)
+    _open: ExitStack = field(init=False, default_factory=ExitStack)
 
-    def __post_init__(self) -> None:
+    def __enter__(self) -> _Job:
         if next(iter(self.rows), None) is None:
             raise InputError(f"{self.rows.source.name} holds no posts", field="posts")
-        self.analyzer, self.adapter = self.options.open()
+        self._failures = FailureRate(self.running.max_failure_rate)
+        with self._open:
+            (self._start_on_ray if self.running.engine == "ray" else self._start_here)()
+            self._open = self._open.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _start_here(self) -> None:
+        reasoner = None
+        if self.options.reasoner is not None:
+            self._account = Account(self.running.budget())
+            reasoner = BudgetedReasoner(open_reasoner(self.options.reasoner), self._account)
+        self.analyzer, self._adapter = self.options.open(reasoner, self.running.cache)
+        self._engine = LocalEngine(self.analyzer, self.options.call(self._adapter), self.running.workers)
+
+    def _start_on_ray(self) -> None:
+        from ...engines.ray_engine import RayEngine, SharedReasoner, cluster
+
+        running = self.running
+        self._open.enter_context(cluster(running.workers))
+        if self.options.reasoner is not None:
+            self._account = SharedReasoner.start(self.options.reasoner, running.budget(), running.reasoners)
+        self.analyzer, self._adapter = self.options.open(self._account, running.cache)
+        self._engine = RayEngine(self.analyzer, self.options.call(self._adapter), running.workers)
 
     def facts(self) -> dict[str, object]:
         """What the answers depend on besides the rows."""
         reasoner, options = self.analyzer.reasoner, self.options
         return {
-            "model": self.analyzer.adapters[self.adapter or self.analyzer.default].hash,
+            "model": self.analyzer.adapters[self._adapter or self.analyzer.default].hash,
             "reasoner": None if reasoner is None else reasoner.id,
             "mode": options.mode,
             "explain": options.explain,
@@ -132,15 +161,34 @@ class _Job:
         }
 
     def answers(self, rows: Iterable[NumberedRow]) -> Iterator[Analysis | RowError]:
-        """The answers to some rows, in their order."""
-        return answers(self.analyzer, rows, self.options, self.adapter, self.workers)
+        """The answers to some rows, in their order.
+
+        Raises:
+            InputError: More rows fail than may.
+        """
+        for answer in self._engine.answers(rows):
+            self.answered += 1
+            self.deferred += isinstance(answer, Analysis) and answer.route.decision == "defer"
+            yield answer
+            self._failures.count(1, isinstance(answer, RowError))
+        self._failures.check()
+
+    def status(self) -> str:
+        """In a few words: the share that was deferred, what that has cost, and how many posts were reposts."""
+        parts = [f"{self.deferred / max(self.answered, 1):.0%} deferred"]
+        if self._account is not None:
+            parts.append(f"cost {self._account.spent:,.6g}")
+        if isinstance(encoder := self.analyzer.encoder, CachedEncoder) and encoder.hits:
+            parts.append(f"{encoder.hits / (encoder.hits + encoder.misses):.0%} seen before")
+        return ", ".join(parts)
 
 
 def _run(job: _Job, journal: Journal) -> None:
     """Answer the remaining rows, and say how it went."""
     started, count = monotonic(), 0
     try:
-        with journal, progress("posts", lambda: sum(1 for _ in job.rows), journal.done) as advance:
+        total = lambda: sum(1 for _ in job.rows)  # noqa: E731
+        with journal, progress("posts", total, journal.done, job.status) as advance:
             for answer in job.answers(journal.remaining(_named(job.rows))):
                 journal.write(answer)
                 count += 1
@@ -151,7 +199,7 @@ def _run(job: _Job, journal: Journal) -> None:
     seconds = monotonic() - started
     failed = journal.failed + len(journal.failures)
     rate = f"{counted(count, 'row')} in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
-    say(f"{counted(journal.done + count - failed, 'answer')} in {journal.out} ({rate})")
+    say(f"{counted(journal.done + count - failed, 'answer')} in {journal.out} ({rate}; {job.status()})")
     if failed:
         say(f"{counted(failed, 'row')} failed, listed in {journal.errors}")
         say_failures(journal.failures[:LISTED])
@@ -174,37 +222,6 @@ def _stream(job: _Job, errors: Path | None) -> None:
     if failed:
         say(f"{counted(failed, 'row')} failed" + ("" if errors is None else f", listed in {errors}"))
         raise typer.Exit(1)
-
-
-def answers(
-    analyzer: Analyzer, rows: Iterable[NumberedRow], options: AnswerOptions, adapter: str | None, workers: int | None
-) -> Iterator[Analysis | RowError]:
-    """What `Analyzer.stream` answers to the rows, in their order, computed on several threads in bounded memory.
-
-    Args:
-        analyzer: What `options` opened.
-        rows: Posts with their lines.
-        options: Mode and evidence.
-        adapter: The adapter that answers, where it is not the model's own.
-        workers: Threads; one per core if None.
-    """
-
-    def work(chunk: list[NumberedRow]) -> list[Analysis | RowError]:
-        return list(analyzer.stream(chunk, adapter=adapter, mode=options.mode, explain=options.explain))
-
-    workers = workers or os.cpu_count() or 1
-    rows = iter(rows)
-    waiting: deque[Future[list[Analysis | RowError]]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        while chunk := list(islice(rows, CHUNK)):
-            waiting.append(pool.submit(work, chunk))
-            if len(waiting) > workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # all is done, or nobody waits for it any more
 
 
 def _named(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:

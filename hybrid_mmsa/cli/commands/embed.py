@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from ...analyzer import Analyzer
 from ...errors import InputError
 from ...extras import needs
+from ...fusion import AFFECT
 from ...inputs import read_row
 from ...types import FloatArray, RowError, Sample
 from ..terminal.console import say
@@ -41,10 +42,11 @@ def embed(
     model: Model = "default",
     reading: ReadingOptions = DETECTED,
 ) -> None:
-    """Write a vector for each post, in one space of words and pictures, for search and recommendation.
+    """Write two vectors for each post, for search and recommendation: what it is about, and what it feels.
 
-    The dot product of two vectors says how well two posts, a sentence and a
-    picture, or two pictures go together. Rows that cannot be used are listed
+    The dot product of two `vectors` says how well two posts, a sentence and a
+    picture, or two pictures go together; that of two `affect` how alike two
+    posts feel. Rows that cannot be used are listed
     and left out; the exit code is then 1.
 
     For example:
@@ -57,9 +59,9 @@ def embed(
         with needs("tables", "writing Parquet files"):
             import pyarrow.parquet  # noqa: F401  # before any post is read
     rows = reading.open(posts)
-    analyzer = Analyzer.from_pretrained(model)
+    analyzer = Analyzer.from_pretrained(model, cache=CHUNK)  # both vectors of a post come from one reading of it
     ids: list[str] = []
-    vectors = [analyzer.embed([])]
+    vectors, affect = [analyzer.embed([])], [analyzer.affect([])]
     failed = 0
     with progress("posts", lambda: sum(1 for _ in rows)) as advance:
         numbered = ((line, read_row(line, row, analyzer.limits)) for line, row in rows)
@@ -71,21 +73,24 @@ def embed(
                     failed += 1
                     say_failures([row])
             ids += [id_ for id_, _ in good]
-            vectors.append(analyzer.embed([row for _, row in good]))
+            posts_alone = [Sample(id=row.id, text=row.text, image=row.image) for _, row in good]
+            vectors.append(analyzer.embed(posts_alone))
+            affect.append(analyzer.affect(posts_alone))
     with whole_file(out) as draft:
-        _write(draft, ids, np.concatenate(vectors))
+        _write(draft, ids, {"vectors": np.concatenate(vectors), "affect": np.concatenate(affect)})
     say(f"{len(ids):,} vectors of {vectors[0].shape[1]} numbers in {out}")
     if failed:
         raise typer.Exit(1)
 
 
-def _write(out: Path, ids: list[str], vectors: FloatArray) -> None:
+def _write(out: Path, ids: list[str], arrays: dict[str, FloatArray]) -> None:
     if out.suffix == ".safetensors":
-        save_file({"vectors": vectors}, out, metadata={IDS: json.dumps(ids)})
+        save_file(arrays, out, metadata={IDS: json.dumps(ids), "affect": json.dumps(AFFECT)})
         return
     import pyarrow
     import pyarrow.parquet
 
-    flat: Any = pyarrow.array(vectors.ravel())
-    column = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-    pyarrow.parquet.write_table(pyarrow.table({"id": ids, "vector": column}), out)
+    columns: dict[str, Any] = {"id": ids}
+    for name, array in zip(("vector", "affect"), arrays.values(), strict=True):
+        columns[name] = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(array.ravel()), array.shape[1])
+    pyarrow.parquet.write_table(pyarrow.table(columns), out)

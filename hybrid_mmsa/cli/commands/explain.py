@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from pydantic import ValidationError
 
+from ...engines import LocalEngine
 from ...errors import InputError
-from ...explain.page import POSTS_SHOWN, AnswerFunction, Page, entries, render_page
-from ...inputs import NumberedRow
-from ...types import Analysis, RowError
+from ...explain.page import POSTS_SHOWN, Page, entries, render_page
 from ..terminal.console import counted, say
 from ..terminal.failures import LISTED, say_failures
 from ..terminal.options import (
@@ -26,8 +23,8 @@ from ..terminal.options import (
     with_options,
 )
 from ..terminal.progress import progress
+from ..terminal.recorded import recorded_answers
 from ..terminal.whole import whole_file
-from .batch import answers
 
 __all__ = ["explain_app"]
 
@@ -90,10 +87,10 @@ def page(
         raise InputError(message, field="--answers")
     rows = reading.open(posts)
     if recorded is not None:
-        answer_rows = _recorded_answers(recorded)
+        answer_rows = recorded_answers(recorded)
     else:
         analyzer, adapter = options.open()
-        answer_rows = partial(answers, analyzer, options=options, adapter=adapter, workers=workers)
+        answer_rows = LocalEngine(analyzer, options.call(adapter), workers).answers
     with progress("posts", lambda: sum(1 for _ in rows)) as advance:
         report = render_page(
             _counting(entries(rows, answer_rows, rows.source.root), advance), f"{posts.name}: posts and answers", most
@@ -101,40 +98,6 @@ def page(
     with whole_file(out) as draft:
         draft.write_text(report.html, encoding="utf-8")
     _sum_up(report, out)
-
-
-def _recorded_answers(file: Path) -> AnswerFunction:
-    """The answers of a file that `batch` wrote: one for each row that can be used, in their order."""
-    if not file.is_file():
-        raise InputError(f"there is no file {file}", field="--answers")
-
-    def answer_rows(rows: Iterable[NumberedRow]) -> Iterator[Analysis | RowError]:
-        with file.open("rb") as lines:
-            for line, row in rows:
-                if isinstance(row, RowError):
-                    yield row
-                    continue
-                analysis = _analysis(next(lines, b""), file)
-                if analysis is None or analysis.id != row.id:
-                    instead = "nothing more" if analysis is None else f"an answer to {analysis.id!r}"
-                    raise InputError(
-                        f"{file} holds {instead} where post {row.id!r} of line {line} is", field="--answers"
-                    )
-                yield analysis
-            if next(lines, b"").strip():
-                raise InputError(f"{file} holds more answers than there are posts", field="--answers")
-
-    return answer_rows
-
-
-def _analysis(raw: bytes, file: Path) -> Analysis | None:
-    if not raw.strip():
-        return None
-    try:
-        return Analysis.model_validate_json(raw)
-    except ValidationError as error:
-        cause = error.errors(include_url=False)[0]["msg"]
-        raise InputError(f"{file} holds a line that is no answer: {cause}", field="--answers") from error
 
 
 def _counting(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:

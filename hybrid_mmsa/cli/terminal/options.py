@@ -7,14 +7,17 @@ from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, cast, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_type_hints
 
 import typer
 
 from ...analyzer import Analyzer
 from ...data import PostsFile, Reading, read_posts
+from ...engines import Call
 from ...errors import InputError
 from ...inputs import DEFAULT_LIMITS, Limits
+from ...model import ReasonerSource
+from ...reasoning import Budget
 from ...routing import Policy
 from ...types import ExplainLevel, Label, Mode
 from .console import say
@@ -25,6 +28,7 @@ __all__ = [
     "AdapterChoice",
     "AnswerOptions",
     "AsJson",
+    "EngineOptions",
     "Explain",
     "LimitChoices",
     "ModeChoice",
@@ -87,6 +91,27 @@ LimitChoices = Annotated[
         + "; repeat it.",
     ),
 ]
+BudgetCost = Annotated[
+    float | None,
+    typer.Option(
+        "--max-cost",
+        metavar="NUMBER",
+        min=0,
+        help="What all questions to the reasoner may cost; then the fast answers stand, with a warning.",
+    ),
+]
+QuestionCost = Annotated[
+    float, typer.Option("--cost", metavar="NUMBER", min=0, help="What one question to the reasoner costs.")
+]
+BudgetTime = Annotated[
+    float | None,
+    typer.Option(
+        "--max-time",
+        metavar="SECONDS",
+        min=0,
+        help="For how long the reasoner is asked; then the fast answers stand, with a warning.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of text for people.")]
 
 
@@ -119,17 +144,70 @@ class AnswerOptions:
                 raise InputError(f"{name}: found {written!r}; wanted a number", field="--limit") from None
         return Limits(**values)
 
-    def open(self) -> tuple[Analyzer, str | None]:
-        """The analyzer, and the name of the adapter to answer with where it is not the model's own."""
+    def call(self, adapter: str | None) -> Call:
+        """How an engine is to answer with them; `adapter` is what `open` gave."""
+        return Call(adapter=adapter, mode=self.mode, explain=self.explain)
+
+    def open(self, reasoner: ReasonerSource | None = None, cache: int | None = None) -> tuple[Analyzer, str | None]:
+        """The analyzer, and the name of the adapter to answer with where it is not the model's own.
+
+        Args:
+            reasoner: Is asked in place of the one that the options name.
+            cache: Remember the features of so many posts.
+        """
         more = () if self.adapter is None else (self.adapter,)
         try:
             policy = None if self.policy is None else Policy.parse(self.policy)
         except InputError as error:
             raise InputError(error.message, field="--policy") from error
         analyzer = Analyzer.from_pretrained(
-            self.model, adapters=more, reasoner=self.reasoner, policy=policy, limits=self.limits()
+            self.model,
+            adapters=more,
+            reasoner=self.reasoner if reasoner is None else reasoner,
+            policy=policy,
+            cache=cache,
+            limits=self.limits(),
         )
         return analyzer, [*analyzer.adapters][-1] if more else None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """On what a long run is done, and what it may cost."""
+
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            "--engine",
+            help="local: threads of this machine; ray: processes of the cluster RAY_ADDRESS, or of this one.",
+        ),
+    ] = "local"
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Threads or processes that answer side by side; default: one per core."),
+    ] = None
+    reasoners: Annotated[
+        int, typer.Option("--reasoners", min=1, help="With ray: processes that hold the reasoner, for all workers.")
+    ] = 1
+    cache: Annotated[
+        int | None,
+        typer.Option(
+            "--cache", metavar="POSTS", min=1, help="Remember so many posts: equal ones (reposts) are read once."
+        ),
+    ] = None
+    max_failure_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--max-failure-rate", metavar="SHARE", min=0, max=1, help="Stop when surely more of the rows fail."
+        ),
+    ] = None
+    max_cost: BudgetCost = None
+    cost: QuestionCost = 1.0
+    max_time: BudgetTime = None
+
+    def budget(self) -> Budget:
+        """What all questions to a reasoner may cost."""
+        return Budget(max_cost=self.max_cost, cost=self.cost, max_seconds=self.max_time)
 
 
 POSTS_HELP = "CSV, JSON, Excel, Parquet, an export, a folder of pictures, or - for standard input"

@@ -29,12 +29,12 @@ def held_out(photos: Sequence[Photo], n: int) -> list[Photo]:
     """`n` photos with written captions, chosen by a hash of their ids.
 
     Raises:
-        InputError: There are fewer than twice as many: too few would be left to learn from.
+        InputError: There are fewer than half as many besides: too few would be left to learn from.
     """
     written = sorted((p for p in photos if not p.named), key=lambda p: _hash(f"align/{p.id}"))
-    if len(written) < 2 * n:
+    if len(written) < (least := n + n // 2):
         raise InputError(
-            f"found {len(written)} captioned photos; wanted {2 * n}, of which {n} are held out", field="--data"
+            f"found {len(written)} captioned photos; wanted {least}, of which {n} are held out", field="--data"
         )
     return written[:n]
 
