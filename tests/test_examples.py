@@ -34,6 +34,13 @@ def test_brand_monitoring_finds_the_bad_week():
     assert next(line for line in lines if line.startswith("not read: ")).startswith("not read: broken: found no file")
 
 
+def test_nearest_posts_are_alike_in_what_was_asked_for():
+    ranked = {name: items.split(", ") for name, _, items in (line.partition(": ") for line in printed("nearest_posts"))}
+    assert list(ranked) == ["about", "both", "feeling"]
+    assert all("grief" in item for item in ranked["feeling"][:2]), "who grieves is near, whatever about"
+    assert not any("joy" in item for item in ranked["feeling"][:3])
+
+
 def figure(lines, name):
     """The adapter's and the default model's figure in the table that an example prints."""
     cells = next(line for line in lines if line.startswith(f"| {name} |")).split("|")

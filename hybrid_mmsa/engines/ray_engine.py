@@ -147,6 +147,7 @@ class SharedReasoner:
         self._arguments = (names, payer, facts)
         self._names, self._payer = names, payer
         self._turn = count(os.getpid())
+        self._kept: list[Any] = []  # the processes end when nobody holds them any more
         self.id: str = facts["id"]
         for name, value in facts.items():
             setattr(self, name, value)
@@ -172,7 +173,7 @@ class SharedReasoner:
         names = tuple(f"hybrid-mmsa-reasoner-{run}-{n}" for n in range(processes))
         payer = f"hybrid-mmsa-account-{run}"
         # They take no core from the workers, which wait while they answer.
-        kept = [ray.remote(Account).options(name=payer, num_cpus=0).remote(budget)]
+        kept: list[Any] = [ray.remote(Account).options(name=payer, num_cpus=0).remote(budget)]
         kept += [ray.remote(_Reasoning).options(name=n, num_cpus=0, max_restarts=-1).remote(what) for n in names]
         try:
             facts = ray.get(kept[1].facts.remote())

@@ -1,6 +1,6 @@
 """How seldom a watch cries wolf, how soon it tells a change, and what it takes: drawn streams, no model.
 
-    python eval/bench/watch/watch.py [--streams 200] [--posts 1000000] [--json] [--save]
+    python eval/bench/watch/watch.py [--streams 200] [--days 30] [--posts 1000000] [--json] [--save]
 
 Each stream is one group of posts over some weeks, in windows of an hour: volume and negative share swing over the day,
 the share of each hour is drawn from a beta distribution (posts vary more than coins do), each stream has its own
@@ -132,9 +132,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         **circumstances(["numpy"], threads=1),
         "stated_per_week": A_WEEK,
         "groups": GROUPS,
-        "stated": false_alarms(options.streams, 60, STAKE, 1),
-        "large_stake": false_alarms(options.streams, 60, LARGE, 2),
-        "wandering": false_alarms(options.streams, 60, LARGE, 3, wanders=True),
+        "stated": false_alarms(options.streams, options.days, STAKE, 1),
+        "large_stake": false_alarms(options.streams, options.days, LARGE, 2),
+        "wandering": false_alarms(options.streams, options.days, LARGE, 3, wanders=True),
         "shift": delays(options.streams, 4),
         "many_posts": many_posts(options.posts),
     }
@@ -142,7 +142,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def table(record: dict[str, Any]) -> Table:
     """What the record says, a row per question."""
-    shown = Table("question", "found", title=f"{record['stated']['streams']} streams of 60 days")
+    shown = Table(
+        "question", "found", title=f"{record['stated']['streams']} streams of {record['stated']['days']} days"
+    )
     for name in ("stated", "large_stake", "wandering"):
         row = record[name]
         shown.add_row(f"false alarms, {name} (allowed on average)", f"{row['alarms']:.0f} ({row['allowed']:.2f})")
@@ -165,6 +167,7 @@ def main() -> None:
     """Measure, print, save where asked."""
     parser = program(__doc__, "watch")
     parser.add_argument("--streams", type=int, default=200, help="streams of each kind")
+    parser.add_argument("--days", type=int, default=30, help="length of the streams that do not change")
     parser.add_argument("--posts", type=int, default=1_000_000, help="posts of the long run")
     options = parser.parse_args()
     record = measure(options)
