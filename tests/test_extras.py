@@ -38,8 +38,8 @@ DOORS = {
     "index": ["hybrid_mmsa.search.neighbours"],
     "eval": ["hybrid_mmsa.evaluation.floors"],
 }
-# Declared, although no line of ours imports them: open_clip and timm need the first, starlette the second for forms, and
-# Ray's readers the third, which looks at every path as if it were an address.
+# Declared, although no line of ours imports them: open_clip and timm need the first, starlette the second for forms,
+# and Ray's readers the third, which look at every path as if it were an address.
 NOT_IMPORTED = {"torchvision", "python-multipart", "aiohttp"}
 
 
