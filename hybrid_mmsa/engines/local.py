@@ -18,7 +18,7 @@ from ..types import Analysis, ExplainLevel, Mode, RowError, Sample
 
 __all__ = ["Call", "LocalEngine"]
 
-CHUNK = 256
+CHUNK = 512
 """Posts of words that a worker takes at a time: sorted by length they hold little padding."""
 FIRST = 32
 """Posts that the first group has; each next one has twice as many."""

@@ -30,7 +30,6 @@ from hybrid_mmsa.engines import Call, LocalEngine
 from hybrid_mmsa.inputs import NumberedRow
 
 ROOT = Path(__file__).resolve().parents[3]
-SLICES = 10
 RATES = (0.0, 0.3, 0.6)
 """Shares of reposts."""
 VOCABULARY = (
@@ -110,18 +109,18 @@ def memory_mb() -> float:
 def of_texts(options: argparse.Namespace, engine: LocalEngine) -> dict[str, Any]:
     """Ours and the pipeline in turns, slice by slice, with our memory."""
     run = pipeline(options.workers)
-    each, asked = options.texts // SLICES, options.reference // SLICES
+    each, asked = options.texts // options.slices, options.reference // options.slices
     seconds: dict[str, float] = {"ours": 0.0, "pipeline, one by one": 0.0, "pipeline, batches of 32": 0.0}
     course = []
     run([text(0)], 1)
-    for number in range(SLICES):
+    for number in range(options.slices):
         drawn = [text(number * each + n) for n in range(each)]
         posts = ((n + 1, Sample(text=t, id=str(n))) for n, t in enumerate(drawn))
         seconds["ours"] += timed(engine, posts)
         seconds["pipeline, one by one"] += run(drawn[:asked], 1)
         seconds["pipeline, batches of 32"] += run(drawn[:asked], 32)
         course.append({"posts": (number + 1) * each, "memory_mb": round(memory_mb(), 1)})
-    rates = {name: (options.texts if name == "ours" else SLICES * asked) / s for name, s in seconds.items()}
+    rates = {name: (options.texts if name == "ours" else options.slices * asked) / s for name, s in seconds.items()}
     return {
         "posts": options.texts,
         "posts_per_second": {name: round(rate, 2) for name, rate in rates.items()},
@@ -133,12 +132,16 @@ def of_texts(options: argparse.Namespace, engine: LocalEngine) -> dict[str, Any]
 def of_pictures(options: argparse.Namespace, engine: LocalEngine) -> dict[str, Any]:
     """Posts of words and a picture."""
     photos, seconds, course = photographs(), 0.0, []
-    each = options.pictures // SLICES
-    for number in range(SLICES):
+    each = options.pictures // options.slices
+    for number in range(options.slices):
         drawn = [Sample(text=text(n), image=picture(n, photos)) for n in range(number * each, (number + 1) * each)]
         seconds += timed(engine, iter(enumerate(drawn, 1)))
         course.append({"posts": (number + 1) * each, "memory_mb": round(memory_mb(), 1)})
-    return {"posts": SLICES * each, "posts_per_second": round(SLICES * each / seconds, 2), "course": course}
+    return {
+        "posts": options.slices * each,
+        "posts_per_second": round(options.slices * each / seconds, 2),
+        "course": course,
+    }
 
 
 def of_reposts(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -196,6 +199,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=200_000, help="posts of words alone")
     parser.add_argument("--pictures", type=int, default=20_000, help="posts of words and a picture")
     parser.add_argument("--reference", type=int, default=400, help="texts that the pipeline answers, each way")
+    parser.add_argument("--slices", type=int, default=10, help="turns that ours and the pipeline take")
     parser.add_argument("--workers", type=int, default=2, help="our threads, and the pipeline's")
     options = parser.parse_args()
     record = measure(options)
