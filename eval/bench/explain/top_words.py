@@ -43,7 +43,7 @@ from hybrid_mmsa.explain.telling import told
 from hybrid_mmsa.explain.words import hide
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.inputs.emoji_words import face_spans, is_pictograph
-from hybrid_mmsa.metrics import wilson
+from hybrid_mmsa.metrics import Interval, wilson
 from hybrid_mmsa.types import Sample, WordEffect
 
 MOST = 3
@@ -117,19 +117,19 @@ def post_figures(analyzer: Analyzer, sample: Sample, seed: int) -> dict[str, Any
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Figures over posts, in percent; intervals are Wilson's at 95 %."""
+    """Figures over posts; intervals are Wilson's at 95 %."""
     falls = np.array([row["fall"] for row in rows if "fall" in row])
     wins = wilson(int((falls[:, 0] > falls[:, 1]).sum()), len(falls))
     return {
         "posts": len(rows),
         "now": shares(rows, "named"),
         "before": shares(rows, "largest"),
-        "silent": percent(sum(not row["named"] for row in rows), len(rows)),
+        "silent": facts(wilson(sum(not row["named"] for row in rows), len(rows))),
         "fall": {
             "posts": len(falls),
             "named": round(float(falls[:, 0].mean()), 4),
             "random": round(float(falls[:, 1].mean()), 4),
-            "named_falls_more": [round(100 * v, 1) for v in (wins.value, wins.low, wins.high)],
+            "named_falls_more": facts(wins),
         },
     }
 
@@ -141,17 +141,16 @@ def shares(rows: Sequence[dict[str, Any]], which: str) -> dict[str, Any]:
     silent = Counter(word.casefold() for word in words if says_nothing(word))
     return {
         "words": len(words),
-        "function_words": percent(silent.total(), len(words)),
+        "function_words": facts(wilson(silent.total(), len(words))),
         "posts_naming_some": len(first),
-        "first_is_function_word": percent(sum(map(says_nothing, first)), len(first)),
+        "first_is_function_word": facts(wilson(sum(map(says_nothing, first)), len(first))),
         "most_often": dict(silent.most_common(12)),
     }
 
 
-def percent(count: int, n: int) -> list[float]:
-    """A share with its interval, in percent."""
-    share = wilson(count, n)
-    return [round(100 * value, 1) for value in (share.value, share.low, share.high)]
+def facts(share: Interval) -> dict[str, float]:
+    """A share with its interval."""
+    return {"value": round(share.value, 3), "low": round(share.low, 3), "high": round(share.high, 3)}
 
 
 def table(record: dict[str, Any]) -> Table:
@@ -166,7 +165,7 @@ def table(record: dict[str, Any]) -> Table:
     }
     for title, keys in figures.items():
         found = [reduce(lambda values, key: values[key], keys, corpus) for corpus in record["corpora"].values()]
-        lines.add_row(title, *(f"{value} [{low}, {high}]" for value, low, high in found))
+        lines.add_row(title, *(f"{100 * f['value']:.1f} [{100 * f['low']:.1f}, {100 * f['high']:.1f}]" for f in found))
     return lines
 
 
