@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test types wheel dist docs man tests fuzz bench format house map picture lock audit sbom clean
+.PHONY: help demo demo-full test types wheel dist docs man tests fuzz hardening bench format house map picture lock audit licences sbom clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -51,6 +51,9 @@ DRAWN := any_file answers cli_batch data_posts inputs_image inputs_rewording inp
 fuzz: $(TESTS)  ## draw many more inputs for the tests that draw some (EXAMPLES=2000 each; some minutes)
 	@HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(EXAMPLES) $(STEP) "fuzz" $(BIN)/python -m pytest --quiet $(DRAWN:%=tests/test_%.py)
 
+hardening: $(TESTS)  ## hostile input by the thousand, kills, threads, a soak, traces; writes eval/HARDENING.md (about an hour)
+	@$(STEP) "hardening" $(BIN)/python eval/bench/hardening/hardening.py --save
+
 bench: $(TESTS)  ## speed and size beside a ViT-B/32 CLIP in torch
 	@$(BIN)/python eval/bench/speed/bench.py
 
@@ -90,6 +93,10 @@ build/audit-env/bin/pip-audit:
 audit: build/audit-env/bin/pip-audit  ## look the locked versions up among known weaknesses (asks pypi.org)
 	@for lock in core full test; do $(STEP) "$$lock.lock" build/audit-env/bin/pip-audit --disable-pip --require-hashes \
 		--requirement requirements/$$lock.lock; done
+
+licences: $(TESTS) build/docs-env/docs.stamp  ## check the licences of all locked packages against requirements/licences.toml
+	@$(STEP) "licences" $(BIN)/python .ci/licences core full serve test
+	@$(STEP) "licences of the site's packages" build/docs-env/bin/python .ci/licences docs
 
 sbom: build/audit-env/bin/pip-audit wheel  ## list what the wheel brings, with licences, in build/sbom.cdx.json (offline)
 	@build/audit-env/bin/cyclonedx-py environment build/wheel/env/bin/python --pyproject pyproject.toml \

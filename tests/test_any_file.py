@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow
@@ -421,6 +422,37 @@ def test_an_array_that_breaks_off_says_so(tmp_path):
     rows = [row for _, row in read_posts(tmp_path / "posts.json")]
     assert [row.text for row in rows[:2]] == ["a", "b"]
     assert "the rows after it are lost" in rows[2].error
+
+
+def test_nesting_without_end_costs_neither_time_nor_memory(tmp_path):
+    """The place of a value is spelt out by the parser: of 100,000 levels that would be gigabytes."""
+    (tmp_path / "posts.json").write_text('[{"text": "a"}, ' + '{"text":[' * 100_000)
+    rows = [row for _, row in read_posts(tmp_path / "posts.json")]
+    assert rows[0].text == "a"
+    assert "nested more than 500 levels deep" in rows[1].error
+
+
+@pytest.mark.parametrize("name", ["posts.csv.gz", "posts.jsonl.gz", "posts.xlsx"])
+def test_what_is_packed_and_damaged_is_an_error_of_ours(tmp_path, name):
+    whole = excel({"Posts": PLAIN_ROWS * 50}) if name.endswith("xlsx") else gzip.compress(csv_text().encode() * 50)
+    for place in range(20, len(whole) - 20, 7):
+        (tmp_path / name).write_bytes(whole[:place] + b"\xff\x00\xff" + whole[place + 3 :])
+        with suppress(InputError):
+            assert all(isinstance(row, Sample | RowError) for _, row in read_posts(tmp_path / name))
+
+
+def test_a_damaged_gzip_file_whose_encoding_is_given_is_an_error_of_ours(tmp_path):
+    packed = gzip.compress(csv_text().encode() + bytes(range(32, 127)) * 3_000)
+    (tmp_path / "posts.csv.gz").write_bytes(packed[:-40])
+    with pytest.raises(InputError, match="damaged gzip"):
+        list(read_posts(tmp_path / "posts.csv.gz", Reading(encoding="utf-8")))
+
+
+def test_a_sheet_of_empty_rows_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("hybrid_mmsa.data.rows.sheet_rows.MOST_ROWS", 100)
+    (tmp_path / "posts.xlsx").write_bytes(excel({"Posts": [[]] * 101}))
+    with pytest.raises(InputError, match="more than Excel's 100 rows"):
+        read_posts(tmp_path / "posts.xlsx")
 
 
 def test_pictures_in_json_are_read(tmp_path):

@@ -215,6 +215,14 @@ def test_a_lora_of_a_tower_with_a_rank_out_of_range_is_not_built(tmp_path):
             read(tmp_path)
 
 
+def test_a_lora_s_configuration_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "adapter_config.json").write_text(DEEP)
+    (tmp_path / "adapter_model.safetensors").touch()
+    for read in (read_tower_lora, read_reasoner_lora):
+        with pytest.raises(ArtefactError, match="cannot be read"):
+            read(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

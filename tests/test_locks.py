@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -61,3 +62,31 @@ def test_every_line_stands_in_the_tests_lock(name):
     full, tests = locked(name), locked("test")
     assert all(len(pins) > 1 for pins in full.values()), "each has a version and a hash"
     assert {name: tests[name] for name in full} == full
+
+
+def test_every_locked_package_has_a_licence_that_is_allowed():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / ".ci" / "licences"), "core", "full", "serve", "test"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"),
+    [
+        ("MIT", True),
+        ("MPL-2.0 AND (GPL-3.0-only OR MIT)", True),
+        ("MPL-2.0 AND (GPL-3.0-only OR LGPL-3.0-only)", False),
+        ("GPL-3.0-only OR MIT", True),
+        ("Apache-2.0 AND BSD-2-Clause", True),
+        ("GPL-3.0-only", False),
+        ("MIT AND GPL-3.0-only", False),
+        ("nothing", False),
+    ],
+)
+def test_a_licence_is_allowed_where_one_of_its_alternatives_is(licence, allowed):
+    program = runpy.run_path(str(ROOT / ".ci" / "licences"))
+    rules = tomllib.loads((ROOT / "requirements" / "licences.toml").read_text(encoding="utf-8"))
+    assert program["is_allowed"](licence, set(rules["allowed"])) == allowed

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +17,8 @@ from PIL import Image
 
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.inputs import DEFAULT_LIMITS, DRAFT_PIXELS, Limits, read_image
+from hybrid_mmsa.inputs.avif import plan_avif
+from hybrid_mmsa.inputs.budget import Budget
 
 PROGRAM = Path(__file__).parent / "hostile_pictures.py"
 OVERHEAD = 0.5
@@ -61,6 +64,46 @@ def test_the_size_of_what_is_kept_does_not_depend_on_the_size_of_the_picture(kin
         assert min(read.size) >= min(DRAFT_PIXELS, width, height)
         assert read.width * read.height <= 2_000_000
         assert max(read.width / read.height, 0.01) == pytest.approx(width / height, rel=0.02)
+
+
+def avif(side, declared=None, **options):
+    """An AVIF; its boxes declare another size where one is given."""
+    content = encoded(Image.fromarray(SCENE[:, :, :3].copy()).resize((side, side)), "AVIF", speed=10, **options)
+    place = content.index(b"ispe") + 8
+    return content if declared is None else content[:place] + struct.pack(">II", *declared) + content[place + 8 :]
+
+
+def test_the_frames_of_an_avif_count_and_not_what_its_boxes_declare():
+    assert read_image(avif(600, (60, 60)), draft=DRAFT_PIXELS).size == (60, 60)
+    with pytest.raises(InputError, match=r"AVIF.*to decode; wanted at most 300 MB"):
+        read_image(avif(7000, (60, 60)), draft=DRAFT_PIXELS)
+
+
+FRAMES = [Image.fromarray(SCENE[:, :, :3].copy()).resize((90, 70)).rotate(turn) for turn in (0, 40)]
+AVIFS = {
+    "plain": {},
+    "by another encoder": {"codec": "aom"},
+    "tiles": {"tile_rows": 1, "tile_cols": 1},
+    "4:4:4": {"subsampling": "4:4:4"},
+    "transparent": {"mode": "RGBA"},
+    "a sequence": {"save_all": True, "append_images": FRAMES},
+}
+
+
+@pytest.mark.parametrize("name", AVIFS)
+def test_the_pixels_of_an_avif_s_frames_are_found(name):
+    options = dict(AVIFS[name])
+    picture = Image.fromarray(SCENE).resize((90, 70)).convert(options.pop("mode", "RGB"))
+    content = encoded(picture, "AVIF", speed=10, **options)
+    plan = plan_avif(content, Budget(DEFAULT_LIMITS))
+    assert plan.pixels == 90 * 70 * (2 if name == "transparent" else 1)
+    assert read_image(content).size == (90, 70)
+
+
+def test_an_avif_without_a_still_picture_is_refused():
+    content = avif(60).replace(b"meta", b"free")
+    with pytest.raises(InputError, match=r"damaged AVIF picture .it has 0 still pictures"):
+        read_image(content)
 
 
 def test_a_callers_own_picture_is_shrunk_and_stays_as_it_is():

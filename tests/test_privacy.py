@@ -1,47 +1,22 @@
 """Nothing leaves and nothing is written: no command of the core opens a socket or a file outside its output."""
 
 import ast
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from traced import traced
 
+from eval.bench.hardening.tracing import COMMANDS, lay_out, stray, traced
 from hybrid_mmsa import privacy
 
 PACKAGE = Path(__file__).resolve().parent.parent / "hybrid_mmsa"
-ROWS = [
-    {"id": "a", "text": "What a lovely day at the sea!", "image": "sea.png", "label": "positive"},
-    {"id": "b", "text": "The queue was long and the food was cold.", "label": "negative"},
-    {"id": "c", "text": "Parliament meets again on Tuesday.", "label": "neutral"},
-]
-# `doctor` is not among them: it imports whatever extras are installed, in processes of their own, to see if they work.
-COMMANDS = {
-    "analyze": ["analyze", "What a day!", "--image", "sea.png", "--explain", "full", "--json"],
-    "demo": ["demo"],
-    "batch": ["batch", "posts.jsonl", "-o", "out/answers.jsonl", "--queue", "out/queue.jsonl"],
-    "embed": ["embed", "posts.jsonl", "-o", "out/vectors.parquet"],
-    "models": ["models", "list"],
-    "adapters": ["adapter", "list"],
-    "router": ["route", "show"],
-    "page": ["explain", "page", "posts.jsonl", "-o", "out/page.html"],
-    "measuring": ["eval", "posts", "posts.jsonl"],
-}
-ANYWHERE = ("/dev/null", "/dev/tty", "/proc/self/")
-"""What may be opened for writing although it is no output: it keeps nothing."""
 
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = tmp_path / "work"
-    (folder / "out").mkdir(parents=True)
-    (tmp_path / "home").mkdir()
-    Image.new("RGB", (60, 40), "skyblue").save(folder / "sea.png")
-    (folder / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    folder, _ = lay_out(tmp_path)
     return folder
 
 
@@ -51,8 +26,7 @@ def test_a_core_command_opens_no_socket_and_writes_nothing_but_its_output(name, 
     trace = traced(COMMANDS[name], folder, home)
     assert trace.code == 0, trace.errors
     assert trace.sockets == ()
-    astray = [path for path in trace.written if not str(path).startswith((str(folder / "out"), *ANYWHERE))]
-    assert astray == []
+    assert stray(trace, folder) == []
     assert [*home.rglob("*")] == []
 
 

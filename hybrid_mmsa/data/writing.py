@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
+from xml.sax.saxutils import escape
 
 from ..errors import InputError
 from ..extras import needs
@@ -48,6 +51,25 @@ ANSWER_COLUMNS: Mapping[str, type[str] | type[float] | type[bool]] = {
 """The columns of a flat answer in their order, and what they hold where they are not empty."""
 NUMBERS = tuple(column for column, kind in ANSWER_COLUMNS.items() if kind is float)
 """Those of them that hold numbers."""
+XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+_DOCUMENT = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_KIND = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+SHEET = "xl/worksheets/sheet1.xml"
+WORKBOOK = {
+    "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types"><Default Extension="rels" '
+    'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+    f'<Override PartName="/xl/workbook.xml" ContentType="{_KIND}.sheet.main+xml"/>'
+    f'<Override PartName="/{SHEET}" ContentType="{_KIND}.worksheet+xml"/></Types>',
+    "_rels/.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="rId1" '
+    f'Type="{_DOCUMENT}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+    "xl/workbook.xml": f'<workbook xmlns="{MAIN}" xmlns:r="{_DOCUMENT}"><sheets>'
+    '<sheet name="answers" sheetId="1" r:id="rId1"/></sheets></workbook>',
+    "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{_PACKAGE}/relationships"><Relationship Id="rId1" '
+    f'Type="{_DOCUMENT}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+}
+"""The parts of a workbook beside its one sheet."""
 
 
 def check_suffix(path: Path, option: str) -> None:
@@ -123,24 +145,35 @@ def _as_text(value: Cell) -> Cell:
 
 
 def _excel(rows: Iterator[Mapping[str, Cell]], columns: list[str], path: Path, _: str) -> None:
-    from openpyxl import Workbook
-    from openpyxl.cell import WriteOnlyCell
+    """A workbook of one sheet (ECMA-376, part 1, sections 12.3 and 18.3), written straight into its file.
 
-    book = Workbook(write_only=True)
-    sheet = book.create_sheet("answers")
-    sheet.append(columns)
-    for number, row in enumerate(rows, 2):
-        if number > MOST_ROWS:
-            raise InputError(f"a sheet of Excel holds {MOST_ROWS:,} rows at most; write .csv or .parquet", field="-o")
-        cells: list[Any] = []
-        for column in columns:
-            value = row[column]
-            cell = WriteOnlyCell(sheet, NO_XML.sub("\ufffd", value)[:MOST_CELL] if isinstance(value, str) else value)
-            if isinstance(value, str):
-                cell.data_type = "s"  # else it is a formula where it begins with "="
-            cells.append(cell)
-        sheet.append(cells)
-    book.save(path)
+    openpyxl would keep the rows in a temporary file of the system meanwhile, where a kill leaves them to be found.
+    """
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as book:
+        for name, content in WORKBOOK.items():
+            book.writestr(name, XML + content)
+        with book.open(SHEET, "w", force_zip64=True) as sheet:
+            sheet.write(f'{XML}<worksheet xmlns="{MAIN}"><sheetData>'.encode())
+            sheet.write(_row(columns))
+            for number, row in enumerate(rows, 2):
+                if number > MOST_ROWS:
+                    cause = f"a sheet of Excel holds {MOST_ROWS:,} rows at most; write .csv or .parquet"
+                    raise InputError(cause, field="-o")
+                sheet.write(_row(row[column] for column in columns))
+            sheet.write(b"</sheetData></worksheet>")
+
+
+def _row(cells: Iterable[Cell]) -> bytes:
+    return f"<row>{''.join(map(_cell, cells))}</row>".encode()
+
+
+def _cell(value: Cell) -> str:
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        return "<c/>"
+    if isinstance(value, str):  # as an inline string: never a formula, whatever it begins with
+        text = escape(NO_XML.sub("\ufffd", value)[:MOST_CELL]).replace("\r", "&#13;")
+        return f'<c t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>'
+    return f'<c t="b"><v>{int(value)}</v></c>' if isinstance(value, bool) else f"<c><v>{value!r}</v></c>"
 
 
 def _parquet(rows: Iterator[Mapping[str, Cell]], columns: list[str], path: Path, _: str) -> None:

@@ -126,7 +126,9 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
         read_artefact(folder / CONFIG, LoraFile)
         config = LoraConfig.from_pretrained(str(folder))
         weights = load_file(folder / WEIGHTS)
-    except (AttributeError, OSError, TypeError, ValueError, SafetensorError) as error:
+    except ArtefactError:
+        raise
+    except (AttributeError, OSError, TypeError, ValueError, RecursionError, SafetensorError) as error:
         raise ArtefactError(f"the LoRA in {folder} cannot be read: {str(error).splitlines()[0]}") from error
     config.init_lora_weights = True  # every weight comes from the file; other beginnings change the tower itself
     config.inference_mode = True

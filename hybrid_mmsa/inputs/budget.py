@@ -47,7 +47,7 @@ class Budget:
         """
         most = self.limits.max_image_memory
         if size > most:
-            found = f"a {kind} picture that takes {size / 1e6:,.0f} MB to decode"
+            found = f"a picture ({kind}) that takes {size / 1e6:,.0f} MB to decode"
             raise refusal("image", found, f"at most {most / 1e6:,.0f} MB; save it smaller")
 
 

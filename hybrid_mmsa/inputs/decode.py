@@ -23,6 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from ..errors import InputError
+from .avif import plan_avif
 from .budget import Budget, TimedFile
 from .jpeg import plan_jpeg
 from .orientation import UPRIGHT, orientation
@@ -41,7 +42,9 @@ WANTED_FORMATS = f"a picture in one of the formats {', '.join(FORMATS)}"
 _PIECE = 4096
 """Bytes that are handed to decoders of which a few bytes can ask for much work."""
 # Bytes a pixel at the peak, measured on pictures of 12 million pixels with Pillow 13: canvases, planes, copies.
-_WEBP_PIXEL, _AVIF_PIXEL = 20, 20
+_WEBP_PIXEL, _AVIF_PIXEL = 20, 13
+_AVIF_FRAME = 7
+"""Bytes a pixel of the frames inside of an AVIF, which may be larger than its picture, and of its transparency."""
 _BANDS_FROM = 2_000_000
 """Pixels from which a PNG is read in bands; below that it is faster in one piece."""
 
@@ -176,13 +179,16 @@ def _tiff(content: bytes, budget: Budget, _: int | None) -> Decoded:
     return Decoded(_loaded(TiffImageFile(TimedFile(plan.content, budget)), budget), plan.orientation)
 
 
-def _opened_by(plugin: Callable[[TimedFile], ImageFile], kind: str, pixel: int | None = None) -> _Reader:
+def _opened_by(
+    plugin: Callable[[TimedFile], ImageFile], kind: str, pixel: int | None = None, *, beside: int = 0
+) -> _Reader:
     """How a format is read whose file Pillow may see as it is.
 
     Args:
         plugin: Pillow's class of its pictures.
         kind: Its name.
         pixel: Bytes a pixel that decoding takes; `None`: those of the decoded picture.
+        beside: Bytes that it takes whatever the size of the picture.
     """
 
     def read(content: bytes, budget: Budget, _: int | None) -> Decoded:
@@ -190,7 +196,7 @@ def _opened_by(plugin: Callable[[TimedFile], ImageFile], kind: str, pixel: int |
         picture = plugin(file)
         budget.check_size(*picture.size)
         each = pixel_bytes(picture.mode) if pixel is None else pixel
-        budget.check_memory(kind, each * picture.width * picture.height)
+        budget.check_memory(kind, each * picture.width * picture.height + beside)
         file.piece = _PIECE if kind == "PPM" else None
         turned = orientation(_bytes(picture, "exif"), _bytes(picture, "xmp"))
         return Decoded(_loaded(picture, budget), turned)
@@ -212,7 +218,9 @@ def _loaded(picture: ImageFile, budget: Budget) -> Image.Image:
 def _avif(content: bytes, budget: Budget, least: int | None) -> Decoded:
     from PIL.AvifImagePlugin import AvifImageFile  # Pillow has it since 11.3
 
-    return _opened_by(AvifImageFile, "AVIF", _AVIF_PIXEL)(content, budget, least)
+    plan = plan_avif(content, budget)
+    frames = _AVIF_FRAME * plan.pixels
+    return _opened_by(AvifImageFile, "AVIF", _AVIF_PIXEL, beside=frames)(plan.content, budget, least)
 
 
 _Reader = Callable[[bytes, Budget, "int | None"], Decoded]

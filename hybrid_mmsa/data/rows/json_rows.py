@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterator
-from typing import BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import ijson
 
@@ -22,6 +22,8 @@ __all__ = ["array_rows", "find_array", "json_lines", "json_shape"]
 Shape = Literal["lines", "array", "object"]
 NESTED = 2
 """How deep an array of rows may lie inside of objects: `data.children` of a Reddit listing."""
+DEEPEST = 500
+"""Levels of lists and objects in one another; the place of each value is spelt out, which takes the square of them."""
 
 
 def json_shape(head: str, *, whole: bool) -> Shape:
@@ -97,11 +99,25 @@ class _Bounded:
         return content
 
 
+def _events(bounded: _Bounded) -> Iterator[tuple[str, str, Any]]:
+    """What `ijson.parse` finds, down to `DEEPEST` levels."""
+
+    def shallow() -> Iterator[tuple[str, Any]]:
+        depth = 0
+        for event, value in ijson.basic_parse(bounded, use_float=True):
+            depth += event.startswith("start_") - event.startswith("end_")
+            if depth > DEEPEST:
+                raise InputError(f"a row nested more than {DEEPEST} levels deep", field="file")
+            yield event, value
+
+    return cast(Iterator[tuple[str, str, Any]], ijson.parse(shallow()))
+
+
 def find_array(file: BinaryIO, encoding: str, skipped: int = 0) -> str | None:
     """Where the rows of a JSON object lie: the `ijson` prefix of its first array of objects, or `None`."""
     try:
         before = ("", "")
-        for prefix, event, _ in ijson.parse(_Bounded(file, encoding, skipped), use_float=True):
+        for prefix, event, _ in _events(_Bounded(file, encoding, skipped)):
             if event == "start_map" and before[1] == "start_array" and before[0].count(".") < NESTED:
                 return f"{before[0]}.item" if before[0] else "item"
             before = (prefix, event)
@@ -123,7 +139,7 @@ def array_rows(file: BinaryIO, encoding: str, prefix: str, skipped: int = 0) -> 
     with file:
         bounded = _Bounded(file, encoding, skipped)
         try:
-            for row in ijson.items(bounded, prefix, use_float=True):
+            for row in ijson.items(_events(bounded), prefix):
                 bounded.left = 2 * MOST_LINE
                 number += 1
                 kind = type(row).__name__

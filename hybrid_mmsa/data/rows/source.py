@@ -9,8 +9,10 @@ import gzip
 import shutil
 import sys
 import tempfile
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -118,6 +120,36 @@ def _pictures(folder: Path) -> Source:
     return Source(folder, folder.name, "a folder of pictures", folder, ["id", "image"], True, rows)
 
 
+class _Unpacked(gzip.GzipFile):
+    """The bytes behind gzip; `InputError` where it is damaged, however far it was read.
+
+    Args:
+        path: The file.
+        name: For messages.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._named = name
+        super().__init__(path, "rb")
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As of any file."""
+        with self._damage_named():
+            return super().read(size)
+
+    def read1(self, size: int = -1) -> bytes:
+        """As of any file."""
+        with self._damage_named():
+            return super().read1(size)
+
+    @contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise InputError(f"{self._named} is a damaged gzip file: {error}", field="file") from error
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _Opening:
     """A file about to be recognised.
@@ -152,14 +184,12 @@ class _Opening:
             with self.open(packed) as file:
                 encoding = self.encoding or detect_encoding(file)
             return self._text(packed, head, encoding)
-        except (gzip.BadGzipFile, EOFError) as error:
-            raise InputError(f"{self.name} is a damaged gzip file: {error}", field="file") from error
         except LookupError as error:
             raise InputError(f"there is no encoding {self.encoding!r}", field="--encoding") from error
 
     def open(self, packed: bool) -> BinaryIO:
         """The bytes of the file, unpacked."""
-        return cast(BinaryIO, gzip.open(self.path)) if packed else self.path.open("rb")
+        return cast(BinaryIO, _Unpacked(self.path, self.name)) if packed else self.path.open("rb")
 
     def _unpacked(self, packed: bool, kind: str) -> None:
         if packed:

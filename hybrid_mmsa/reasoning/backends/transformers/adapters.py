@@ -162,7 +162,7 @@ def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
         weights = load_file(folder / _WEIGHTS)
     except ArtefactError:
         raise
-    except (AttributeError, OSError, ValueError, TypeError, SafetensorError) as error:
+    except (AttributeError, OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
         cause = str(error).strip().split("\n")[0]
         raise ArtefactError(f"the LoRA in {folder} cannot be read: {cause}") from error
     if config.bias != "none":
