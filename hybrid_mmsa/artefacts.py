@@ -34,7 +34,7 @@ MOST_REPEATS = 3
 """So many `*`, `+` and `{}` may a pattern of layers have: more can take hours to be found not to match."""
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=1e-6, le=1e6)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -59,7 +59,7 @@ class AdapterFile(Artefact):
 class CalibrationFile(Artefact):
     """`calibration.json`: a temperature per task."""
 
-    temperatures: dict[str, Positive]
+    temperatures: dict[str, Temperature]
 
 
 class _ErrorModel(Artefact):
@@ -128,11 +128,14 @@ class LoraFile(Artefact):
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     target_modules: LayerNames | None = None
     exclude_modules: LayerNames | None = None
+    target_parameters: LayerNames | None = None
     layers_to_transform: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=10_000)] | int | None = None
     rank_pattern: dict[LayerName, Rank] | None = None
     alpha_pattern: dict[LayerName, Scale] | None = None
     use_rslora: bool = False
     use_dora: bool = False
+    megatron_config: None = None
+    """PEFT would import a module that the file names."""
 
 
 Kind = TypeVar("Kind", bound=Artefact)

@@ -176,6 +176,7 @@ LORA = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "lora_dropout": 0.05, "ta
         ("alpha_pattern", {"q_proj": -1}),
         ("layers_to_transform", [-1]),
         ("use_dora", "yes"),
+        ("target_parameters", 7),
     ],
 )
 def test_a_lora_s_configuration_names_its_field_and_value(tmp_path, field, value):
@@ -186,6 +187,21 @@ def test_a_lora_s_configuration_names_its_field_and_value(tmp_path, field, value
     assert f"holds what it may not: {field}" in str(raised.value)
     if isinstance(value, str | int | float) and value != 10**400:
         assert f"found '{value}'" in str(raised.value)
+
+
+def test_a_lora_that_would_have_a_module_imported_is_refused(tmp_path):
+    content = {**LORA, "megatron_config": {"a": 1}, "megatron_core": "antigravity"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(content))
+    with pytest.raises(ArtefactError, match="megatron_config"):
+        read_artefact(tmp_path / "adapter_config.json", LoraFile)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1e308, 1e-308, 10**40])
+def test_a_temperature_that_no_logits_can_be_divided_by_is_refused(folder, value):
+    document = json.loads((folder / "calibration.json").read_text())
+    document["temperatures"]["sentiment"] = value
+    (folder / "calibration.json").write_text(json.dumps(document))
+    assert "temperatures.sentiment" in str(refused_or_loaded(described(folder)))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -60,6 +60,7 @@ def add_lora(tower: Tower, side: Modality, *, rank: int, seed: int) -> Any:
 def _put_in(module: nn.Module, config: LoraConfig) -> Any:
     with warnings.catch_warnings():  # PEFT asks transformers' models for a property under its deprecated name
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        warnings.filterwarnings("error", "target_parameters", RuntimeWarning)  # of those that are not there
         return PeftModel(module, config)
 
 
@@ -106,7 +107,7 @@ def read_lora(tower: Tower, folder: Path) -> None:
         wanted = get_peft_model_state_dict(model, save_embedding_layers=False)
         _refuse_others(folder, wanted, weights)
         set_peft_model_state_dict(model, weights)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RuntimeError, RuntimeWarning, TypeError, ValueError) as error:
         raise ArtefactError(f"the LoRA in {folder} does not fit its tower: {str(error).splitlines()[0]}") from error
     model.merge_and_unload()
     tower.module.requires_grad_(False)

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from threading import Timer
 from time import perf_counter, process_time
 from typing import Any
@@ -31,13 +31,15 @@ from hybrid_mmsa.errors import HybridError
 __all__ = ["Attempt", "Trial", "figures", "run_trials"]
 
 ROOT = Path(__file__).resolve().parents[3]
-SILENCE, START = 100.0, 600.0
+SILENCE, START = 600.0, 1200.0
 """Seconds after which a trial that says nothing is a hang; what a worker may take before its first."""
 ADDRESS_SPACE = 16 * 2**30
 """Bytes that a worker may map at most: what asks for more is told so, and the machine is spared."""
 UNTYPED, CRASH, HANG = "untyped error", "crash", "hang"
 FAULTS = (UNTYPED, CRASH, HANG)
 TOP = 3
+LAST_WORDS = 300
+"""Bytes that are kept of what a worker printed before it died, and of an error's message."""
 PEAK_RESET = "5"
 """What makes the kernel forget a process's highest memory use (https://man7.org/linux/man-pages/man5/proc.5.html)."""
 
@@ -98,16 +100,13 @@ def _worker(family: str, first: int, last: int) -> Iterator[Trial]:
     # Large blocks go back to the system at once, so that one trial's memory is not hidden in what another left behind.
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "MALLOC_MMAP_THRESHOLD_": "131072", "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
     begun: dict[str, Any] | None = None
     silent, patience = False, START
-    with process:
+    # What decoders print goes into a file: a pipe that nobody reads would fill, and hold the worker.
+    with (
+        TemporaryFile() as printed,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=printed, text=True, env=environment) as process,
+    ):
         told = process.stdout
         while told is not None:
             timer = Timer(patience, process.kill)
@@ -123,7 +122,9 @@ def _worker(family: str, first: int, last: int) -> Iterator[Trial]:
                 begun = None
             else:
                 begun = said
-        complaint = process.stderr.read()[-300:] if process.stderr is not None else ""
+        process.wait()
+        printed.seek(max(0, printed.seek(0, os.SEEK_END) - LAST_WORDS))
+        complaint = printed.read().decode(errors="replace")
     if begun is not None:
         outcome = HANG if silent else CRASH
         yield Trial(**begun, outcome=outcome, detail=f"exit code {process.returncode} {complaint}")
@@ -134,9 +135,8 @@ def _worker(family: str, first: int, last: int) -> Iterator[Trial]:
 def work(family: str, first: int, last: int) -> None:
     """What a worker does: run trials, and print what became of each."""
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever libraries print is no report
-    with TemporaryDirectory() as folder:
+    with os.fdopen(os.dup(1), "w", buffering=1) as out, TemporaryDirectory() as folder:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever libraries print is no report
         prepare = importlib.import_module(f"eval.bench.hardening.{family}").prepare
         attempts: Callable[[int], Attempt] = prepare(Path(folder))
         warnings.simplefilter("error")
@@ -156,7 +156,7 @@ def _run(number: int, attempt: Attempt) -> Trial:
     except HybridError as error:
         outcome = type(error).__name__
     except Exception as error:
-        outcome, detail = UNTYPED, f"{type(error).__name__}: {error}"[:300]
+        outcome, detail = UNTYPED, f"{type(error).__name__}: {error}"[:LAST_WORDS]
     return Trial(
         number=number,
         kind=attempt.kind,

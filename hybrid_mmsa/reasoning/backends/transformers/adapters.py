@@ -91,16 +91,18 @@ class Adapters:
     def _inject(self, folder: Path, name: str, config: LoraConfig, weights: dict[str, torch.Tensor]) -> None:
         library = _library()
         try:
-            if self._peft is None:
-                with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
-                    warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            with warnings.catch_warnings():
+                # PEFT asks the model for a property under its deprecated name.
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+                warnings.filterwarnings("error", "target_parameters", RuntimeWarning)  # of those that are not there
+                if self._peft is None:
                     self._peft = library.PeftModel(self._model, config, adapter_name=name)
-            else:
-                self._peft.add_adapter(name, config)
+                else:
+                    self._peft.add_adapter(name, config)
             state = library.get_peft_model_state_dict(self._peft, adapter_name=name, save_embedding_layers=False)
             _refuse_other_keys(folder, set(state), set(weights))
             library.set_peft_model_state_dict(self._peft, weights, adapter_name=name)
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, RuntimeError, RuntimeWarning, TypeError, ValueError) as error:
             if isinstance(error, ArtefactError | torch.OutOfMemoryError):
                 raise
             cause = str(error).strip().split("\n")[0]
