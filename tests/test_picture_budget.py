@@ -100,6 +100,24 @@ def test_the_pixels_of_an_avif_s_frames_are_found(name):
     assert read_image(content).size == (90, 70)
 
 
+@pytest.mark.parametrize("extents", [1, 65_535])
+def test_an_avif_whose_items_are_the_whole_file_again_and_again_is_refused(extents):
+    """Lengths of no bytes stand for the whole file: a few bytes would ask for terabytes."""
+    content = avif(60)
+    location = struct.pack(">IHH", 0, 0, 60_000) + struct.pack(">HHH", 1, 0, extents) * 60_000
+    box = struct.pack(">I4s", 8 + len(location), b"iloc") + location
+    with pytest.raises(InputError, match=r"larger than the file|takes too long|to decode"):
+        plan_avif(_with_box(content, b"iloc", box), Budget(Limits(max_image_seconds=0.2)))
+
+
+def _with_box(content, kind, box):
+    """An AVIF with one box of its `meta` in place of another."""
+    meta, place = content.index(b"meta") - 4, content.index(kind) - 4
+    (size,), (old,) = struct.unpack_from(">I", content, meta), struct.unpack_from(">I", content, place)
+    changed = content[:place] + box + content[place + old :]
+    return changed[:meta] + struct.pack(">I", size - old + len(box)) + changed[meta + 4 :]
+
+
 def test_an_avif_without_a_still_picture_is_refused():
     content = avif(60).replace(b"meta", b"free")
     with pytest.raises(InputError, match=r"damaged AVIF picture .it has 0 still pictures"):

@@ -51,10 +51,11 @@ def plan_avif(content: bytes, budget: Budget) -> AvifPlan:
         parts = dict(_boxes(meta[0][4:]))
         coded = {item for item, kind in _kinds(parts[b"iinf"]) if kind == b"av01"}
         pixels = 0
-        for item, extents in _located(parts[b"iloc"], memoryview(content), parts.get(b"idat", memoryview(b""))):
+        for item, extents in _located(parts[b"iloc"], memoryview(content), parts.get(b"idat", memoryview(b"")), budget):
+            if sum(map(len, extents)) > len(content):
+                raise _damaged("an item of it is larger than the file")
             if item in coded:
                 pixels += _frame_pixels(b"".join(extents), budget)
-            budget.check_time()
     except (struct.error, IndexError, KeyError) as error:
         raise _damaged("it ends too early") from error
     # A sequence begins with the same picture; of tracks, far more would be read than of items.
@@ -89,7 +90,9 @@ def _kinds(info: memoryview) -> Iterator[tuple[int, bytes]]:
             yield item, bytes(body[10 if wide else 8 :][:4])
 
 
-def _located(location: memoryview, file: memoryview, data: memoryview) -> Iterator[tuple[int, list[memoryview]]]:
+def _located(
+    location: memoryview, file: memoryview, data: memoryview, budget: Budget
+) -> Iterator[tuple[int, list[memoryview]]]:
     """The items that `iloc` lists, with the parts of the file that they consist of."""
     fields = _Fields(location)
     version = fields.take(1)
@@ -101,12 +104,15 @@ def _located(location: memoryview, file: memoryview, data: memoryview) -> Iterat
         item = fields.take(4 if wide else 2)
         method = fields.take(2) & 15 if version else 0
         fields.take(2)
-        base, extents = fields.take(base_size), []
+        base, extents = fields.take(base_size), list[memoryview]()
         for _ in range(fields.take(2)):
+            if len(extents) % 256 == 0:
+                budget.check_time()
             fields.take(index_size if version else 0)
             start, length = base + fields.take(offset_size), fields.take(length_size)
             whole = file if method == 0 else data
             extents.append(whole[start : start + length if length else len(whole)])
+        budget.check_time()
         yield item, extents
 
 

@@ -97,7 +97,7 @@ def false_size(content: bytes, kind: str, chance: Random) -> bytes:
 
 
 def _found(content: bytes, marker: bytes) -> list[int]:
-    places, at = [], content.find(marker)
+    places, at = list[int](), content.find(marker)
     while at >= 0 and len(places) < 50:
         places.append(at)
         at = content.find(marker, at + 1)
@@ -174,7 +174,7 @@ def _scene(width: int, height: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     noise = np.random.default_rng(SEED).integers(0, 40, (height, width, 3), np.uint8)
     rows, columns = np.mgrid[:height, :width]
     scene = np.stack([rows * 200 // height, columns * 200 // width, (rows // 16 + columns // 16) % 2 * 180], axis=2)
-    return (scene + noise).astype(np.uint8)
+    return np.asarray(scene + noise, dtype=np.uint8)
 
 
 def _encoded(picture: Image.Image, kind: str, options: Mapping[str, Any]) -> bytes:
