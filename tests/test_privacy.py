@@ -24,7 +24,9 @@ def folder(tmp_path):
 def test_a_core_command_opens_no_socket_and_writes_nothing_but_its_output(name, folder):
     home = folder.parent / "home"
     trace = traced(COMMANDS[name], folder, home)
-    assert trace.code == 0, trace.errors
+    assert trace.code == (1 if name == "drift" else 0), (
+        trace.errors
+    )  # it says that twenty times three posts are shifted
     assert trace.sockets == ()
     assert stray(trace, folder) == []
     assert [*home.rglob("*")] == []

@@ -128,7 +128,7 @@ def _traces(record: Mapping[str, Any]) -> list[str]:
         "## What commands open and write",
         "",
         f"Each ran {where} with an empty home, watched by {traces['watched_by']}. Stray files are those outside of the",
-        "output that was asked for.",
+        "output that was asked for. `drift` ends with 1 where posts are shifted, as these are.",
         "",
         *_table(("command", *(figure.replace("_", " ") for figure in figures)), rows),
     ]

@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     "adapters": ["adapter", "list"],
     "inspect": ["adapter", "inspect", "default"],
     "router": ["route", "show"],
-    "drift": ["route", "check", "posts.jsonl"],
+    "drift": ["route", "check", "many.jsonl"],
     "review": [
         "review",
         "export",
@@ -59,7 +59,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
     ],
     "page": ["explain", "page", "posts.jsonl", "-o", "out/page.html"],
     "measuring": ["eval", "posts", "posts.jsonl"],
-    "key": ["new-key"],
+    "key": ["new-key", "shop"],
 }
 ANYWHERE = ("/dev/null", "/dev/tty", "/proc/self/")
 """What may be opened for writing although it is no output: it keeps nothing."""
@@ -115,7 +115,9 @@ def lay_out(place: Path) -> tuple[Path, Path]:
     (folder / "out").mkdir(parents=True)
     home.mkdir()
     Image.new("RGB", (60, 40), "skyblue").save(folder / "sea.png")
-    (folder / "posts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    for name, times in (("posts.jsonl", 1), ("many.jsonl", 20)):
+        lines = "".join(json.dumps(row) + "\n" for row in ROWS) * times
+        (folder / name).write_text(lines, encoding="utf-8")
     encoder = TinyEncoder()
     answers = Analyzer(encoder, [tiny_adapter(encoder)]).stream({"id": row["id"], "text": row["text"]} for row in ROWS)
     lines = "".join(answer.model_dump_json() + "\n" for answer in answers)
