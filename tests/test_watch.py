@@ -394,3 +394,5 @@ def test_a_pipe_is_watched_and_the_state_kept(stream, capsys, monkeypatch):
     assert base.execute("SELECT sum(posts) FROM windows WHERE grp = 'shop'").fetchone() == (675,)
     base.close()
     assert run(["watch", "--tail", "x", "--poll", "http://127.0.0.1:1"]) == 2
+    assert run(["watch", "--map", "time"]) == 2
+    assert "wanted NAME=VALUE" in capsys.readouterr().err

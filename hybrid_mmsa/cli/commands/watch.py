@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -140,7 +140,7 @@ def watch(
         lines = tailed(tail)
     elif poll is not None:
         lines = polled(poll, every, say=say)
-    mapped = dict(pair.split("=", 1) for pair in names or () if "=" in pair)
+    mapped = ReadingOptions(map=names, image_root=image_root).reading().columns
     with _Desk(watching, now=time.time) as desk:
         _live(desk, _posts(lines, mapped, image_root), options)
 
@@ -312,7 +312,7 @@ def _live(desk: _Desk, posts: Iterator[NumberedRow | None], options: AnswerOptio
 
 
 def _posts(
-    lines: Iterable[bytes | None], names: dict[str, str], image_root: Path | None
+    lines: Iterable[bytes | None], names: Mapping[str, str], image_root: Path | None
 ) -> Iterator[NumberedRow | None]:
     """Lines as posts; a post without an id has none, and cannot be known again."""
     columns, numbers = columns_named(names), count(1)
