@@ -29,7 +29,7 @@ CORE = {
     "typer",
 }
 MODELS = {"tune", "clip", "hf", "vlm", "llama", "serve", "client", "server", "train", "tables", "eval"}
-EXTRAS = MODELS | {"sklearn", "pandas", "polars", "spacy", "mcp", "gradio"}
+EXTRAS = MODELS | {"ray", "index", "sklearn", "pandas", "polars", "spacy", "mcp", "gradio"}
 TOWERS_MB = 80
 WHEEL_MB = 95
 
