@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test types wheel dist docs man tests fuzz hardening bench format house map picture lock audit licences sbom clean
+.PHONY: help demo demo-full test types wheel dist docs man tests fuzz fuzz-guided hardening bench format house map picture lock audit licences sbom clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -44,12 +44,24 @@ tests: $(TESTS)
 	@PYTHONDONTWRITEBYTECODE= $(STEP) "tests" $(BIN)/python -m pytest \
 		--numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=15
 
-# The tests that draw untrusted inputs (texts, pictures, rows, files of posts, answers of models, cut journals), each with so
-# many of them and other ones every time; `make test` draws the same few each time. A failure prints how to meet it again.
+# First the tests that draw untrusted inputs (texts, pictures, rows, files of posts, answers of models, cut journals), each with so
+# many of them and other ones every time; `make test` draws the same few each time. Then atheris changes the files of
+# `tests/fuzz/corpus`, led by the code that they reach. A failure prints how to meet it again.
 EXAMPLES ?= 2000
 DRAWN := any_file answers cli_batch data_posts inputs_image inputs_rewording inputs_sample inputs_text language line_file prompts
-fuzz: $(TESTS)  ## draw many more inputs for the tests that draw some (EXAMPLES=2000 each; some minutes)
+fuzz: $(TESTS)  ## draw many more inputs (EXAMPLES=2000 a test), then guided ones (FUZZ_SECONDS=60 a target); some 20 minutes
 	@HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(EXAMPLES) $(STEP) "fuzz" $(BIN)/python -m pytest --quiet $(DRAWN:%=tests/test_%.py)
+	@$(MAKE) fuzz-guided
+
+# The second part alone (FUZZ_TARGETS="text rows" names some of its targets). atheris lies beside the tests' packages, not among them: it is installed from the package registry, once.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
+build/atheris/atheris: | $(TESTS)
+	@$(PIP) install -qq --only-binary :all: --target build/atheris atheris==3.0.0
+	@touch $@
+
+fuzz-guided: $(TESTS) build/atheris/atheris
+	@PYTHONPATH=build/atheris $(STEP) "guided fuzz" $(BIN)/python tests/fuzz/fuzz.py guided --seconds $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 hardening: $(TESTS)  ## hostile input by the thousand, kills, threads, a soak, traces; writes eval/HARDENING.md (about an hour)
 	@$(STEP) "hardening" $(BIN)/python eval/bench/hardening/hardening.py --save

@@ -123,7 +123,7 @@ def error_of(problem: ProblemBody, retry_after: str | None) -> InputError | Serv
     """A problem as the error that the analyzer would raise; `ServerError` for what only a server refuses."""
     if problem.code in ("unusable_post", "picture_url_refused", "invalid_request"):
         return InputError(problem.detail, field=problem.field)
-    seconds = float(retry_after) if retry_after is not None and retry_after.isdigit() else problem.retry_after
+    seconds = float(retry_after) if retry_after is not None and retry_after.isdecimal() else problem.retry_after
     return ServerError(problem.detail, code=problem.code, status=problem.status, retry_after=seconds)
 
 
