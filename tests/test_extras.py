@@ -2,12 +2,14 @@
 
 import ast
 import importlib.metadata
+import runpy
 import sys
 import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from test_locks import needed
@@ -159,3 +161,10 @@ def test_an_encoder_names_the_extra_that_opens_it(monkeypatch, tmp_path, name, m
     with pytest.raises(MissingExtraError) as caught:
         open_encoder(name, tmp_path)
     assert (caught.value.feature, caught.value.extra) == (f"the encoder {name!r}", extra)
+
+
+def test_every_extra_is_tried_at_its_lowest_and_newest_versions():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "versions.yml").read_text(encoding="utf-8"))
+    matrix = workflow["jobs"]["smoke"]["strategy"]["matrix"]["extra"]
+    smoke = runpy.run_path(str(ROOT / ".ci" / "smoke"))
+    assert set(matrix) - {""} == set(EXTRAS) == set(smoke["MODULES"])
