@@ -80,8 +80,8 @@ def _inference_session(path: Path, threads: int) -> onnxruntime.InferenceSession
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _QUIET
-    # ONNX Runtime's own pool of memory never gives any back, and grows as long as new lengths come: by 140 MB in 90 seconds
-    # of mixed posts. Without it a run takes no longer.
+    # ONNX Runtime's own pool of memory never gives any back, and grows as long as new lengths come: by 140 MB in 90
+    # seconds of mixed posts. Without it a run takes no longer.
     options.enable_cpu_mem_arena = False
     # Spinning workers burn a core between posts; an embedded library must not.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
