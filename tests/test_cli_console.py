@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 
@@ -90,15 +91,22 @@ def test_bars_in_ascii(share, drawn):
 
 
 def test_without_a_terminal_progress_is_a_line_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr(progress_room, "SECONDS_BETWEEN_LINES", -1.0)
+    asked = []
 
     def total():
-        raise AssertionError("nothing is counted where no bar is drawn")
+        asked.append("total")
+        return 3000
 
     with progress_room.progress("posts", total, done=1000) as advance:
         advance()
+        assert not asked, "nothing is counted before a line is shown"
+        monkeypatch.setattr(progress_room, "SECONDS_BETWEEN_LINES", -1.0)
         advance()
-    assert capsys.readouterr().err.splitlines() == ["1,001 posts done", "1,002 posts done"]
+        advance()
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"1,002 of 3,000 posts done, [\d,.]+ a second, [\d:]+ left", first)
+    assert second.startswith("1,003 of 3,000 posts done, ")
+    assert len(asked) == 1
 
 
 def test_in_a_terminal_progress_is_a_bar(capsys, monkeypatch):

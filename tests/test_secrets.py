@@ -10,11 +10,13 @@ from contextlib import suppress
 
 import pytest
 from gguf_vlm import remote
-from test_hostile_server import KEY, POST, answer, choice, misbehaving
 
-from hybrid_mmsa import Analyzer, ReasonerConfig, ReasonerError
+from eval.bench.hardening.servers import KEY, answer, choice, misbehaving
+from hybrid_mmsa import Analyzer, ReasonerConfig, ReasonerError, Sample
 from hybrid_mmsa.reasoning import open_reasoner
 from hybrid_mmsa.reasoning.backends.secret import Secret
+
+POST = Sample(text="so lovely")
 
 ECHO = b"Content-Type: application/json\r\nX-Echo: Bearer " + KEY.encode() + b"\r\n"
 PARTS = (KEY, KEY[:8], KEY[-8:])

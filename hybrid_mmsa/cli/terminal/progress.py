@@ -64,7 +64,7 @@ def _lines(name: str, total: Callable[[], int], done: int, status: Callable[[], 
         now = monotonic()
         if now - last <= SECONDS_BETWEEN_LINES:
             return
-        last, rate = now, (count - done) / (now - began)
+        last, rate = now, (count - done) / max(now - began, 1e-3)
         left = timedelta(seconds=round(max(every() - count, 0) / rate))
         more = f", {status()}" if status is not None and status() else ""
         say(f"{count:,} of {every():,} {name} done, {rate:,.1f} a second, {left} left{more}")
