@@ -1,0 +1,87 @@
+"""Writes the posts that a LoRA of `smol` is tuned on: of many corpora, and made by rule. Trains nothing.
+
+    python eval/make_smol_posts.py --data DATA -o posts.jsonl
+    hybrid-mmsa adapter train posts.jsonl --recipe smol -o NAME
+
+The rows are those of the text tower's mixture (`training/posts/mixture.toml`), so no text of a dev or test part, of
+`eval/everyday` or of a suite of cases is among them. What `adapter train` then holds back is held back of these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from hybrid_mmsa.training.posts.mixture import load_mixture
+from hybrid_mmsa.training.posts.rows import TextRow
+from hybrid_mmsa.types import LABELS
+
+SHARES = {"sentiment": 9000, "target": 3000, "irony": 2000}
+LONGEST = 120
+"""Characters of a text: a longer one costs as much time as several."""
+
+
+def main() -> None:
+    """Draw, shuffle and write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of all corpora")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="a .jsonl file to write")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    rows = chosen(load_mixture(options.data, seed=options.seed).train, chance)
+    chance.shuffle(rows)
+    with options.out.open("w", encoding="utf-8") as out:
+        for number, row in enumerate(rows):
+            out.write(json.dumps({"id": str(number), **row}, ensure_ascii=False) + "\n")
+    counts = Counter((("target" in row), row["label"], row.get("sarcastic")) for row in rows)
+    for (target, label, sarcastic), n in sorted(counts.items(), key=str):
+        Console().print(f"{n:6} {label}{' towards a target' if target else ''}{' (ironic)' if sarcastic else ''}")
+
+
+def chosen(rows: Sequence[TextRow], chance: random.Random) -> list[dict[str, Any]]:
+    """So many posts of each kind, of each label the same number, none twice."""
+    kinds: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        for kind, post in posts_of(row):
+            key = f"{post['text']} {post.get('target', '')}".lower()
+            kinds.setdefault((kind, post["label"]), {}).setdefault(key, post)
+    drawn = []
+    for kind, share in SHARES.items():
+        of_kind = {label: list(posts.values()) for (name, label), posts in sorted(kinds.items()) if name == kind}
+        for posts in of_kind.values():
+            drawn += chance.sample(posts, min(len(posts), share // len(of_kind)))
+    return drawn
+
+
+def posts_of(row: TextRow) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A row as a post to learn from, with its kind; nothing where no single label is known.
+
+    A sarcastic text that says nothing of its sentiment counts as negative: mockery is what its corpora hold.
+    """
+    text, labels = row.sample.text or "", row.labels
+    sarcastic, task = labels.get("sarcasm"), "target" if row.target else "sentiment"
+    label = labels.get(task)
+    if len(text) > LONGEST or isinstance(label, tuple) or isinstance(sarcastic, tuple):
+        return
+    if sarcastic == 1 and label is None and task == "sentiment":
+        label = LABELS.index("negative")
+    if label is None:
+        return
+    post: dict[str, Any] = {"text": text, "label": LABELS[label]}
+    if row.sample.target:
+        post["target"] = row.sample.target
+    if sarcastic is not None:
+        post["sarcastic"] = bool(sarcastic)
+    yield "irony" if sarcastic == 1 else task, post
+
+
+if __name__ == "__main__":
+    main()
