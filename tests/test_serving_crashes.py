@@ -41,7 +41,9 @@ def drawn(size):
     return buffer.getvalue()
 
 
-CLIENT = httpx2.Client(timeout=30, trust_env=False, limits=httpx2.Limits(max_connections=100))
+# No connection is used twice: these servers close an idle one after half a second, perhaps as the next request is sent.
+ONE_USE = httpx2.Limits(max_connections=100, max_keepalive_connections=0)
+CLIENT = httpx2.Client(timeout=30, trust_env=False, limits=ONE_USE)
 
 
 @pytest.fixture(scope="module", autouse=True)
