@@ -69,5 +69,11 @@ def create_app(
         from .app import build
     if hosts is None:
         hosts = LOOPBACK_HOSTS if keys is None else ()
-    doors = {"hosts": frozenset(hosts), "origins": tuple(origins), "picture_origins": tuple(picture_origins)}
-    return build(analyzer, settings, keys=keys, **doors)
+    return build(
+        analyzer,
+        settings,
+        keys=keys,
+        hosts=frozenset(hosts),
+        origins=tuple(origins),
+        picture_origins=tuple(picture_origins),
+    )

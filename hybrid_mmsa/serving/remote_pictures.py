@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import InputError
@@ -54,7 +55,11 @@ class RemotePictures:
                 raise InputError(f"found {origin!r}; wanted {wanted}", field="picture_origins")
         self._origins = frozenset(_origin(urlsplit(origin)) for origin in origins)
         self._most, self._seconds = most, seconds
-        self._tls = ssl.create_default_context()
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made when it is first wanted: it reads all certificates of this machine, and most servers fetch nothing."""
+        return ssl.create_default_context()
 
     @staticmethod
     def is_address(written: str) -> bool:
