@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
@@ -13,6 +13,7 @@ from .explain import Evidence, compose, modality_shares
 from .fusion import PresentSides
 from .reasoning import Verdicts
 from .routing import FAST
+from .senses import InPictures
 from .types import (
     LABELS,
     Analysis,
@@ -21,10 +22,15 @@ from .types import (
     Explanation,
     Features,
     FloatArray,
+    FrozenDict,
     Modality,
+    PictureReading,
     Prediction,
+    Provenance,
     RouteDecision,
     Sample,
+    Sense,
+    Source,
     Task,
     TaskArrays,
     Verdict,
@@ -63,8 +69,12 @@ class FastAnswers:
         features: What the encoder made of them.
         sides: Which of their sides are there, and which answers are about a target.
         posteriors: Calibrated probabilities per task.
+        sides_alone: Sentiment without the words in pictures, `[n, 3]`.
         conflict: Total variation distance of the two sides `[n]`, NaN where one is missing.
         routes: Which answers are kept.
+        in_pictures: What the senses read in their pictures, where any were asked for; the words there count in
+            `posteriors` already.
+        senses: What reads, by sense.
     """
 
     adapter: Adapter
@@ -72,8 +82,22 @@ class FastAnswers:
     features: Features
     sides: PresentSides
     posteriors: TaskArrays
+    sides_alone: FloatArray
     conflict: FloatArray
     routes: Sequence[RouteDecision]
+    in_pictures: InPictures | None = None
+    senses: Mapping[Sense, str] = field(default_factory=dict)
+
+    def joined(self, row: int, sentiment: FloatArray, *, has_text: bool) -> FloatArray:
+        """Sentiment `[3]` of a version of a post with the words in its picture read as well, where they count."""
+        if self.in_pictures is None:
+            return sentiment
+        joined: FloatArray = self.in_pictures.joined([row], sentiment[None], np.array([has_text]))[0]
+        return joined
+
+    def prior(self, row: int) -> FloatArray:
+        """Class probabilities `[3]` of a post of which neither side is read, but the words in its picture."""
+        return self.joined(row, self.adapter.prior(), has_text=False)
 
 
 class Stopwatch:
@@ -167,17 +191,19 @@ class _Post:
             text_alone=self.side("text_alone") if has_text else None,
             image_alone=self.side("image_alone") if has_image else None,
             conflict=float(self.batch.conflict[self.row]) if has_text and has_image else None,
+            picture=self.picture,
             route=route.model_copy(update={"answered_by": answered_by, "verdict": use}),
             verdict=self.verdict,
             rationale=self.verdict.rationale if self.verdict is not None else None,
             explanation=None if explain == "none" else self.explanation(fast),
-            # Prediction sets are calibrated for answers of the fast tier, and not for those about a target.
+            # Prediction sets are calibrated for answers of the fast tier, and not for those about a target, nor for
+            # those in which the words in a picture count.
             prediction_set=None
-            if self.about_target or answered_by != FAST
+            if self.about_target or self.picture_counts or answered_by != FAST
             else adapter.router.prediction_set(self.probabilities("sentiment")),
             needs_review=route.decision == "defer" and answered_by == FAST,
             timings=timings,
-            provenance=adapter.provenance(),
+            provenance=self.provenance,
             warnings=(*sample.warnings, *self.reading_warnings(), *warnings, *self.verdict_warnings(use)),
         )
 
@@ -189,6 +215,27 @@ class _Post:
     def side(self, task: Task) -> Prediction:
         """The fast tier's prediction for one task."""
         return prediction(self.probabilities(task))
+
+    @property
+    def provenance(self) -> Provenance:
+        """Which weights answered, and what read the picture."""
+        fast = self.batch.adapter.provenance()
+        return fast.model_copy(update={"senses": FrozenDict(self.batch.senses)}) if self.batch.senses else fast
+
+    @property
+    def picture(self) -> PictureReading | None:
+        """What the senses read in the picture, and how far the faces there contradict the words of the post."""
+        reading = None if self.batch.in_pictures is None else self.batch.in_pictures.readings[self.row]
+        if reading is None or reading.faces_sentiment is None or not self.batch.sides.text[self.row]:
+            return reading
+        faces = np.array([reading.faces_sentiment.probabilities[label] for label in LABELS])
+        distance = float(np.abs(faces - self.probabilities("text_sentiment")).sum() / 2)
+        return reading.model_copy(update={"faces_conflict": min(distance, 1.0)})
+
+    @property
+    def picture_counts(self) -> bool:
+        """Whether the words in the picture count in the answer."""
+        return self.batch.in_pictures is not None and bool(self.batch.in_pictures.counted[self.row])
 
     @property
     def about_target(self) -> bool:
@@ -235,7 +282,7 @@ class _Post:
             sides["image"] = self.side("image_sentiment")
         target = self.batch.samples[self.row].target if self.about_target else None
         baseline = float(self.prior[LABELS.index(fast.label)])
-        shares = modality_shares(self.values_of_sides(fast, frozenset(sides), baseline))
+        shares = modality_shares(self.values_of_sources(fast, frozenset(sides)))
         evidence = None if self.evidence is None or self.evidence.failure is not None else self.evidence
         text = compose(
             fast,
@@ -246,6 +293,7 @@ class _Post:
             has_reasoner=self.reasoner is not None,
             target=target,
             evidence=evidence,
+            picture=self.picture,
         )
         ranked = sorted(fast.probabilities, key=lambda label: fast.probabilities[label])
         return Explanation(
@@ -262,17 +310,22 @@ class _Post:
             changes=evidence.changes if evidence else None,
         )
 
-    def values_of_sides(
-        self, fast: Prediction, sides: frozenset[Modality], baseline: float
-    ) -> dict[frozenset[Modality], float]:
-        """Probability of the fast label for every set of sides read."""
+    def values_of_sources(self, fast: Prediction, sides: frozenset[Modality]) -> dict[frozenset[Source], float]:
+        """Probability of the fast label for every set of sources read: the sides, and the words in the picture."""
         k = LABELS.index(fast.label)
-        values: dict[frozenset[Modality], float] = {frozenset(): baseline, sides: fast.probabilities[fast.label]}
+        read: dict[frozenset[Source], FloatArray] = {
+            frozenset(): self.prior,
+            frozenset(sides): self.batch.sides_alone[self.row],
+        }
         if len(sides) == 2:
-            values[frozenset({"text"})] = float(self.probabilities("text_alone")[k])
+            read[frozenset({"text"})] = self.probabilities("text_alone")
             # For a target the picture is not read: alone it tells no more than the prior.
-            picture = baseline if self.about_target else float(self.probabilities("image_alone")[k])
-            values[frozenset({"image"})] = picture
+            read[frozenset({"image"})] = self.prior if self.about_target else self.probabilities("image_alone")
+        values = {sources: float(sentiment[k]) for sources, sentiment in read.items()}
+        if self.picture_counts:
+            for sources, sentiment in read.items():
+                joined = self.batch.joined(self.row, sentiment, has_text="text" in sources)
+                values[sources | {"picture_words"}] = float(joined[k])
         return values
 
     def reading_warnings(self) -> list[str]:
@@ -285,6 +338,8 @@ class _Post:
             warnings.append(TARGET_READS_TEXT)
         if sample.target and not self.about_target:
             warnings.append(TARGET_NOT_KNOWN if sides.text[self.row] else TARGET_NEEDS_TEXT)
+        if self.batch.in_pictures is not None:
+            warnings += self.batch.in_pictures.warnings[self.row]
         if self.evidence is not None and self.evidence.failure is not None:
             warnings.append(NO_EVIDENCE.format(self.evidence.failure))
         return warnings

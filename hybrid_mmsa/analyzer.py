@@ -1,5 +1,7 @@
 """The whole way of a post, top to bottom: inputs → encoders → fusion → calibration → routing → reasoning → Analysis.
 
+Where senses are asked for, the words in pictures join the answer between calibration and routing.
+
 Knows nothing of file formats or servers.
 """
 
@@ -25,6 +27,7 @@ from .inputs import FOREIGN, Row, check_choice, each_row, numbered_rows, read_ro
 from .model import ModelParts
 from .reasoning import Verdicts, ask_about_deferred
 from .routing import conflict
+from .senses import InPictures, read_pictures
 from .types import Analysis, ExplainLevel, Features, FloatArray, ImageSource, Mode, RowError, Sample, TaskArrays
 
 __all__ = ["Analyzer", "analyze", "default_analyzer"]
@@ -230,7 +233,10 @@ class Analyzer(ModelParts):
         watch.lap("encode")
         if encoded.features is None:
             return [*encoded.failures.values()]
-        fast = self._fast_answers([samples[i] for i in encoded.rows], encoded.features, call)
+        posts = [samples[i] for i in encoded.rows]
+        in_pictures = self._read_pictures(posts, encoded.features, call, deadline)
+        watch.lap("senses", recorded=in_pictures is not None)
+        fast = self._fast_answers(posts, encoded.features, in_pictures, call)
         watch.lap("decide")
         verdicts = self._ask_deferred(fast, call, deadline)
         watch.lap("reason", recorded=bool(verdicts.by_row or verdicts.warnings))
@@ -243,16 +249,39 @@ class Analyzer(ModelParts):
         )
         return [encoded.failures[i] if i in encoded.failures else next(analyses) for i in range(len(samples))]
 
-    def _fast_answers(self, posts: Sequence[Sample], features: Features, call: _Call) -> FastAnswers:
+    def _read_pictures(
+        self, posts: Sequence[Sample], features: Features, call: _Call, deadline: Deadline
+    ) -> InPictures | None:
+        """What the senses read, where any were asked for."""
+        if self._readers is None:
+            return None
+        return read_pictures(
+            self._readers,
+            posts,
+            call.adapter.sides(features).target,
+            encoder=self._checked,
+            judge=call.adapter.posteriors,
+            pooling=call.adapter.picture_words,
+            limits=self._limits,
+            deadline=deadline,
+        )
+
+    def _fast_answers(
+        self, posts: Sequence[Sample], features: Features, in_pictures: InPictures | None, call: _Call
+    ) -> FastAnswers:
         adapter = call.adapter
-        posteriors = adapter.posteriors(features)
+        posteriors, sides = adapter.posteriors(features), adapter.sides(features)
+        sides_alone = posteriors["sentiment"]
+        if in_pictures is not None:
+            posteriors["sentiment"] = in_pictures.joined(range(len(posts)), sides_alone, sides.text)
         gain_from = adapter.gain_from(self._reasoner_id)
         return FastAnswers(
             adapter=adapter,
             samples=posts,
             features=features,
-            sides=adapter.sides(features),
+            sides=sides,
             posteriors=posteriors,
+            sides_alone=sides_alone,
             conflict=conflict(posteriors),
             routes=adapter.router.decide(
                 posteriors,
@@ -262,6 +291,8 @@ class Analyzer(ModelParts):
                 keep_below=gain_from,
                 foreign=np.array([FOREIGN in post.warnings for post in posts], dtype=bool),
             ),
+            in_pictures=in_pictures,
+            senses={} if self._readers is None else self._readers.ids,
         )
 
     def _ask_deferred(self, fast: FastAnswers, call: _Call, deadline: Deadline) -> Verdicts:
@@ -277,8 +308,16 @@ class Analyzer(ModelParts):
     def _find_evidence(self, fast: FastAnswers, call: _Call, deadline: Deadline) -> Sequence[Evidence]:
         if call.explain != "full":
             return ()
-        judge, prior = call.adapter.posteriors, call.adapter.prior()
-        return find_all(self._checked.uncached, judge, prior, fast.samples, fast.features, fast.sides.target, deadline)
+        encoder, adapter, target = self._checked.uncached, call.adapter, fast.sides.target
+        if fast.in_pictures is None or not fast.in_pictures.counted.any():
+            samples, features = fast.samples, fast.features
+            return find_all(encoder, adapter.posteriors, adapter.prior(), samples, features, target, deadline)
+        evidence: list[Evidence] = []
+        for row, sample in enumerate(fast.samples):  # the words in its picture belong to each post's own judge
+            judge, prior = fast.in_pictures.judge(row, adapter.posteriors), fast.prior(row)
+            features = fast.features.take([row])
+            evidence += find_all(encoder, judge, prior, [sample], features, target[[row]], deadline)
+        return evidence
 
 
 @cache

@@ -20,6 +20,7 @@ __all__ = [
     "AdapterFile",
     "CalibrationFile",
     "LoraFile",
+    "PictureWordsFile",
     "PoolingFile",
     "RouterFile",
     "SpaceFile",
@@ -90,6 +91,20 @@ class PoolingFile(Artefact):
     verdict_weight: NotNegative
     bias: Annotated[list[float], Field(min_length=3, max_length=3)]
     gain_from: NotNegative | None
+
+
+class _Weights(Artefact):
+    fast_weight: NotNegative
+    words_weight: NotNegative
+    bias: Annotated[list[float], Field(min_length=3, max_length=3)]
+
+
+class PictureWordsFile(Artefact):
+    """`picture_words.json`: how what the words in a picture say joins the fast answer."""
+
+    with_text: _Weights
+    picture_only: _Weights
+    fitted_on: dict[str, Any]
 
 
 class _Found(Artefact):

@@ -18,6 +18,8 @@ from .forks import OpenLock
 from .inputs import DEFAULT_LIMITS, Limits
 from .reasoning import Reasoner, ReasonerConfig, check_reasoner, load_lora, open_reasoner
 from .routing import Policy
+from .senses import PictureReaders, check_senses
+from .types import Sense
 
 __all__ = ["AdapterSet", "ModelParts", "OpenModel", "open_model"]
 
@@ -126,10 +128,12 @@ class ModelParts:
         policy: What may be deferred, also as the command line spells it (`"budget:0.1"`, see `Policy.parse`); `None`
             uses the thresholds the adapter was fitted with.
         limits: How much of a post is read, and what its picture may cost.
+        senses: What else is read in pictures: `ocr`, the words there, and `faces`. None by default.
 
     Raises:
         ArtefactError: An adapter was fitted to another encoder, or two have one name.
-        InputError: No such policy, or not a reasoner.
+        InputError: No such policy or sense, or not a reasoner.
+        MissingExtraError: The packages of a sense are not installed.
     """
 
     def __init__(
@@ -140,6 +144,7 @@ class ModelParts:
         reasoner: Reasoner | None = None,
         policy: Policy | str | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        senses: Sequence[Sense] = (),
     ) -> None:
         if reasoner is not None:
             check_reasoner(reasoner)
@@ -156,10 +161,12 @@ class ModelParts:
         self._adapters = AdapterSet(adapters, encoder, self._policy, reasoner)
         head = self._adapters.get().head
         self._checked = checked_encoder(encoder, head.width("text"), head.width("image"))
+        self._senses = check_senses(senses)
+        self._readers = PictureReaders(self._senses) if self._senses else None
         self._closed = False
         self._opened: tuple[object, ...] = ()
         self._reopen: Callable[[], ModelParts] = partial(
-            type(self), encoder, adapters, reasoner=reasoner, policy=policy, limits=limits
+            type(self), encoder, adapters, reasoner=reasoner, policy=policy, limits=limits, senses=self._senses
         )
         self._live: Mapping[str, object] = {"encoder": encoder, "adapters": adapters, "reasoner": reasoner}
 
@@ -174,6 +181,7 @@ class ModelParts:
         threads: int | None = None,
         cache: int | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        senses: Sequence[Sense] = (),
     ) -> Self:
         """Load a model: a bundled adapter's name or a folder, and further adapters to choose from per call.
 
@@ -187,11 +195,13 @@ class ModelParts:
             threads: Threads per operator; default 1. Run posts side by side rather than one post faster.
             cache: Remember the features of so many posts, see `CachedEncoder`; default none.
             limits: How much of a post is read, and what its picture may cost.
+            senses: What else is read in pictures, each by the packages of the extra of its name: `ocr`, the words
+                there, which count in the answer; `faces`, which are evidence alone. None by default.
 
         Raises:
             ArtefactError: No such adapter, a damaged file, one fitted to another encoder, or a model not pulled.
-            InputError: No such reasoner or policy.
-            MissingExtraError: The reasoner's packages are not installed.
+            InputError: No such reasoner, policy or sense.
+            MissingExtraError: The packages of the reasoner or of a sense are not installed.
         """
         kind = type(adapters)
         if issubclass(kind, str | Path) or not issubclass(kind, Iterable):
@@ -202,7 +212,7 @@ class ModelParts:
         encoder = model.encoder if cache is None else CachedEncoder(model.encoder, cache)
         loaded = [model.adapter, *(Adapter.load(resolve_adapter(name), model.adapter) for name in adapters)]
         opened = None if reasoner is None else open_reasoner(reasoner)
-        parts = cls(encoder, loaded, reasoner=opened, policy=policy, limits=limits)
+        parts = cls(encoder, loaded, reasoner=opened, policy=policy, limits=limits, senses=senses)
         parts._opened = (model.encoder,) if opened is reasoner else (model.encoder, opened)
         is_named = issubclass(type(reasoner), str | Path)
         source = _absolute(cast("str | Path", reasoner)) if is_named else reasoner
@@ -215,6 +225,7 @@ class ModelParts:
             threads=threads,
             cache=cache,
             limits=limits,
+            senses=parts._senses,
         )
         parts._live = {"reasoner": source}
         return parts
@@ -248,6 +259,11 @@ class ModelParts:
     def limits(self) -> Limits:
         """How much of a post is read, and what its picture may cost."""
         return self._limits
+
+    @property
+    def senses(self) -> tuple[Sense, ...]:
+        """What else is read in pictures."""
+        return self._senses
 
     def close(self) -> None:
         """Close what `from_pretrained` opened; parts that were handed over stay open. No post is answered any more."""

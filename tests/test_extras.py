@@ -46,6 +46,7 @@ DOORS = {
     "gradio": ["hybrid_mmsa.integrations.gradio"],
     "ray": ["hybrid_mmsa.engines.ray_engine"],
     "index": ["hybrid_mmsa.search.neighbours"],
+    "ocr": ["hybrid_mmsa.senses.word_reader"],
     "eval": ["hybrid_mmsa.evaluation.floors"],
 }
 # Declared, although no line of ours imports them: open_clip and timm need the first, starlette the second for forms,

@@ -33,6 +33,7 @@ HEAVY = {
     *("accelerate", "bitsandbytes", "datasets", "huggingface_hub", "llama_cpp", "matplotlib", "onnx", "open_clip"),
     *("pandas", "peft", "pyarrow", "scipy", "sentence_transformers", "sklearn", "timm", "torch", "torchvision"),
     *("transformers", "trl", "fastapi", "starlette", "uvicorn", "prometheus_client", "httpx2", "anyio"),
+    *("cv2", "omegaconf", "rapidocr", "shapely"),
 }
 
 

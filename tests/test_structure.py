@@ -32,6 +32,7 @@ ROWS = (
     ("routing",),
     ("reasoning",),
     ("pooling",),
+    ("senses",),
     ("explain",),
     ("adapters",),
     ("model",),

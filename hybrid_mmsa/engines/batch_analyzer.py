@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..forks import OpenLock
 from ..inputs import DEFAULT_LIMITS, Limits
 from ..model import ReasonerSource
-from ..types import Analysis, ExplainLevel, Mode, RowError
+from ..types import Analysis, ExplainLevel, Mode, RowError, Sense
 from ..types.frozen import FrozenDict
 from .batches import Batch, arrow_schema, columns_like, length, rows_of, values_of
 from .failure_rate import FailureRate
@@ -45,7 +45,7 @@ class BatchAnalyzer:
     used, empty for all others. Each row of posts gives one row of answers, in their order.
 
     Attributes:
-        model: See `Analyzer.from_pretrained`, and there: `reasoner`, `policy`, `cache`, `limits`.
+        model: See `Analyzer.from_pretrained`, and there: `reasoner`, `policy`, `cache`, `limits`, `senses`.
         adapter: An adapter that answers in place of the model's own: a name or a folder.
         mode, explain: See `Analyzer.analyze`.
         columns: Our columns, and what they are called in the batches; see `data.Reading.columns`.
@@ -63,6 +63,7 @@ class BatchAnalyzer:
     explain: ExplainLevel = "none"
     cache: int | None = None
     limits: Limits = DEFAULT_LIMITS
+    senses: tuple[Sense, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     image_root: Path | None = None
     keep: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class BatchAnalyzer:
         FailureRate(self.max_failure_rate)
         object.__setattr__(self, "columns", FrozenDict(self.columns))  # so that settings can be compared
         object.__setattr__(self, "keep", tuple(self.keep))
+        object.__setattr__(self, "senses", tuple(self.senses))
 
     @property
     def kinds(self) -> dict[str, type[str] | type[float] | type[bool]]:
@@ -143,6 +145,7 @@ def _open(settings: BatchAnalyzer) -> _Opened:
         policy=settings.policy,
         cache=settings.cache,
         limits=settings.limits,
+        senses=settings.senses,
     )
     adapter = [*analyzer.adapters][-1] if more else None
     return _Opened(settings, analyzer, adapter, FailureRate(settings.max_failure_rate))

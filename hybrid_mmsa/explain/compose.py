@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ..types import Label, Modality, Prediction, Reason, RouteDecision, WordEffect
+from ..types import Label, Modality, PictureReading, Prediction, Reason, RouteDecision, Source, WordEffect
 from .evidence import Evidence
 from .regions import place
 from .telling import told
 
 __all__ = ["STANDS", "compose", "quote"]
 
-_NAMES: Mapping[Modality, str] = {"text": "the words", "image": "the picture"}
+_NAMES: Mapping[Source, str] = {
+    "text": "the words",
+    "image": "the picture",
+    "picture_words": "the words in the picture",
+}
 _WHY: Mapping[Reason, str] = {
     "low_confidence": "the answer is unsure",
     "sarcasm": "the words may be sarcastic",
@@ -35,31 +39,35 @@ _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 def compose(
     sentiment: Prediction,
     sides: Mapping[Modality, Prediction],
-    shares: Mapping[Modality, float],
+    shares: Mapping[Source, float],
     *,
     sarcasm: float | None,
     route: RouteDecision,
     has_reasoner: bool,
     target: str | None = None,
     evidence: Evidence | None = None,
+    picture: PictureReading | None = None,
 ) -> str:
     """A short account of the fast tier's answer.
 
     Args:
         sentiment: The fast tier's answer.
         sides: What each side present says by itself.
-        shares: Shapley value of each side for the answer's label.
+        shares: Shapley value of each source for the answer's label.
         sarcasm: P(sarcastic), where there are words.
         route: The decision and its reasons.
         has_reasoner: Whether a reasoner is configured.
         target: Whose sentiment was asked for, if anyone's.
         evidence: What hiding words and regions showed, where it was looked for.
+        picture: What the senses read in the picture, where any were asked for.
     """
     about = f" about {quote(target)}" if target else ""
     # Where a reasoner speaks too, the reader must know whose answer this is.
     speaker = "The fast tier says " if has_reasoner and route.decision == "defer" else ""
     sentences = [_sentence(f"{speaker}{sentiment.label}{about} ({sentiment.confidence:.0%}).")]
     sentences.append(_sides(sides, shares, about_target=bool(target)))
+    if picture is not None:
+        sentences += [*_picture_words(picture, shares), *_faces(picture, sides.get("text"))]
     if evidence is not None:
         sentences += [*_words(evidence), *_regions(evidence)]
     if sarcasm is not None and "sarcasm" in route.reasons:
@@ -87,7 +95,7 @@ def quote(words: str) -> str:
     return f'"{excerpt}"'
 
 
-def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Modality, float], *, about_target: bool) -> str:
+def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Source, float], *, about_target: bool) -> str:
     clauses = [
         f"{_NAMES[side]} say{'s' if side == 'image' else ''} {p.label} ({p.confidence:.0%})"
         for side, p in sides.items()
@@ -100,13 +108,37 @@ def _sides(sides: Mapping[Modality, Prediction], shares: Mapping[Modality, float
     return f"{_sentence(clauses[0])}, {join} {clauses[1]}; {_weights(shares, about_target=about_target)}."
 
 
-def _weights(shares: Mapping[Modality, float], *, about_target: bool) -> str:
-    """Which of two sides moved the answer most."""
+def _weights(shares: Mapping[Source, float], *, about_target: bool) -> str:
+    """Which of the sources moved the answer most."""
     if about_target:
         return f"only the words count here ({shares['text']:+.2f})"
     strongest = max(shares, key=lambda side: abs(shares[side]))
     against = ", against it" if shares[strongest] < 0 else ""
     return f"{_NAMES[strongest]} weigh{'s' if strongest == 'image' else ''} most{against} ({shares[strongest]:+.2f})"
+
+
+def _picture_words(picture: PictureReading, shares: Mapping[Source, float]) -> Iterator[str]:
+    """What the words in the picture are and say, and by how much they moved the answer."""
+    if picture.words:
+        words = quote(" ".join(word.text for word in picture.words))
+        says = picture.words_sentiment
+        meaning = f" and say {says.label} ({says.confidence:.0%})" if says is not None else ""
+        weight = f"they count {shares['picture_words']:+.2f}" if "picture_words" in shares else "they do not count"
+        yield f"The words in the picture are {words}{meaning}; {weight}."
+
+
+def _faces(picture: PictureReading, words: Prediction | None) -> Iterator[str]:
+    """What the faces look like, and whether the post's words say the opposite."""
+    if not picture.faces:
+        return
+    count, look = len(picture.faces), picture.faces_sentiment
+    faces = f"{count} faces in the picture" if count > 1 else "One face in the picture"
+    if look is None:
+        yield f"There {'are' if count > 1 else 'is'} {faces[0].lower()}{faces[1:]}."
+        return
+    against = words is not None and {words.label, look.label} == {"negative", "positive"}
+    contrary = f", but the words say {words.label}" if words is not None and against else ""
+    yield f"{faces} look{'s' if count == 1 else ''} {look.label} ({look.confidence:.0%}){contrary}."
 
 
 def _words(evidence: Evidence) -> list[str]:

@@ -1,4 +1,4 @@
-"""How much each side moved the verdict: exact Shapley values over the sides present. Knows nothing of models.
+"""How much each source moved the answer: exact Shapley values over the sources present. Knows nothing of models.
 
 Shapley 1953; as modality shares: MM-SHAP, Parcalabescu & Frank 2023, arXiv 2212.08158.
 """
@@ -9,30 +9,30 @@ from collections.abc import Mapping
 from itertools import combinations
 from math import factorial
 
-from ..types import Modality
+from ..types import Source
 
 __all__ = ["modality_shares"]
 
 
-def modality_shares(values: Mapping[frozenset[Modality], float]) -> dict[Modality, float]:
-    """Shapley value of each side.
+def modality_shares(values: Mapping[frozenset[Source], float]) -> dict[Source, float]:
+    """Shapley value of each source: a side of the post, or the words in its picture.
 
     Args:
-        values: Probability of the label for every set of sides seen, the empty set included.
+        values: Probability of the label for every set of sources read, the empty set included.
 
     Returns:
-        One value per side; they sum to `values[all sides] - values[no side]`.
+        One value per source; they sum to `values[all sources] - values[no source]`.
     """
-    everything: frozenset[Modality] = max(values, key=len)
-    sides = sorted(everything)
-    n = len(sides)
-    shares: dict[Modality, float] = {}
-    for side in sides:
-        others = [s for s in sides if s != side]
+    everything: frozenset[Source] = max(values, key=len)
+    sources = sorted(everything)
+    n = len(sources)
+    shares: dict[Source, float] = {}
+    for source in sources:
+        others = [s for s in sources if s != source]
         total = 0.0
         for size in range(n):
             weight = factorial(size) * factorial(n - size - 1) / factorial(n)
             for subset in combinations(others, size):
-                total += weight * (values[frozenset({*subset, side})] - values[frozenset(subset)])
-        shares[side] = total
+                total += weight * (values[frozenset({*subset, source})] - values[frozenset(subset)])
+        shares[source] = total
     return shares

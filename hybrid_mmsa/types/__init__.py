@@ -8,25 +8,24 @@ from __future__ import annotations
 
 from .evidence import Change, Explanation, Region, WordEffect
 from .frozen import FrozenDict, FrozenMapping, FrozenModel
+from .picture import EXPRESSIONS, Expression, Face, PictureReading, PictureWord, PixelBox
 from .posts import Features, Sample
+from .predictions import EmotionPrediction, Prediction, emotion_prediction, prediction
 from .results import (
     SCHEMA_VERSION,
     Analysis,
     Cue,
-    EmotionPrediction,
     LoraRef,
-    Prediction,
     Provenance,
     RouteDecision,
     RowError,
     Verdict,
     check_schema_version,
-    emotion_prediction,
-    prediction,
 )
 from .words import (
     EMOTIONS,
     LABELS,
+    SENSES,
     TASKS,
     BoolArray,
     EmotionLabel,
@@ -38,6 +37,8 @@ from .words import (
     Modality,
     Mode,
     Reason,
+    Sense,
+    Source,
     Task,
     TaskArrays,
     VerdictUse,
@@ -45,8 +46,10 @@ from .words import (
 
 __all__ = [
     "EMOTIONS",
+    "EXPRESSIONS",
     "LABELS",
     "SCHEMA_VERSION",
+    "SENSES",
     "TASKS",
     "Analysis",
     "BoolArray",
@@ -56,6 +59,8 @@ __all__ = [
     "EmotionPrediction",
     "ExplainLevel",
     "Explanation",
+    "Expression",
+    "Face",
     "Features",
     "FloatArray",
     "FrozenDict",
@@ -67,6 +72,9 @@ __all__ = [
     "LoraRef",
     "Modality",
     "Mode",
+    "PictureReading",
+    "PictureWord",
+    "PixelBox",
     "Prediction",
     "Provenance",
     "Reason",
@@ -74,6 +82,8 @@ __all__ = [
     "RouteDecision",
     "RowError",
     "Sample",
+    "Sense",
+    "Source",
     "Task",
     "TaskArrays",
     "Verdict",

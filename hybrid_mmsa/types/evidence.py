@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from .frozen import FrozenMapping, FrozenModel
-from .words import Label, Modality
+from .words import Label, Modality, Source
 
 __all__ = ["Change", "Explanation", "Region", "WordEffect"]
 
@@ -43,8 +43,9 @@ class Explanation(FrozenModel):
     text: str = Field(description="Composed from the fields below by fixed rules.")
     label: Label = Field(description="The label that the evidence is about.")
     baseline: float = Field(description="Probability of that label before either side is read.")
-    shares: FrozenMapping[Modality, float] = Field(
-        description="Shapley value of each side; with `baseline` they sum to the label's probability."
+    shares: FrozenMapping[Source, float] = Field(
+        description="Shapley value of each side, and of words in the picture where they count; with `baseline` they "
+        "sum to the label's probability."
     )
     runner_up: Label = Field(description="The label that came second.")
     agree: bool | None = Field(

@@ -7,52 +7,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from ..errors import SchemaVersionError
 from .evidence import Explanation
 from .frozen import FrozenDict, FrozenMapping, FrozenModel
 from .notebook import answer_html
-from .words import EMOTIONS, LABELS, EmotionLabel, FloatArray, Label, Modality, Reason, VerdictUse
+from .picture import PictureReading
+from .predictions import EmotionPrediction, Prediction
+from .words import Label, Modality, Reason, Sense, VerdictUse
 
 __all__ = [
     "SCHEMA_VERSION",
     "Analysis",
     "Cue",
-    "EmotionPrediction",
     "LoraRef",
-    "Prediction",
     "Provenance",
     "RouteDecision",
     "RowError",
     "Verdict",
     "check_schema_version",
-    "emotion_prediction",
-    "prediction",
 ]
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """Version of the `Analysis` JSON schema. The minor part grows when a field is added, the major part when a reader could
 break. A reader ignores the fields of a later minor version and refuses a later major one."""
 FAST_REMEMBERED = (1, 1)
 """The first version that keeps the fast answer."""
-
-
-class Prediction(FrozenModel):
-    """A sentiment with its calibrated probabilities; `confidence` is the largest of them."""
-
-    label: Label
-    probabilities: FrozenMapping[Label, float] = Field(description="Calibrated, summing to 1.")
-    confidence: float = Field(ge=0, le=1)
-
-
-class EmotionPrediction(FrozenModel):
-    """The strongest of four emotions (TweetEval's) the words express, given that they express one."""
-
-    label: EmotionLabel
-    probabilities: FrozenMapping[EmotionLabel, float] = Field(description="Calibrated, summing to 1.")
-    confidence: float = Field(ge=0, le=1)
 
 
 class RouteDecision(FrozenModel):
@@ -107,6 +88,9 @@ class Provenance(FrozenModel):
     model_hash: str
     encoder: str
     encoder_hash: str
+    senses: FrozenMapping[Sense, str] = Field(
+        default_factory=FrozenDict, description="What read words and faces in pictures: package, version, weights."
+    )
 
 
 class Analysis(FrozenModel):
@@ -135,6 +119,9 @@ class Analysis(FrozenModel):
     )
     conflict: float | None = Field(
         default=None, ge=0, le=1, description="Total variation distance of the two unimodal posteriors."
+    )
+    picture: PictureReading | None = Field(
+        default=None, description="Words and faces in the picture, where `senses` were asked for."
     )
     route: RouteDecision
     verdict: Verdict | None = None
@@ -210,17 +197,3 @@ class LoraRef(FrozenModel):
     name: str
     path: Path
     prompt: Path | None = None
-
-
-def prediction(probabilities: FloatArray) -> Prediction:
-    """A `Prediction` from one row of probabilities in the order of `LABELS`."""
-    best = int(np.argmax(probabilities))
-    values = {label: float(p) for label, p in zip(LABELS, probabilities, strict=True)}
-    return Prediction(label=LABELS[best], probabilities=values, confidence=values[LABELS[best]])
-
-
-def emotion_prediction(probabilities: FloatArray) -> EmotionPrediction:
-    """An `EmotionPrediction` from one row of probabilities in the order of `EMOTIONS`."""
-    best = int(np.argmax(probabilities))
-    values = {label: float(p) for label, p in zip(EMOTIONS, probabilities, strict=True)}
-    return EmotionPrediction(label=EMOTIONS[best], probabilities=values, confidence=values[EMOTIONS[best]])

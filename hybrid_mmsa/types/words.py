@@ -17,6 +17,10 @@ Mode: TypeAlias = Literal["auto", "fast", "deep"]
 ExplainLevel: TypeAlias = Literal["none", "modality", "full"]
 Reason: TypeAlias = Literal["low_confidence", "sarcasm", "conflict", "novel", "language", "requested"]
 Modality: TypeAlias = Literal["text", "image"]
+Sense: TypeAlias = Literal["ocr", "faces"]
+"""What else may be read in a picture: its words, and what faces in it look like. Named as the extras are."""
+Source: TypeAlias = Literal["text", "image", "picture_words"]
+"""What an answer may rest on: a side of the post, or the words that are read in its picture."""
 VerdictUse: TypeAlias = Literal["pooled", "alone", "ignored"]
 """How a verdict counts in the answer: pooled with the fast answer, in its place, or not at all."""
 Task: TypeAlias = Literal[
@@ -36,6 +40,7 @@ judged from that side only; of a post with one side, that is its `sentiment`."""
 LABELS: tuple[Label, ...] = ("negative", "neutral", "positive")
 EMOTIONS: tuple[EmotionLabel, ...] = ("anger", "joy", "optimism", "sadness", "none")
 TASKS: tuple[Task, ...] = get_args(Task)
+SENSES: tuple[Sense, ...] = get_args(Sense)
 
 FloatArray: TypeAlias = NDArray[np.float32]
 BoolArray: TypeAlias = NDArray[np.bool_]

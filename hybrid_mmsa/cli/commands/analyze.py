@@ -36,6 +36,7 @@ def analyze(
         hybrid-mmsa analyze "Best concert of my life!" --image crowd.jpg
         hybrid-mmsa analyze "Great show, awful sound" --target sound
         hybrid-mmsa analyze "Thank you, next train" --reasoner qwen3-vl-4b --mode deep
+        hybrid-mmsa analyze --image screenshot.png --senses ocr,faces
         hybrid-mmsa analyze -- "-_- so tired of waiting"
         cat post.txt | hybrid-mmsa analyze - --json
     """

@@ -14,7 +14,7 @@ from ...errors import InputError
 from ...extras import needs
 from ...serving import DEFAULT_SETTINGS, Keys, create_app, new_key
 from ..terminal.console import PROGRAM, emit, say
-from ..terminal.options import AnswerOptions, LimitChoices, Model, PolicyChoice, ReasonerChoice
+from ..terminal.options import AnswerOptions, LimitChoices, Model, PolicyChoice, ReasonerChoice, SensesChoice
 from ..terminal.settings import with_settings
 
 __all__ = ["make_key", "serve"]
@@ -56,6 +56,7 @@ def serve(
     reasoner: ReasonerChoice = None,
     policy: PolicyChoice = None,
     limit: LimitChoices = None,
+    senses: SensesChoice = None,
     allow_host: AllowedHosts = None,
     allow_origin: AllowedOrigins = None,
     allow_picture_origin: PictureOrigins = None,
@@ -83,7 +84,9 @@ def serve(
     sock = bound_socket(host, port)
     with (
         sock,
-        _analyzer(model, adapter or (), AnswerOptions(reasoner=reasoner, policy=policy, limit=limit)) as analyzer,
+        _analyzer(
+            model, adapter or (), AnswerOptions(reasoner=reasoner, policy=policy, limit=limit, senses=senses)
+        ) as analyzer,
     ):
         hosts = allow_host or (None if known is not None or host in ("localhost", "127.0.0.1", "::1") else [host])
         doors = {"origins": allow_origin or (), "picture_origins": allow_picture_origin or ()}
@@ -112,7 +115,12 @@ def make_key(
 
 def _analyzer(model: str, adapters: list[str] | tuple[str, ...], options: AnswerOptions) -> Analyzer:
     return Analyzer.from_pretrained(
-        model, adapters=adapters, reasoner=options.reasoner, policy=options.policy, limits=options.limits()
+        model,
+        adapters=adapters,
+        reasoner=options.reasoner,
+        policy=options.policy,
+        limits=options.limits(),
+        senses=options.read(),
     )
 
 

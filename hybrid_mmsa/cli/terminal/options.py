@@ -19,7 +19,8 @@ from ...inputs import DEFAULT_LIMITS, Limits
 from ...model import ReasonerSource
 from ...reasoning import Budget
 from ...routing import Policy
-from ...types import ExplainLevel, Label, Mode
+from ...senses import check_senses
+from ...types import ExplainLevel, Label, Mode, Sense
 from .console import say
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "PolicyChoice",
     "ReadingOptions",
     "ReasonerChoice",
+    "SensesChoice",
     "check_file",
     "with_answer_options",
     "with_options",
@@ -91,6 +93,15 @@ LimitChoices = Annotated[
         + "; repeat it.",
     ),
 ]
+SensesChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--senses",
+        metavar="NAME,...",
+        help="What else is read in pictures: ocr (the words there, which count in the answer), faces (what they look"
+        " like, as evidence alone), or both; each needs the extra of its name.",
+    ),
+]
 BudgetCost = Annotated[
     float | None,
     typer.Option(
@@ -126,6 +137,7 @@ class AnswerOptions:
     reasoner: ReasonerChoice = None
     policy: PolicyChoice = None
     limit: LimitChoices = None
+    senses: SensesChoice = None
 
     def limits(self) -> Limits:
         """The limits of a post, those that were named changed.
@@ -143,6 +155,17 @@ class AnswerOptions:
             except ValueError:
                 raise InputError(f"{name}: found {written!r}; wanted a number", field="--limit") from None
         return Limits(**values)
+
+    def read(self) -> tuple[Sense, ...]:
+        """The senses that were named.
+
+        Raises:
+            InputError: There is no such sense.
+        """
+        try:
+            return check_senses([name.strip() for name in (self.senses or "").split(",") if name.strip()])
+        except InputError as error:
+            raise InputError(error.message, field="--senses") from error
 
     def call(self, adapter: str | None) -> Call:
         """How an engine is to answer with them; `adapter` is what `open` gave."""
@@ -167,6 +190,7 @@ class AnswerOptions:
             policy=policy,
             cache=cache,
             limits=self.limits(),
+            senses=self.read(),
         )
         return analyzer, [*analyzer.adapters][-1] if more else None
 
