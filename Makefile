@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test types wheel dist docs man tests fuzz fuzz-guided hardening bench format house map picture lock audit licences sbom clean
+.PHONY: help demo demo-full test types wheel dist docs man tests fuzz fuzz-guided hardening bench format house map picture screenshots links lock audit licences sbom clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -85,8 +85,14 @@ build/docs-env/docs.stamp: requirements/docs.lock
 		-r requirements/docs.lock
 	@touch $@
 
-docs: build/docs-env/docs.stamp  ## build the site into build/site; warnings and dead links fail
+docs: build/docs-env/docs.stamp screenshots  ## build the site into build/site; warnings and dead links fail
 	@$(STEP) "site" env NO_MKDOCS_2_WARNING=1 build/docs-env/bin/python .ci/site
+
+screenshots: $(CORE)  ## draw the analyst's page into build/screenshots, where Chromium is installed; the site shows it
+	@$(STEP) "screenshots" $(BIN)/python .ci/screenshots build/screenshots
+
+links: $(CORE)  ## ask every address that the documents link to whether it is still there (asks the internet)
+	@$(STEP) "links" $(BIN)/python .ci/links
 
 man: $(CORE)  ## write the manual page, made of the help, to build/hybrid-mmsa.1
 	@mkdir -p build && $(BIN)/python .ci/manpage > build/hybrid-mmsa.1

@@ -7,7 +7,6 @@ Knows nothing of file formats or servers.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,7 +17,7 @@ import numpy as np
 
 from .adapters import Adapter
 from .analysis import FastAnswers, Stopwatch, compose_analyses
-from .deadline import Deadline
+from .bounds.deadline import Deadline
 from .errors import EncoderError, InputError
 from .explain import Evidence, find_all
 from .foreign import translated
@@ -101,6 +100,8 @@ class Analyzer(ModelParts):
         explain: ExplainLevel = "modality",
     ) -> Analysis:
         """`analyze` in a thread, while the event loop goes on; arguments and errors as there."""
+        import asyncio  # whoever calls this has it; most programs do not, and it takes a tenth of their start
+
         return await asyncio.to_thread(
             self.analyze, text, image, target=target, adapter=adapter, mode=mode, explain=explain
         )

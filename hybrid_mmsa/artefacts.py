@@ -42,7 +42,8 @@ Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class Artefact(BaseModel):
     """Base of the files below: no value is converted, numbers are finite, and fields of later versions are ignored."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
+    # Validators are built when a file of their kind is first read: few programs read all kinds.
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False, defer_build=True)
 
 
 class AdapterFile(Artefact):

@@ -7,8 +7,8 @@ import pytest
 import tiny
 
 from hybrid_mmsa import Analyzer, InputError, Limits, Policy, RowError, Verdict
+from hybrid_mmsa.bounds.deadline import NO_TIME, Deadline
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.deadline import NO_TIME, Deadline
 
 POSTS = [f"we love the sun and the sea {number}" for number in range(32)]
 SLOW = 0.1

@@ -1,5 +1,6 @@
 """Corpora and people's own posts, read into samples; splits and leak checks. It knows no models."""
 
+from ..types.flat import ANSWER_COLUMNS, NUMBERS, flat_answer
 from .columns import Columns, Reading
 from .corpus import CORPORA, Corpus, find_corpus, load_corpus
 from .line_file import LineFile
@@ -8,7 +9,7 @@ from .posts import PostsFile, PostsInMemory, read_posts
 from .records import LoadReport, Record, Split, joint_label
 from .review import PictureForm, ReviewForm, answered_posts, to_review, write_review
 from .splits import SplitManifest, load_manifest
-from .writing import ANSWER_COLUMNS, NUMBERS, TABLE_SUFFIXES, check_suffix, flat_answer, write_table
+from .writing import TABLE_SUFFIXES, check_suffix, write_table
 
 __all__ = [
     "ANSWER_COLUMNS",

@@ -15,7 +15,8 @@ from ..errors import InputError
 from ..explain.page.thumbnail import thumbnail
 from ..inputs import NumberedRow, read_image
 from ..types import LABELS, Analysis, Sample
-from .writing import Cell, flat_answer, write_table
+from ..types.flat import Cell, flat_answer
+from .writing import write_table
 
 __all__ = [
     "INTERFACES",

@@ -9,16 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 from xml.sax.saxutils import escape
 
 from ..errors import InputError
 from ..extras import needs
-from ..types import LABELS, Analysis
+from ..types.flat import ANSWER_COLUMNS, Cell
 
-__all__ = ["ANSWER_COLUMNS", "NUMBERS", "TABLE_SUFFIXES", "Cell", "check_suffix", "flat_answer", "write_table"]
-
-Cell: TypeAlias = "str | float | bool | None"
+__all__ = ["TABLE_SUFFIXES", "check_suffix", "write_table"]
 
 LINE_SUFFIXES = (".jsonl", ".ndjson")
 TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".parquet")
@@ -28,29 +26,6 @@ NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 MOST_CELL, MOST_ROWS = 32_767, 1_048_576
 """Excel's limits: characters of a cell, rows of a sheet."""
 ROWS_AT_ONCE = 1000
-ANSWER_COLUMNS: Mapping[str, type[str] | type[float] | type[bool]] = {
-    "id": str,
-    "label": str,
-    "confidence": float,
-    **dict.fromkeys(LABELS, float),
-    "sarcasm": float,
-    "emotion": str,
-    "emotion_confidence": float,
-    "text_label": str,
-    "image_label": str,
-    "conflict": float,
-    "decision": str,
-    "reasons": str,
-    "p_error": float,
-    "needs_review": bool,
-    "answered_by": str,
-    "rationale": str,
-    "model": str,
-    "warnings": str,
-}
-"""The columns of a flat answer in their order, and what they hold where they are not empty."""
-NUMBERS = tuple(column for column, kind in ANSWER_COLUMNS.items() if kind is float)
-"""Those of them that hold numbers."""
 XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
@@ -86,29 +61,6 @@ def check_suffix(path: Path, option: str) -> None:
     if suffix == ".parquet":
         with needs("tables", "writing Parquet files"):
             import pyarrow.parquet  # noqa: F401
-
-
-def flat_answer(answer: Analysis) -> dict[str, Cell]:
-    """An answer in flat columns; several values of one column are joined by `; `."""
-    row: dict[str, Cell] = {"id": answer.id, "label": answer.sentiment.label, "confidence": answer.sentiment.confidence}
-    row |= {label: answer.sentiment.probabilities[label] for label in LABELS}
-    emotion, words, picture = answer.emotion, answer.text_sentiment, answer.image_sentiment
-    return row | {
-        "sarcasm": answer.sarcasm,
-        "emotion": None if emotion is None else emotion.label,
-        "emotion_confidence": None if emotion is None else emotion.confidence,
-        "text_label": None if words is None else words.label,
-        "image_label": None if picture is None else picture.label,
-        "conflict": answer.conflict,
-        "decision": answer.route.decision,
-        "reasons": "; ".join(answer.route.reasons),
-        "p_error": answer.route.p_error,
-        "needs_review": answer.needs_review,
-        "answered_by": answer.route.answered_by,
-        "rationale": answer.rationale,
-        "model": answer.provenance.model,
-        "warnings": "; ".join(answer.warnings),
-    }
 
 
 def write_table(rows: Iterable[Mapping[str, Cell]], path: Path, suffix: str | None = None) -> None:

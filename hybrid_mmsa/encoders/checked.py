@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..deadline import ENDLESS, NO_TIME, Deadline
+from ..bounds.deadline import ENDLESS, NO_TIME, Deadline
 from ..errors import EncoderError
 from ..foreign import translated
 from ..types import Features, FloatArray, Sample

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ArtefactError
 from ..forks import tell_of_forks
 from ..privacy import switch_telemetry_off
+from .onnx_weights import graph_alone
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -85,7 +86,9 @@ def _inference_session(path: Path, threads: int) -> onnxruntime.InferenceSession
     options.enable_cpu_mem_arena = False
     # Spinning workers burn a core between posts; an embedded library must not.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    path = path.resolve()  # weights may not lie elsewhere than the model seems to
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(graph_alone(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own error classes are private
         raise ArtefactError(f"cannot open the model {path}: {error}") from error

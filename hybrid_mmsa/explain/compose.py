@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ..types import Label, Modality, PictureReading, Prediction, Reason, RouteDecision, Source, WordEffect
 from .evidence import Evidence
 from .regions import place
-from .telling import told
+from .telling import LEAST_EFFECT, told
 
 __all__ = ["STANDS", "compose", "quote"]
 
@@ -27,8 +27,6 @@ _WHY: Mapping[Reason, str] = {
 }
 _HIDDEN = {False: ("word", "words"), True: ("group of words", "groups of words")}
 """What was hidden at a time, one and several of it; by whether neighbours went together."""
-WORTH_TELLING = 0.01
-"""Effects of regions, and of words on P(sarcastic), below this are not put into words."""
 STANDS = "; no reasoner is configured, so the fast answer stands"
 """How the account of a deferred post ends where there is nobody to ask."""
 MOST_TOLD = 3
@@ -162,7 +160,7 @@ def _listed(effects: Iterable[WordEffect]) -> str:
 
 
 def _regions(evidence: Evidence) -> list[str]:
-    strong = [region for region in evidence.regions or () if region.effect >= WORTH_TELLING]
+    strong = [region for region in evidence.regions or () if region.effect >= LEAST_EFFECT]
     if not strong:
         return []
     return [f"In the picture, {place(strong[0])} speaks most for it ({strong[0].effect:+.2f})."]
@@ -170,7 +168,7 @@ def _regions(evidence: Evidence) -> list[str]:
 
 def _mocking(evidence: Evidence | None) -> str:
     effects = evidence.sarcasm_words if evidence is not None else None
-    words = told(effects or (), WORTH_TELLING)
+    words = told(effects or (), LEAST_EFFECT)
     alone = len({word.word for word in words}) == 1
     return f"; {_listed(words)} raise{'s' if alone else ''} that most" if words else ""
 

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deadline import ENDLESS, NO_TIME, Deadline
+from ..bounds.deadline import ENDLESS, NO_TIME, Deadline
 from ..encoders import Encoder
 from ..errors import EncoderError
 from ..types import LABELS, BoolArray, Change, Features, FloatArray, Region, Sample, TaskArrays, WordEffect

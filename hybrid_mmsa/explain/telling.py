@@ -19,7 +19,7 @@ from ..types import WordEffect
 __all__ = ["LEAST_EFFECT", "is_function_word", "noise", "told"]
 
 LEAST_EFFECT = 0.01
-"""Effects on a probability below this are never told."""
+"""Effects on a probability below this are never told, be they of words or of regions."""
 NULL_QUANTILE = 0.9
 """Of the function words' effects; with few of them it is nearly their largest."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from itertools import product
@@ -59,28 +60,29 @@ _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁԛԝһӏАВЕКМНОРСТУХІЈЅԌԜαορνιυκΑΒΕΖΗΙΚΜΝΟΡΤΥΧᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢɑɡıƒ",
     "aeopcyxijsdqwhlABEKMHOPCTYXIJSGWaopviukABEZHIKMNOPTYXabcdefghijklmnoprstuvwyzagif",
 )
-_CENSORED: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(rf"(?<!\w){pattern}", re.IGNORECASE), word)
-    for pattern, word in (
-        (r"f(?:[*@#$%]{2,3}|u?[*@#$%]c?|[*@#$%]{1,2}c)k?(?=ing|in\b|ed|er|s\b|\W|$)", "fuck"),
-        (r"(?:sh[*@#$%!]t|s[*@#$%]{2,3}t?)(?=ty|s\b|\W|$)", "shit"),
-        (r"b(?:[*@#$%!]tch|[*@#$%]{3,4})(?=es|ing|\W|$)", "bitch"),
-        (r"a[*@#$%]{2}(?=hole|\W|$)", "ass"),
-        (r"(?:cr[*@#$%]p|d[*@#$%]mn)(?=\W|$)", "damn"),
-    )
+
+
+def _table(form: str, *entries: tuple[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Patterns with what stands for what they find; `form` says where in a text they are looked for."""
+    return tuple((re.compile(form % pattern, re.IGNORECASE), read) for pattern, read in entries)
+
+
+_CENSORED = _table(
+    r"(?<!\w)%s",
+    (r"f(?:[*@#$%]{2,3}|u?[*@#$%]c?|[*@#$%]{1,2}c)k?(?=ing|in\b|ed|er|s\b|\W|$)", "fuck"),
+    (r"(?:sh[*@#$%!]t|s[*@#$%]{2,3}t?)(?=ty|s\b|\W|$)", "shit"),
+    (r"b(?:[*@#$%!]tch|[*@#$%]{3,4})(?=es|ing|\W|$)", "bitch"),
+    (r"a[*@#$%]{2}(?=hole|\W|$)", "ass"),
+    (r"(?:cr[*@#$%]p|d[*@#$%]mn)(?=\W|$)", "damn"),
 )
-
-
 # Whom somebody loves, or who somebody is, says nothing of what a post feels, but corpora teach a tower otherwise: it
 # takes "a homosexual colleague" for worse than "a bisexual colleague". So each of these words is read as the one of its
 # kind that moves nothing ("blindness" in Garg et al. 2019, arXiv 1809.10610). Words of several meanings ("straight",
 # "blind") stay.
-_OF_ONE_KIND: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(rf"\b(?:{words})(s?)\b", re.IGNORECASE), rf"{read}\1")
-    for words, read in (
-        ("heterosexual|homosexual|asexual|pansexual|gay|lesbian|queer", "bisexual"),
-        ("non-?binary|cisgender|agender|gender-?queer|gender-?fluid", "transgender"),
-    )
+_OF_ONE_KIND = _table(
+    r"\b(?:%s)(s?)\b",
+    ("heterosexual|homosexual|asexual|pansexual|gay|lesbian|queer", r"bisexual\1"),
+    ("non-?binary|cisgender|agender|gender-?queer|gender-?fluid", r"transgender\1"),
 )
 
 
@@ -99,8 +101,7 @@ def reword(text: str) -> str:
     words = _FRACTION.sub(r"\1 out of \2", _HANDLE.sub(f" {HANDLE} ", words))
     words = _HASHTAG.sub(lambda m: f" # {_HUMP.sub(' ', m.group(1))} ", words)
     words = _LONG_PUNCTUATION.sub(r"\1\1\1", _spelled(_uncensored(words)))
-    for pattern, read in _OF_ONE_KIND:
-        words = pattern.sub(read, words)
+    words = _replaced(words, _OF_ONE_KIND)
     # Once more: a hashtag may run into a handle, and an invisible part may have stood inside a link.
     words = _SPACE.sub(" ", _HANDLE.sub(f" {HANDLE} ", _LINK.sub(" ", words))).strip()
     return words or (LINK if _LINK.search(text) else "")
@@ -136,8 +137,12 @@ def _plain_letters(text: str) -> str:
 def _uncensored(text: str) -> str:
     if not any(mark in text for mark in "*@#$%!"):
         return text
-    for pattern, word in _CENSORED:
-        text = pattern.sub(word, text)
+    return _replaced(text, _CENSORED)
+
+
+def _replaced(text: str, table: Iterable[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, read in table:
+        text = pattern.sub(read, text)
     return text
 
 

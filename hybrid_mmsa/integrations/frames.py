@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from ..analyzer import Analyzer, default_analyzer
-from ..data import NUMBERS, flat_answer
 from ..errors import InputError
 from ..inputs import Row
 from ..types import EMOTIONS, LABELS, Mode, RowError
+from ..types.flat import NUMBERS, flat_answer
 
 __all__ = ["analyze_frame", "frame_rows"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..deadline import ENDLESS, NO_TIME, Deadline
+from ..bounds.deadline import ENDLESS, NO_TIME, Deadline
 from ..errors import HybridError, ReasonerError
 from ..foreign import translated
 from ..types import LABELS, LoraRef, RouteDecision, Sample, Verdict

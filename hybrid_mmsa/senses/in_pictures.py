@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL.Image import Image
 
-from ..deadline import NO_TIME, Deadline
+from ..bounds.deadline import NO_TIME, Deadline
 from ..encoders.checked import CheckedEncoder
 from ..errors import InputError
 from ..inputs import FOREIGN, Limits, read_sample

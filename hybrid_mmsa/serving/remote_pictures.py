@@ -10,20 +10,21 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import re
-import socket
 import ssl
-import time
-from collections.abc import Collection
+import urllib.request
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import SplitResult, urlsplit
 
+from ..bounds.exchange import Bounds, exchange, fetched
 from ..errors import InputError
 from .problems import Problem
 
 __all__ = ["PictureAddress", "RemotePictures"]
 
-CHUNK = 1 << 16
+HEAD = 1 << 16
+"""Bytes that an answer may have beside the picture."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
@@ -90,56 +91,20 @@ class RemotePictures:
             Problem: `picture_url_refused`, where the host's address is not one of the public internet;
                 `picture_not_fetched`, where the picture does not come, not whole, or not in time.
         """
-        until = time.monotonic() + self._seconds
-        parts = urlsplit(address.url)
-        scheme, host, port = _origin(parts)
+        bounds = Bounds(self._seconds, self._most + HEAD, check=_check_public)
+        request = urllib.request.Request(address.url, headers={"Accept": "image/*", "User-Agent": "hybrid-mmsa"})
         try:
-            with self._connected(scheme, host, port, until) as sock:
-                return self._read(sock, parts, until)
+            with exchange(request, bounds, tls=self._tls, follow=False) as answer:
+                if answer.status != http.client.OK:
+                    raise _not_fetched(f"its host answered with status {answer.status}, and nothing else is followed")
+                picture = fetched(answer)
         except TimeoutError:
             raise _not_fetched(f"its host did not send it within {self._seconds:g} s") from None
         except (OSError, http.client.HTTPException) as error:
             raise _not_fetched(f"its host could not be asked ({type(error).__name__})") from None
-
-    def _connected(self, scheme: str, host: str, port: int, until: float) -> socket.socket:
-        """A connection to an address of the host that was looked at, and to no other."""
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        if not found or not all(_is_public(str(each[4][0])) for each in found):
-            raise _refused("found the address of a picture on a host that is not of the public internet")
-        family, kind, protocol, _, place = found[0]
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(_left(until))
-            sock.connect(place)
-            return self._tls.wrap_socket(sock, server_hostname=host) if scheme == "https" else sock
-        except BaseException:
-            sock.close()
-            raise
-
-    def _read(self, sock: socket.socket, parts: SplitResult, until: float) -> bytes:
-        _, host, port = _origin(parts)
-        connection = http.client.HTTPConnection(host, port)
-        connection.sock = sock
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers={"Accept": "image/*", "User-Agent": "hybrid-mmsa"})
-        with connection.getresponse() as response:
-            return self._whole(response, sock, until)
-
-    def _whole(self, response: http.client.HTTPResponse, sock: socket.socket, until: float) -> bytes:
-        if response.status != http.client.OK:
-            raise _not_fetched(f"its host answered with status {response.status}, and nothing else is followed")
-        found = bytearray()
-        while True:
-            sock.settimeout(_left(until))
-            part = response.read1(CHUNK)
-            if not part:
-                break
-            found += part
-            if len(found) > self._most:
-                raise _not_fetched(f"it has more than {self._most:,} bytes")
-        if response.length:
-            raise _not_fetched("its host ended before it was whole")
-        return bytes(found)
+        if len(picture) > self._most:
+            raise _not_fetched(f"it has more than {self._most:,} bytes")
+        return picture
 
 
 def _origin(parts: SplitResult) -> tuple[str, str, int]:
@@ -158,11 +123,9 @@ def _is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast
 
 
-def _left(until: float) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
+def _check_public(addresses: Sequence[str]) -> None:
+    if not addresses or not all(map(_is_public, addresses)):
+        raise _refused("found the address of a picture on a host that is not of the public internet")
 
 
 def _refused(detail: str) -> Problem:

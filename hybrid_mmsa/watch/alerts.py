@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from pydantic import Field
 
+from ..bounds.exchange import Bounds, exchange
 from ..errors import InputError
 from ..types.frozen import FrozenModel
 
@@ -23,6 +24,10 @@ _WORDS: dict[Measure, str] = {
     "deferred": "share of deferred posts",
     "inputs": "AUC of telling new posts from earlier ones",
 }
+
+
+MOST_BYTES = 2**20
+"""Of a webhook's answer, of which its status alone is read."""
 
 
 class Alert(FrozenModel):
@@ -51,7 +56,7 @@ class Webhook:
 
     Args:
         url: `http://` or `https://`.
-        seconds: How long one attempt may take.
+        seconds: How long one attempt may take, from the name to the end of the answer's head.
         attempts: How often it is tried.
 
     Raises:
@@ -72,10 +77,10 @@ class Webhook:
         for _ in range(self._attempts):
             request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"}, method="POST")
             try:
-                with urllib.request.urlopen(request, timeout=self._seconds):
+                with exchange(request, Bounds(self._seconds, MOST_BYTES)):
                     return None
-            except (urllib.error.URLError, OSError, ValueError) as error:
-                cause = " ".join(str(error).split())
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                cause = " ".join(str(error).split()) or type(error).__name__
         return f"the webhook did not take an alert: {cause}"
 
 

@@ -6,15 +6,16 @@ It knows nothing of what lines hold.
 
 from __future__ import annotations
 
+import http.client
 import os
 import selectors
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ..bounds.exchange import Bounds, exchange, fetched
 from ..errors import InputError
 
 __all__ = ["MOST_LINE", "piped", "polled", "tailed"]
@@ -22,6 +23,8 @@ __all__ = ["MOST_LINE", "piped", "polled", "tailed"]
 MOST_LINE = 4 * 2**20
 """Bytes of a line; of longer ones the rest is dropped, and what is left is no JSON."""
 _PIECE = 2**16
+POLL_SECONDS, POLL_BYTES = 30.0, 256 * 2**20
+"""What one answer of a polled address may take: it is read whole before its lines are."""
 
 
 def piped(pipe: BinaryIO, idle: float = 1.0) -> Iterator[bytes | None]:
@@ -96,13 +99,14 @@ def polled(
         raise InputError(f"found {url!r}; wanted an address that begins with http:// or https://", field="--poll")
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=max(every, 5.0)) as answer:
-                lines = _Lines()
-                while piece := answer.read(_PIECE):
-                    yield from lines.of(piece)
-                yield from lines.rest()
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            say(f"{url} did not answer: {' '.join(str(error).split())}")
+            with exchange(urllib.request.Request(url), Bounds(POLL_SECONDS, POLL_BYTES)) as answer:
+                found = fetched(answer)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            say(f"{url} did not answer: {' '.join(str(error).split()) or type(error).__name__}")
+        else:
+            lines = _Lines()
+            yield from lines.of(found)
+            yield from lines.rest()
         yield None
         if ends():
             return

@@ -22,8 +22,8 @@ from ...extras import needs
 from ...foreign import translated
 from ...fusion import Strategy
 from ..terminal.adapter_lines import adapter_lines, towers_misfit
-from ..terminal.console import emit, page, say
-from ..terminal.options import DETECTED, POSTS_HELP, AsJson, ReadingOptions, with_options
+from ..terminal.console import emit, page, say, tell_written
+from ..terminal.options import DETECTED, POSTS_HELP, AsJson, ReadingOptions, WrittenAsJson, with_options
 from ..terminal.progress import Advance, progress
 from ..terminal.settings import with_settings
 from .models import bundled_models, card_opening
@@ -127,6 +127,7 @@ def train(
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the split into training and test parts.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the adapter that is in the folder.")] = False,
+    as_json: WrittenAsJson = False,
     heads: HeadOptions = HeadOptions(),
     tuning: TuningOptions = TuningOptions(),
     reading: ReadingOptions = DETECTED,
@@ -156,18 +157,20 @@ def train(
             raise InputError(
                 "--few-shot, --encoder, --strategy, --features and --before have no use beside --base", field="--base"
             )
-        _tune(rows, out, tuning, fast=fast, seed=seed)
+        lines, use = _tune(rows, out, tuning, fast=fast, seed=seed)
     elif fast:
         if tuning != TuningOptions():
             raise InputError(
                 "--set, --teacher, --run and --model have no use beside --fast without --base", field="--fast"
             )
-        _fit_heads(rows, out, heads, seed=seed or 0, force=force)
+        lines, use = _fit_heads(rows, out, heads, seed=seed or 0, force=force)
     else:
         raise InputError(
             "say what to train: --base MODEL tunes a LoRA adapter, --fast fits the heads of the fast tier",
             field="--fast",
         )
+    if lines:  # of several processes one prints
+        _tell_fitted(out, lines, use, as_json)
 
 
 @adapter_app.command("list")
@@ -239,6 +242,7 @@ def export(
         bool,
         typer.Option("--with-base", help="gguf: write the base too (LLaVA), and try the adapter on it in llama.cpp."),
     ] = False,
+    as_json: WrittenAsJson = False,
 ) -> None:
     """Write an adapter's LoRA for other programs, and check that its answers stay the same.
 
@@ -250,8 +254,8 @@ def export(
         from ...training.lora.export import Export, export_lora
 
         lines = export_lora(Export(adapter, base, out, form, with_base))
-    say(f"wrote {out}")
-    for line in lines:
+    tell_written(f"wrote {out}", [out], as_json=as_json, format=form, checked=lines)
+    for line in () if as_json else lines:
         say(line)
 
 
@@ -273,8 +277,16 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
     }
 
 
-def _fit_heads(posts: PostsFile, out: Path, options: HeadOptions, *, seed: int, force: bool) -> None:
-    """Read the posts, show the plan, fit the fast tier, show the figures."""
+def _tell_fitted(out: Path, lines: list[str], use: str, as_json: bool) -> None:
+    """The figures of an adapter that was written, and how it is used."""
+    if not as_json:
+        page().print("\n".join(lines), soft_wrap=True)
+    facts = _facts(Adapter.load(out)) if as_json else {}
+    tell_written(f"wrote {out}; use it with {use}", [out], as_json=as_json, **facts)
+
+
+def _fit_heads(posts: PostsFile, out: Path, options: HeadOptions, *, seed: int, force: bool) -> tuple[list[str], str]:
+    """Read the posts, show the plan, fit the fast tier; the figures, and how it is used."""
     with needs("tune", "training an adapter"):
         from ...training.heads.adapting import least_posts, plan_adapter, train_adapter
         from ...training.posts.labelled_file import read_labelled_file
@@ -295,12 +307,13 @@ def _fit_heads(posts: PostsFile, out: Path, options: HeadOptions, *, seed: int, 
             say(line)
         with progress("posts encoded", lambda: len(own.samples)) as advance:
             figures = train_adapter(plan, features=options.features, advance=advance)
-    page().print("\n".join(figures.lines()), soft_wrap=True)
-    say(f"wrote {out}; use it with --model {out}")
+    return list(figures.lines()), f"--model {out}"
 
 
-def _tune(posts: PostsFile, out: Path, options: TuningOptions, *, fast: bool, seed: int | None) -> None:
-    """Read the posts, show the plan, tune a LoRA adapter, show the figures."""
+def _tune(
+    posts: PostsFile, out: Path, options: TuningOptions, *, fast: bool, seed: int | None
+) -> tuple[list[str], str]:
+    """Read the posts, show the plan, tune a LoRA adapter; the figures where this process prints, and how it is used."""
     with needs("train", "tuning an adapter"):
         from ...training.common.processes import place
         from ...training.lora.plan import LEAST_TUNED, plan_tuning
@@ -326,6 +339,5 @@ def _tune(posts: PostsFile, out: Path, options: TuningOptions, *, fast: bool, se
         from ...training.lora.tune import tune
 
         outcome = tune(plan, counting=lambda name, total, done: bar(name, lambda: total, done))
-    if outcome is not None:
-        page().print("\n".join(outcome.lines()), soft_wrap=True)
-        say(f"wrote {out}; use it with --model {out} --reasoner {recipe.base}")
+    lines = [] if outcome is None else list(outcome.lines())
+    return lines, f"--model {out} --reasoner {recipe.base}"

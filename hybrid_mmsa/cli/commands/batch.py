@@ -20,7 +20,7 @@ from ...errors import InputError
 from ...inputs import NumberedRow
 from ...reasoning import Account, BudgetedReasoner, open_reasoner
 from ...types import Analysis, RowError, Sample
-from ..terminal.console import Stopped, Terminated, counted, emit, say
+from ..terminal.console import Stopped, Terminated, counted, emit, say, tell_written
 from ..terminal.failures import LISTED, say_failures
 from ..terminal.journal import Journal, beside, working_files
 from ..terminal.options import (
@@ -29,6 +29,7 @@ from ..terminal.options import (
     AnswerOptions,
     EngineOptions,
     ReadingOptions,
+    WrittenAsJson,
     check_file,
     with_answer_options,
     with_options,
@@ -72,6 +73,7 @@ def batch(
         bool, typer.Option("--resume", help="Continue an interrupted run, or analyse the rows added since the last.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the answers of an earlier run.")] = False,
+    as_json: WrittenAsJson = False,
     running: EngineOptions = LOCALLY,
     reading: ReadingOptions = DETECTED,
 ) -> None:
@@ -95,10 +97,10 @@ def batch(
     failures = _check_paths(posts, out, errors, queue)
     with _Job(reading.open(posts), options, running) as job:
         if str(out) != STANDARD_OUTPUT:
-            _run(job, Journal(out, failures, job.facts(), resume=resume, force=force))
-            _write_queue(out, queue)
-        elif resume or queue is not None:
-            raise InputError("--resume and --queue need a file of answers", field="-o")
+            journal = Journal(out, failures, job.facts(), resume=resume, force=force)
+            _run(job, journal, queue, as_json)
+        elif resume or queue is not None or as_json:
+            raise InputError("--resume, --queue and --json need a file of answers", field="-o")
         else:
             _stream(job, errors)
 
@@ -183,8 +185,8 @@ class _Job:
         return ", ".join(parts)
 
 
-def _run(job: _Job, journal: Journal) -> None:
-    """Answer the remaining rows, and say how it went."""
+def _run(job: _Job, journal: Journal, queue: Path | None, as_json: bool) -> None:
+    """Answer the remaining rows, choose what is to be reviewed, and say how it went."""
     started, count = monotonic(), 0
     try:
         total = lambda: sum(1 for _ in job.rows)  # noqa: E731
@@ -199,7 +201,14 @@ def _run(job: _Job, journal: Journal) -> None:
     seconds = monotonic() - started
     failed = journal.failed + len(journal.failures)
     rate = f"{counted(count, 'row')} in {seconds:.1f} s" + (f", {count / seconds:,.0f} a second" if count else "")
-    say(f"{counted(journal.done + count - failed, 'answer')} in {journal.out} ({rate}; {job.status()})")
+    answers = journal.done + count - failed
+    files = [journal.out, *([journal.errors] if failed else []), *([] if queue is None else [queue])]
+    sentence = f"{counted(answers, 'answer')} in {journal.out} ({rate}; {job.status()})"
+    counts = {"posts": answers, "failed": failed}
+    if queue is not None:
+        counts["to_review"] = _write_queue(journal.out, queue)
+        sentence += f", {counted(counts['to_review'], 'answer')} to review in {queue}"
+    tell_written(sentence, files, as_json=as_json, **counts)
     if failed:
         say(f"{counted(failed, 'row')} failed, listed in {journal.errors}")
         say_failures(journal.failures[:LISTED])
@@ -252,10 +261,8 @@ def _check_paths(posts: Path, out: Path, errors: Path | None, queue: Path | None
     return failures
 
 
-def _write_queue(answers: Path, queue: Path | None) -> None:
-    """Write the answers that need review, by falling P(error), where that is wanted; memory holds only their places."""
-    if queue is None:
-        return
+def _write_queue(answers: Path, queue: Path) -> int:
+    """Write the answers that need review, by falling P(error); how many. Memory holds only their places."""
     places: list[tuple[float, int]] = []
     with answers.open("rb") as lines:
         place = 0
@@ -268,4 +275,4 @@ def _write_queue(answers: Path, queue: Path | None) -> None:
             for _, start in sorted(places):
                 lines.seek(start)
                 chosen.write(lines.readline())
-    say(f"{counted(len(places), 'answer')} to review in {queue}")
+    return len(places)

@@ -17,9 +17,9 @@ from ...extras import needs
 from ...fusion import AFFECT
 from ...inputs import read_row
 from ...types import FloatArray, RowError, Sample
-from ..terminal.console import say
+from ..terminal.console import tell_written
 from ..terminal.failures import say_failures
-from ..terminal.options import DETECTED, POSTS_HELP, Model, ReadingOptions, check_file, with_options
+from ..terminal.options import DETECTED, POSTS_HELP, Model, ReadingOptions, WrittenAsJson, check_file, with_options
 from ..terminal.progress import progress
 from ..terminal.whole import whole_file
 
@@ -40,6 +40,7 @@ def embed(
         ),
     ],
     model: Model = "default",
+    as_json: WrittenAsJson = False,
     reading: ReadingOptions = DETECTED,
 ) -> None:
     """Write two vectors for each post, for search and recommendation: what it is about, and what it feels.
@@ -78,7 +79,9 @@ def embed(
             affect.append(analyzer.affect(posts_alone))
     with whole_file(out) as draft:
         _write(draft, ids, {"vectors": np.concatenate(vectors), "affect": np.concatenate(affect)})
-    say(f"{len(ids):,} vectors of {vectors[0].shape[1]} numbers in {out}")
+    width = vectors[0].shape[1]
+    sentence = f"{len(ids):,} vectors of {width} numbers in {out}"
+    tell_written(sentence, [out], as_json=as_json, posts=len(ids), failed=failed, width=width)
     if failed:
         raise typer.Exit(1)
 

@@ -11,13 +11,14 @@ import typer
 from ...engines import LocalEngine
 from ...errors import InputError
 from ...explain.page import POSTS_SHOWN, Page, entries, render_page
-from ..terminal.console import counted, say
+from ..terminal.console import counted, say, tell_written
 from ..terminal.failures import LISTED, say_failures
 from ..terminal.options import (
     DETECTED,
     POSTS_HELP,
     AnswerOptions,
     ReadingOptions,
+    WrittenAsJson,
     check_file,
     with_answer_options,
     with_options,
@@ -61,6 +62,7 @@ def page(
         int | None,
         typer.Option("--workers", min=1, help="Threads that analyse posts side by side; default: one per core."),
     ] = None,
+    as_json: WrittenAsJson = False,
     options: AnswerOptions = IN_FULL,
     reading: ReadingOptions = DETECTED,
 ) -> None:
@@ -97,7 +99,7 @@ def page(
         )
     with whole_file(out) as draft:
         draft.write_text(report.html, encoding="utf-8")
-    _sum_up(report, out)
+    _sum_up(report, out, as_json)
 
 
 def _counting(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
@@ -106,10 +108,12 @@ def _counting(items: Iterable[T], advance: Callable[[], None]) -> Iterator[T]:
         advance()
 
 
-def _sum_up(report: Page, out: Path) -> None:
+def _sum_up(report: Page, out: Path, as_json: bool) -> None:
     listed = "" if report.listed == report.answered else f", the {report.listed:,} likeliest mistakes listed"
     size = len(report.html.encode()) / 1e6
-    say(f"{counted(report.answered, 'post')} in {out} ({size:.1f} MB{listed})")
+    sentence = f"{counted(report.answered, 'post')} in {out} ({size:.1f} MB{listed})"
+    counts = {"posts": report.answered, "listed": report.listed, "failed": report.failed}
+    tell_written(sentence, [out], as_json=as_json, **counts)
     if report.failed:
         say(f"{counted(report.failed, 'row')} failed, listed in the page")
         say_failures(report.failures[:LISTED])

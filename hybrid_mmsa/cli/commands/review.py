@@ -14,8 +14,8 @@ from ...data import PictureForm, ReviewForm, answered_posts, check_suffix, to_re
 from ...data.review import INTERFACES
 from ...errors import InputError
 from ...types import RowError
-from ..terminal.console import counted, say
-from ..terminal.options import DETECTED, POSTS_HELP, ReadingOptions, check_file, with_options
+from ..terminal.console import counted, tell_written
+from ..terminal.options import DETECTED, POSTS_HELP, ReadingOptions, WrittenAsJson, check_file, with_options
 from ..terminal.whole import whole_file
 
 __all__ = ["review_app"]
@@ -57,6 +57,7 @@ def export(
         ),
     ] = None,
     force: Force = False,
+    as_json: WrittenAsJson = False,
     reading: ReadingOptions = DETECTED,
 ) -> None:
     """Write the posts to review, likeliest mistakes first, with answers and evidence.
@@ -80,12 +81,13 @@ def export(
         write_review(chosen, draft, to, rows.source.root, pictures)
     drawn = sum(post.chosen == "random" for post in chosen)
     how = f" ({drawn} of them drawn from all posts)" if 0 < drawn < len(chosen) else ""
-    say(f"{counted(len(chosen), 'post')} to label in {out}{how}")
+    sentence, files = f"{counted(len(chosen), 'post')} to label in {out}{how}", [out]
     if to in INTERFACES:
         suffix, content = INTERFACES[to]
-        interface = out.with_suffix(suffix)
-        interface.write_text(content, encoding="utf-8")
-        say(f"labelling interface in {interface}")
+        files.append(out.with_suffix(suffix))
+        files[-1].write_text(content, encoding="utf-8")
+        sentence += f", labelling interface in {files[-1]}"
+    tell_written(sentence, files, as_json=as_json, posts=len(chosen), drawn=drawn)
 
 
 @review_app.command("import")
@@ -96,6 +98,7 @@ def import_labels(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="File for the labelled rows, .jsonl.")],
     force: Force = False,
+    as_json: WrittenAsJson = False,
     reading: ReadingOptions = DETECTED,
 ) -> None:
     """Read labels back as rows that `adapter train` takes.
@@ -124,7 +127,8 @@ def import_labels(
     left = [f"{counted(others, 'post')} without a label"] * bool(others) + [
         f"{counted(failed, 'row')} unusable"
     ] * bool(failed)
-    say(f"{counted(labelled, 'labelled post')} in {out}" + (f" ({' and '.join(left)} left out)" if left else ""))
+    sentence = f"{counted(labelled, 'labelled post')} in {out}" + (f" ({' and '.join(left)} left out)" if left else "")
+    tell_written(sentence, [out], as_json=as_json, posts=labelled, unlabelled=others, failed=failed)
     raise typer.Exit(1 if failed or not labelled else 0)
 
 

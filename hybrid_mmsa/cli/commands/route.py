@@ -24,8 +24,8 @@ from ...training.routing.posts import encode_rows, judged, pool_on_posts, read_l
 from ...training.routing.router import LEAST_POSTS, Judged
 from ...types import LABELS, Verdict
 from ..terminal.adapter_lines import router_lines
-from ..terminal.console import counted, emit, page, say
-from ..terminal.options import AsJson, Model, check_file
+from ..terminal.console import counted, emit, page, say, tell_written
+from ..terminal.options import AsJson, Model, WrittenAsJson, check_file
 
 __all__ = ["route_app"]
 
@@ -51,6 +51,7 @@ def fit(
         Path | None,
         typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the fitted model; default: the model's own."),
     ] = None,
+    as_json: WrittenAsJson = False,
 ) -> None:
     """Fit the router to your posts, or, with --verdicts, how that reasoner's verdicts count.
 
@@ -74,8 +75,8 @@ def fit(
         adapter.check_router()
         fitted = pool_on_posts(adapter, encoder, records, RecordedReasoner.load(verdicts).verdicts)
     fitted.save(out)
-    say(f"wrote {out}")
-    for line in router_lines(fitted):
+    tell_written(f"wrote {out}", [out], as_json=as_json, posts=len(records), name=fitted.name, hash=fitted.hash)
+    for line in () if as_json else router_lines(fitted):
         page().print(line, soft_wrap=True)
 
 

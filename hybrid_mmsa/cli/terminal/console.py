@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -33,6 +34,7 @@ __all__ = [
     "page",
     "say",
     "switched",
+    "tell_written",
 ]
 
 PROGRAM = "hybrid-mmsa"
@@ -138,6 +140,21 @@ def emit(line: str) -> None:
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
         raise ReaderGone from error
+
+
+def tell_written(sentence: str, files: Iterable[Path], *, as_json: bool, **facts: object) -> None:
+    """What a command wrote: a sentence for people, or one object on standard output for programs.
+
+    Args:
+        sentence: For people, on standard error.
+        files: All that was written; the object names them in `written`.
+        as_json: Whether it is for programs.
+        facts: What else the object tells, such as how many posts there were and how many of them failed.
+    """
+    if as_json:
+        emit(json.dumps({"written": [str(file) for file in files], **facts}, ensure_ascii=False))
+    else:
+        say(sentence)
 
 
 def counted(number: int, noun: str) -> str:

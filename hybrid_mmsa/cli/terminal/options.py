@@ -38,6 +38,7 @@ __all__ = [
     "ReadingOptions",
     "ReasonerChoice",
     "SensesChoice",
+    "WrittenAsJson",
     "check_file",
     "with_answer_options",
     "with_options",
@@ -124,6 +125,7 @@ BudgetTime = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of text for people.")]
+WrittenAsJson = Annotated[bool, typer.Option("--json", help="Print what was written, and counts, as JSON.")]
 
 
 @dataclass(frozen=True, slots=True)

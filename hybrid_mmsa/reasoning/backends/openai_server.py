@@ -26,7 +26,7 @@ from ..config import ReasonerConfig
 from ..prompt.answer import answer_schema, read_answer, read_label, verdict
 from ..prompt.prompts import Prompt, Prompts
 from ..prompt.token_shares import SpelledToken, word_shares
-from .bounded_http import BoundedTransport
+from .bounded_transport import BoundedTransport
 from .secret import Secret
 
 __all__ = ["OpenAIServerReasoner"]

