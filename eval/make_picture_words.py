@@ -35,7 +35,7 @@ TEXTS = {"semeval2017": "text", "sst": "sentences", "airline": "sentences", "sho
 """Corpora of texts, and where they lie under the folder of corpora."""
 SPLITS = {"semeval2017": "semeval2017_own", "sst": "sst_own", "airline": "airline_held_out"}
 SPLITS["short_reviews"] = "short_reviews_held_out"
-EACH, FOLDS = 150, 10
+EACH, FOLDS = 75, 10
 Floats = NDArray[np.float64]
 
 

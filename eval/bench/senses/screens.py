@@ -16,6 +16,7 @@ __all__ = ["FONTS", "Font", "draw_screen", "drawable", "fonts_in", "read_fonts"]
 
 FONTS = Path("/usr/share/fonts/truetype")
 """Where Debian keeps fonts (packages `fonts-dejavu` and `fonts-liberation`)."""
+FAMILIES = ("DejaVu", "Liberation")
 NAMES = ("Ava", "Ben", "Chloe", "Dev", "Ella", "Femi", "Grace", "Hugo")
 PHONES = ((720, 1280), (828, 1792), (1080, 2340))
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -29,7 +30,8 @@ def drawable(text: str) -> bool:
 
 def fonts_in(folder: Path) -> list[Path]:
     """Font files for running text; none where there is no such folder, and Pillow's own font is used."""
-    return sorted(path for path in folder.rglob("*.ttf") if "Math" not in path.name and "ExtraLight" not in path.name)
+    files = (path for family in FAMILIES for path in folder.rglob(f"{family}*.ttf"))
+    return sorted(path for path in files if "Math" not in path.name and "ExtraLight" not in path.name)
 
 
 def read_fonts(paths: Sequence[Path], chance: random.Random, size: int) -> Font:

@@ -1,6 +1,6 @@
 """Words in pictures: the gate, errors of the characters, time, and what they add to the answers, in one run.
 
-    python eval/bench/senses/words.py --data CORPORA [--fonts FOLDER] [--most 699] [--save]
+    python eval/bench/senses/words.py --data CORPORA [--fonts FOLDER] [--most 500] [--save]
 
 Memes: the test part of Memotion 7k, whose texts were corrected by people; the record says how small the pictures are.
 Screens: drawn of everyday posts, which nothing is fitted to. Photos: of the sets under `photos`, some of which show
@@ -13,13 +13,13 @@ import argparse
 import re
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
@@ -27,16 +27,18 @@ from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
 from eval.bench.senses.screens import FONTS, draw_screen, drawable, fonts_in
-from hybrid_mmsa import Analyzer, Prediction, Sample, metrics
+from hybrid_mmsa import Analysis, Analyzer, Sample, metrics
+from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.data import load_corpus, load_manifest
 from hybrid_mmsa.inputs import DRAFT_PIXELS, read_image
-from hybrid_mmsa.senses import PictureWordReader
+from hybrid_mmsa.senses import PictureWord, PictureWordReader
 from hybrid_mmsa.training.posts.rows import fold_of
 from hybrid_mmsa.types import LABELS
 
 NAME = "picture-words"
-SCREENS, PHOTOS, BATCH = 400, 300, 16
+SCREENS, GATED, PHOTOS, BATCH = 300, 100, 120, 16
 MEMES = "memotion_grouped"
+Labels: TypeAlias = NDArray[np.int64]
 
 
 def screens(fonts: Sequence[Path], most: int) -> list[Sample]:
@@ -84,31 +86,36 @@ def distance(read: str, gold: str) -> int:
     return int(row[-1])
 
 
-def errors(reader: PictureWordReader, pictures: Sequence[tuple[Image.Image, str]], title: str) -> dict[str, Any]:
+def errors(answers: Sequence[Analysis], texts: Sequence[str]) -> dict[str, Any]:
     """Error rate of characters, micro and median, and the share of the text's words that were read."""
     rates, wrong, length, words, read_words = [], 0, 0, 0, 0
-    for picture, text in track(pictures, title, console=Console(stderr=True), transient=True):
+    for answer, text in zip(answers, texts, strict=True):
         gold = characters(text)
-        read = characters(" ".join(word.text for word in reader.read(picture)))
+        read = characters(" ".join(word.text for word in _words(answer)))
         edits = distance(read, gold)
         wrong, length = wrong + edits, length + len(gold)
         rates.append(edits / max(len(gold), 1))
         words += len(gold.split())
         read_words += sum(word in set(read.split()) for word in gold.split())
-    sides = [min(picture.size) for picture, _ in pictures]
+    sides = [min(answer.picture.width, answer.picture.height) for answer in answers if answer.picture is not None]
     return {
-        "pictures": len(pictures),
+        "pictures": len(answers),
+        "with_words_read": sum(bool(_words(answer)) for answer in answers),
         "median_short_side": statistics.median(sides),
         "cer": wrong / length,
-        "cer_interval": asdict(metrics.bootstrap(lambda r: float(np.clip(r, 0, 1).mean()), np.array(rates))),
+        "cer_by_picture": asdict(metrics.bootstrap(lambda r: float(np.clip(r, 0, 1).mean()), np.array(rates))),
         "median_cer": statistics.median(rates),
         "words_read": read_words / words,
     }
 
 
-def gate(reader: PictureWordReader, drawn: Sequence[Image.Image], plain: Sequence[Image.Image]) -> dict[str, Any]:
+def _words(answer: Analysis) -> Sequence[PictureWord]:
+    return () if answer.picture is None or answer.picture.words is None else answer.picture.words
+
+
+def gate(drawn: Sequence[Image.Image], plain: Sequence[Image.Image]) -> dict[str, Any]:
     """How often the gate is right, by what the whole reader finds where the picture is a photo, and the times."""
-    whole, times, read_times = PictureWordReader(gated=False), [], []
+    reader, whole, times, read_times = PictureWordReader(), PictureWordReader(gated=False), [], []
 
     def passes(picture: Image.Image) -> bool:
         started = time.perf_counter()
@@ -116,9 +123,9 @@ def gate(reader: PictureWordReader, drawn: Sequence[Image.Image], plain: Sequenc
         times.append(time.perf_counter() - started)
         return said
 
-    shown = [passes(picture) for picture in track(drawn, "gate, screens", console=Console(stderr=True), transient=True)]
+    shown = [passes(picture) for picture in watched(drawn, "gate, screens")]
     let_through, with_words = [], []
-    for picture in track(plain, "gate, photos", console=Console(stderr=True), transient=True):
+    for picture in watched(plain, "gate, photos"):
         let_through.append(passes(picture))
         started = time.perf_counter()
         found = whole.read(picture)
@@ -131,9 +138,7 @@ def gate(reader: PictureWordReader, drawn: Sequence[Image.Image], plain: Sequenc
         "screens_let_through": asdict(metrics.wilson(sum(shown), len(shown))),
         "photos": len(opened),
         "photos_with_words": int(worded.sum()),
-        "photos_with_words_let_through": asdict(
-            metrics.wilson(int((opened & worded).sum()), max(int(worded.sum()), 1))
-        ),
+        "photos_with_words_let_through": asdict(metrics.wilson(int((opened & worded).sum()), int(worded.sum()))),
         "photos_without_words_stopped": asdict(metrics.wilson(int((~opened & ~worded).sum()), int((~worded).sum()))),
         "precision": asdict(metrics.wilson(right, sum(shown) + int(opened.sum()))),
         "gate_ms": round(1000 * statistics.median(times), 1),
@@ -141,70 +146,87 @@ def gate(reader: PictureWordReader, drawn: Sequence[Image.Image], plain: Sequenc
     }
 
 
-def answers(analyzer: Analyzer, samples: Sequence[Sample]) -> Iterator[Prediction]:
+def watched(items: Sequence[Any], title: str) -> Iterable[Any]:
+    """The items, with their progress on standard error."""
+    return track(items, title, console=Console(stderr=True), transient=True)
+
+
+def answers(analyzer: Analyzer, samples: Sequence[Sample], title: str) -> list[Analysis]:
     """Fast answers, some posts at a time."""
-    rows = iter(samples)
-    while batch := list(islice(rows, BATCH)):
-        yield from (answer.fast for answer in analyzer.analyze_batch(batch, explain="none", mode="fast"))
+    said: list[Analysis] = []
+    for start in watched(range(0, len(samples), BATCH), title):
+        said += analyzer.analyze_batch(samples[start : start + BATCH], explain="none", mode="fast")
+    return said
 
 
-def compared(plain: Analyzer, reading: Analyzer, samples: Sequence[Sample], title: str) -> dict[str, Any]:
+def joined(adapter: Adapter, without: Sequence[Analysis], reading: Sequence[Analysis]) -> Labels:
+    """The labels that posts with words of their own get where the words in their pictures are read as well.
+
+    These words were read for `reading`; they are joined here as the analyzer joins them, and not read a second time.
+    """
+    labels = labels_of(without)
+    for i, (fast, read) in enumerate(zip(without, reading, strict=True)):
+        said = None if read.picture is None else read.picture.words_sentiment
+        if said is not None and read.picture is not None and read.picture.words_count and adapter.picture_words:
+            rows = (np.array([[p.probabilities[label] for label in LABELS]], np.float32) for p in (fast.fast, said))
+            labels[i] = adapter.picture_words.probabilities(*rows, np.array([True])).argmax()
+    return labels
+
+
+def labels_of(said: Sequence[Analysis]) -> Labels:
+    """Fast labels as class indices `[n]`."""
+    return np.array([LABELS.index(answer.fast.label) for answer in said], dtype=np.int64)
+
+
+def compared(gold: Labels, without: Labels, having: Labels) -> dict[str, Any]:
     """Accuracy and macro F1 without and with the words in pictures, and their paired differences."""
-    gold = np.array([LABELS.index(s.label) for s in samples if s.label])
-    said = {}
-    for name, analyzer in (("without", plain), ("with", reading)):
-        rows = track(
-            answers(analyzer, samples),
-            f"{title}, {name}",
-            total=len(samples),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        said[name] = np.array([LABELS.index(prediction.label) for prediction in rows])
     record: dict[str, Any] = {"posts": len(gold)}
     for figure, metric in (("accuracy", metrics.accuracy), ("macro_f1", metrics.macro_f1)):
         record[figure] = {
             name: asdict(metrics.bootstrap_labels(metric, metrics.confusion(gold, labels, len(LABELS))))
-            for name, labels in said.items()
+            for name, labels in (("without", without), ("with", having))
         }
-        gain = metrics.paired_difference(metric, gold, said["with"], said["without"], len(LABELS))
-        record[figure]["difference"] = asdict(gain)
+        record[figure]["difference"] = asdict(metrics.paired_difference(metric, gold, having, without, len(LABELS)))
     return record
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Everything, as a record."""
     drawn, posts = screens(fonts_in(options.fonts), SCREENS), memes(options.data, options.most)
-    reader = PictureWordReader()
-    pictures = [(read_image(s.image, draft=DRAFT_PIXELS), s.rationale or "") for s in drawn if s.image is not None]
-    small = [(read_image(s.image, draft=DRAFT_PIXELS), s.text or "") for s in posts if s.image is not None]
     plain, reading = Analyzer.from_pretrained(), Analyzer.from_pretrained(senses=("ocr",))
+    adapter = plain.adapters[plain.default]
     alone = [Sample(id=s.id, image=s.image, label=s.label) for s in posts]
     typed = [Sample(id=s.id, text=s.rationale, label=s.label) for s in drawn]
-    gold = np.array([LABELS.index(s.label) for s in drawn if s.label])
-    by_words = np.array([LABELS.index(prediction.label) for prediction in answers(plain, typed)])
-    timed = []
-    for picture, _ in pictures[:100]:
-        started = time.perf_counter()
-        reader.read(picture)
-        timed.append(time.perf_counter() - started)
+    gold = {
+        name: np.array([LABELS.index(s.label or "neutral") for s in part])
+        for name, part in (("screens", drawn), ("memes", posts))
+    }
+    read_screens, read_memes = answers(reading, drawn, "screens"), answers(reading, alone, "memes")
+    with_text = answers(plain, posts, "memes with their texts")
+    pictures = [read_image(s.image, draft=DRAFT_PIXELS) for s in drawn[:GATED] if s.image is not None]
+    by_words = metrics.confusion(gold["screens"], labels_of(answers(plain, typed, "texts")), len(LABELS))
     return {
-        **circumstances(["rapidocr", "onnxruntime", "opencv-python"], 1),
-        "reader": reader.id,
-        "gate": gate(reader, [picture for picture, _ in pictures], photos(options.data, PHOTOS)),
-        "screen_read_ms": round(1000 * statistics.median(timed), 1),
+        **circumstances(["rapidocr", "onnxruntime"], 1),
+        "reader": read_screens[0].provenance.senses["ocr"],
+        "model_hash": adapter.hash,
+        "gate": gate(pictures, photos(options.data, PHOTOS)),
+        "screen_senses_ms": round(statistics.median(answer.timings["senses"] for answer in read_screens), 1),
         "characters": {
-            "memes": errors(reader, small, "characters of memes"),
-            "screens": errors(reader, pictures, "characters of screens"),
+            "memes": errors(read_memes, [s.text or "" for s in posts]),
+            "screens": errors(read_screens, [s.rationale or "" for s in drawn]),
         },
         "answers": {
-            "memes, picture alone": compared(plain, reading, alone, "memes, picture alone"),
-            "memes, text and picture": compared(plain, reading, posts, "memes, text and picture"),
-            "screens": compared(plain, reading, drawn, "screens"),
+            "memes, picture alone": compared(
+                gold["memes"], labels_of(answers(plain, alone, "memes alone")), labels_of(read_memes)
+            ),
+            "memes, text and picture": compared(
+                gold["memes"], labels_of(with_text), joined(adapter, with_text, read_memes)
+            ),
+            "screens": compared(
+                gold["screens"], labels_of(answers(plain, drawn, "screens alone")), labels_of(read_screens)
+            ),
         },
-        "screens_typed_accuracy": asdict(
-            metrics.bootstrap_labels(metrics.accuracy, metrics.confusion(gold, by_words, len(LABELS)))
-        ),
+        "screens_typed_accuracy": asdict(metrics.bootstrap_labels(metrics.accuracy, by_words)),
     }
 
 
@@ -231,7 +253,7 @@ def main() -> None:
     parser = program(__doc__, NAME)
     parser.add_argument("--data", type=Path, required=True, help="the folder of the corpora")
     parser.add_argument("--fonts", type=Path, default=FONTS)
-    parser.add_argument("--most", type=int, default=699, help="so many memes at most")
+    parser.add_argument("--most", type=int, default=500, help="so many memes at most")
     options = parser.parse_args()
     record = measured(options)
     tell(NAME, record, table(record), options)
