@@ -149,7 +149,7 @@ $(TESTS): requirements/test.lock $(CORE)
 LOCK := env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL PIP_CONFIG_FILE=/dev/null \
 	CUSTOM_COMPILE_COMMAND="make lock" build/lock-env/bin/pip-compile --quiet --generate-hashes --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --unsafe-package hybrid-mmsa
-EXTRAS := tune clip hf vlm llama serve client server train tables ray index ocr eval sklearn pandas polars spacy mcp
+EXTRAS := tune clip hf vlm llama serve client server train tables ray index ocr video speech eval sklearn pandas polars spacy mcp
 
 build/lock-env/bin/pip-compile:
 	@python3.11 -m venv build/lock-env

@@ -34,6 +34,15 @@ def test_brand_monitoring_finds_the_bad_week():
     assert next(line for line in lines if line.startswith("not read: ")).startswith("not read: broken: found no file")
 
 
+def test_the_moments_of_a_call_are_those_that_it_was_made_with():
+    found = [
+        re.match(r" *[\d.]+ to +[\d.]+ s  (\w+)(?: \((\w+)\))?(?:  (.*))?", line) for line in printed("service_call")
+    ]
+    assert [match[1] for match in found] == ["negative", "interruption", "non_talk", "positive", "positive"]
+    assert [match[2] for match in found] == ["customer", "customer", None, "agent", "customer"]
+    assert found[0][3] == "It came broken, and I am really angry about it!"
+
+
 def test_nearest_posts_are_alike_in_what_was_asked_for():
     ranked = {name: items.split(", ") for name, _, items in (line.partition(": ") for line in printed("nearest_posts"))}
     assert list(ranked) == ["about", "both", "feeling"]

@@ -47,6 +47,8 @@ DOORS = {
     "ray": ["hybrid_mmsa.engines.ray_engine"],
     "index": ["hybrid_mmsa.search.neighbours"],
     "ocr": ["hybrid_mmsa.senses.word_reader"],
+    "video": ["hybrid_mmsa.video", "hybrid_mmsa.inputs.media"],
+    "speech": ["hybrid_mmsa.senses.speech"],
     "eval": ["hybrid_mmsa.evaluation.floors"],
 }
 # Declared, although no line of ours imports them: open_clip and timm need the first, starlette the second for forms,

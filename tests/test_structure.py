@@ -45,7 +45,7 @@ ROWS = (
     ("hybrid_mmsa",),  # the package's own __init__: what users import
     ("evaluation",),
     ("engines",),
-    ("watch",),
+    ("watch", "video"),
     ("serving",),
     ("client", "cli"),
     ("__main__",),

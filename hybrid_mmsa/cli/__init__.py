@@ -28,6 +28,7 @@ from .commands.review import review_app
 from .commands.route import route_app
 from .commands.serve import make_key, serve
 from .commands.train import train_app
+from .commands.video import video
 from .commands.watch import watch_app
 from .terminal import console
 
@@ -51,6 +52,7 @@ app.command()(doctor.doctor)
 app.command()(serve)
 app.command("new-key")(make_key)
 app.command()(mcp)
+app.command()(video)
 app.add_typer(adapter_app, name="adapter")
 app.add_typer(eval_app, name="eval")
 app.add_typer(explain_app, name="explain")

@@ -22,6 +22,7 @@ from .results import (
     Verdict,
     check_schema_version,
 )
+from .transcript import Role, SpokenWord, Utterance
 from .words import (
     EMOTIONS,
     LABELS,
@@ -79,13 +80,16 @@ __all__ = [
     "Provenance",
     "Reason",
     "Region",
+    "Role",
     "RouteDecision",
     "RowError",
     "Sample",
     "Sense",
     "Source",
+    "SpokenWord",
     "Task",
     "TaskArrays",
+    "Utterance",
     "Verdict",
     "VerdictUse",
     "WordEffect",
