@@ -2,16 +2,18 @@
 
     python eval/make_picture_words.py --data CORPORA [--model adapters/default] [--fonts FOLDER]
 
-Nothing is trained: two rows of five weights are fitted (`pooling.fit_pooling`) on posts that neither the towers nor the
+Nothing is trained: two pairs of weights are fitted (`pooling.fit_pooling`) on posts that neither the towers nor the
 heads were fitted to. For posts of a picture alone: screens drawn of texts of the dev parts of SemEval-2017, SST,
-airline tweets and short reviews. For posts of words and picture: the posts of MVSA-Single's dev part in whose pictures
-words are read. Accuracy before and after is cross-fitted. No test part and no everyday post is read here.
+airline tweets and short reviews, and the pictures of MVSA-Single's dev part in which words are read, with the labels
+that people gave the pictures. For posts of words and picture: the same posts of MVSA-Single, with the labels of the
+whole. Accuracy before and after is cross-fitted, and "before" is calibrated to the same posts. No test part and no
+everyday post is read.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -23,19 +25,19 @@ from rich.console import Console
 from rich.progress import Progress
 
 from eval.bench.senses.screens import FONTS, draw_screen, drawable, fonts_in
-from hybrid_mmsa import Analyzer, metrics
+from hybrid_mmsa import Analysis, Analyzer, metrics
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.data import load_corpus, load_manifest
 from hybrid_mmsa.pooling import PictureWordsPooling, fit_pooling, pool
 from hybrid_mmsa.training.common.provenance import made_now
 from hybrid_mmsa.training.posts.rows import fold_of
-from hybrid_mmsa.types import LABELS, Prediction, Sample
+from hybrid_mmsa.types import LABELS, Sample
 
 TEXTS = {"semeval2017": "text", "sst": "sentences", "airline": "sentences", "short_reviews": "sentences"}
 """Corpora of texts, and where they lie under the folder of corpora."""
 SPLITS = {"semeval2017": "semeval2017_own", "sst": "sst_own", "airline": "airline_held_out"}
 SPLITS["short_reviews"] = "short_reviews_held_out"
-EACH, FOLDS = 75, 10
+EACH, FOLDS, BATCH = 75, 10, 16
 Floats = NDArray[np.float64]
 
 
@@ -47,6 +49,14 @@ class Judged:
     fast: Floats
     words: Floats
     gold: NDArray[np.int64]
+
+    def __add__(self, other: Judged) -> Judged:
+        return Judged(
+            [*self.keys, *other.keys],
+            np.concatenate([self.fast, other.fast]),
+            np.concatenate([self.words, other.words]),
+            np.concatenate([self.gold, other.gold]),
+        )
 
 
 def screens(data: Path, fonts: list[Path]) -> Iterator[Sample]:
@@ -66,50 +76,57 @@ def screens(data: Path, fonts: list[Path]) -> Iterator[Sample]:
 def posts(data: Path) -> Iterator[Sample]:
     """MVSA-Single's dev part."""
     for record in load_manifest("mvsa_single_clmlf_3311").apply(load_corpus("mvsa_single", data / "MVSA_Single")):
-        if record.split == "dev" and record.sample.label and record.sample.image is not None:
+        if record.split == "dev" and record.sample.label and record.sample.image_label:
             yield record.sample
 
 
-def judged(analyzer: Analyzer, samples: Iterator[Sample], title: str) -> Judged:
-    """The posts in whose pictures words were read."""
-    keys, fast, words, gold = [], [], [], []
+def read(analyzer: Analyzer, samples: Iterator[Sample], title: str) -> Iterator[tuple[Sample, Analysis]]:
+    """The posts in whose pictures words were read, with their answers."""
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=None)
-        while batch := list(islice(samples, 16)):
+        while batch := list(islice(samples, BATCH)):
             for sample, answer in zip(batch, analyzer.analyze_batch(batch, explain="none", mode="fast"), strict=True):
                 if answer.picture is not None and answer.picture.words_sentiment is not None:
-                    keys.append(str(sample.id))
-                    fast.append(_row(answer.fast))
-                    words.append(_row(answer.picture.words_sentiment))
-                    gold.append(LABELS.index(sample.label))
+                    yield sample, answer
             bar.update(task, advance=len(batch))
-    return Judged(keys, np.array(fast), np.array(words), np.array(gold, dtype=np.int64))
 
 
-def _row(prediction: Prediction) -> list[float]:
+def judged(rows: Sequence[tuple[Sample, Analysis]], *, picture_only: bool = False) -> Judged:
+    """Answers and gold labels of the posts, or of their pictures alone."""
+    keys = [str(sample.id) for sample, _ in rows]
+    fast = [answer.image_sentiment if picture_only else answer.fast for _, answer in rows]
+    words = [answer.picture and answer.picture.words_sentiment for _, answer in rows]
+    gold = [(sample.image_label or sample.label) if picture_only else sample.label for sample, _ in rows]
+    return Judged(
+        keys, np.array(list(map(_row, fast))), np.array(list(map(_row, words))), np.array(list(map(LABELS.index, gold)))
+    )
+
+
+def _row(prediction: Any) -> list[float]:
     return [prediction.probabilities[label] for label in LABELS]
 
 
-def fitted(rows: Judged) -> tuple[Floats, dict[str, Any]]:
-    """Weights `[5]` for these posts, and what they change, each post judged by weights fitted without it."""
+def fitted(rows: Judged) -> tuple[tuple[float, float], dict[str, Any]]:
+    """The weights for these posts, and what they change, each post judged by weights fitted without it."""
     folds = np.array([fold_of(f"picture_words/{key}", FOLDS) for key in rows.keys])
-    pooled = np.zeros_like(rows.fast)
+    said = {"fast": np.zeros_like(rows.fast), "joined": np.zeros_like(rows.fast)}
     for k in np.unique(folds):
         rest = folds != k
-        pooled[~rest] = pool(
-            rows.fast[~rest], rows.words[~rest], fit_pooling(rows.fast[rest], rows.words[rest], rows.gold[rest])
-        )
-    gain = metrics.paired_difference(metrics.accuracy, rows.gold, pooled.argmax(1), rows.fast.argmax(1), len(LABELS))
+        for name, into in said.items():
+            weights = fit_pooling(
+                rows.fast[rest], rows.words[rest], rows.gold[rest], biased=False, ignore_verdicts=name == "fast"
+            )
+            into[~rest] = pool(rows.fast[~rest], rows.words[~rest], weights)
+    labels = {name: p.argmax(1) for name, p in {**said, "words": rows.words}.items()}
+    gain = metrics.paired_difference(metrics.accuracy, rows.gold, labels["joined"], labels["fast"], len(LABELS))
     facts = {
         "posts": len(rows.gold),
-        "accuracy": {
-            name: float((p.argmax(1) == rows.gold).mean())
-            for name, p in (("fast", rows.fast), ("words", rows.words), ("pooled", pooled))
-        },
-        "pooled_minus_fast": asdict(gain),
-        "log_loss": {"fast": metrics.nll(rows.gold, rows.fast), "pooled": metrics.nll(rows.gold, pooled)},
+        "accuracy": {name: float((found == rows.gold).mean()) for name, found in labels.items()},
+        "joined_minus_fast": asdict(gain),
+        "log_loss": {name: metrics.nll(rows.gold, p) for name, p in said.items()},
     }
-    return fit_pooling(rows.fast, rows.words, rows.gold), facts
+    weights = fit_pooling(rows.fast, rows.words, rows.gold, biased=False)
+    return (float(weights[0]), float(weights[1])), facts
 
 
 def main() -> None:
@@ -123,12 +140,20 @@ def main() -> None:
     with Analyzer.from_pretrained(options.model, senses=("ocr",)) as opened:
         plain = replace(adapter, picture_words=None)
         analyzer = Analyzer(opened.encoder, [plain], senses=("ocr",))
-        picture_only, alone = fitted(judged(analyzer, screens(options.data, fonts), "screens"))
-        with_text, both = fitted(judged(analyzer, posts(options.data), "posts"))
+        drawn = judged(list(read(analyzer, screens(options.data, fonts), "screens")))
+        tweets = list(read(analyzer, posts(options.data), "posts"))
         provenance = analyzer.analyze("a day", mode="fast").provenance
+    of_pictures = judged(tweets, picture_only=True)
+    picture_only, alone = fitted(drawn + of_pictures)
+    with_text, both = fitted(judged(tweets))
     facts: dict[str, Any] = {**made_now(), "reader": provenance.senses["ocr"], "encoder_hash": adapter.encoder_hash}
-    facts |= {"picture_only": {"data": f"screens of dev texts of {', '.join(TEXTS)}", **alone}}
-    facts |= {"with_text": {"data": "MVSA-Single, dev part", **both}}
+    facts["picture_only"] = {
+        "data": f"screens of dev texts of {', '.join(TEXTS)}; MVSA-Single's dev part, labels of pictures",
+        **alone,
+        "screens": fitted(drawn)[1],
+        "pictures": fitted(of_pictures)[1],
+    }
+    facts["with_text"] = {"data": "MVSA-Single's dev part", **both}
     pooling = PictureWordsPooling(with_text=with_text, picture_only=picture_only, fitted_on=facts)
     replace(adapter, picture_words=pooling).save(options.model)
     Console(highlight=False).print_json(data=pooling.to_dict())

@@ -97,7 +97,6 @@ class PoolingFile(Artefact):
 class _Weights(Artefact):
     fast_weight: NotNegative
     words_weight: NotNegative
-    bias: Annotated[list[float], Field(min_length=3, max_length=3)]
 
 
 class PictureWordsFile(Artefact):

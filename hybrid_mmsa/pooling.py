@@ -1,6 +1,7 @@
 """Fast posterior + verdict posterior → one posterior, and where asking is worth it. Knows no models and no posts.
 
-What the words in a picture say joins the fast posterior in the same way, with weights of its own.
+What the words in a picture say joins the fast posterior in the same way, with weights of its own and c = 0: a picture
+with words in it is no reason for a label.
 
     pooled ∝ exp(a · log p_fast + b · log p_verdict + c)
 
@@ -93,7 +94,7 @@ class Pooling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PictureWordsPooling:
-    """How what the words in a picture say joins the fast answer: weights of the formula, in one row `[5]` each.
+    """How what the words in a picture say joins the fast answer: a and b of the formula.
 
     Attributes:
         with_text: For posts that have words of their own beside the picture.
@@ -101,8 +102,8 @@ class PictureWordsPooling:
         fitted_on: Posts, date, and accuracy before and after, cross-fitted.
     """
 
-    with_text: Floats
-    picture_only: Floats
+    with_text: tuple[float, float]
+    picture_only: tuple[float, float]
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
 
     def probabilities(self, fast: FloatArray, words: FloatArray, has_text: BoolArray) -> FloatArray:
@@ -114,29 +115,25 @@ class PictureWordsPooling:
             has_text: bool `[n]`, whether the post has words of its own.
         """
         first, second = np.asarray(fast, np.float64), np.asarray(words, np.float64)
-        pooled: FloatArray = np.where(
-            has_text[:, None], pool(first, second, self.with_text), pool(first, second, self.picture_only)
-        ).astype(np.float32)
+        both, alone = (
+            pool(first, second, np.array([*weights, 0, 0, 0])) for weights in (self.with_text, self.picture_only)
+        )
+        pooled: FloatArray = np.where(has_text[:, None], both, alone).astype(np.float32)
         return pooled
 
     def to_dict(self) -> dict[str, Any]:
         """The weights as JSON values, for `picture_words.json`."""
         kinds = {"with_text": self.with_text, "picture_only": self.picture_only}
-        weights = {
-            kind: {"fast_weight": float(row[0]), "words_weight": float(row[1]), "bias": [float(c) for c in row[2:]]}
-            for kind, row in kinds.items()
-        }
+        weights = {kind: {"fast_weight": a, "words_weight": b} for kind, (a, b) in kinds.items()}
         return {**weights, "fitted_on": dict(self.fitted_on)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PictureWordsPooling:
         """From the values of `picture_words.json`, which `artefacts.PictureWordsFile` has checked."""
-
-        def row(kind: str) -> Floats:
-            weights = values[kind]
-            return np.array([weights["fast_weight"], weights["words_weight"], *weights["bias"]], np.float64)
-
-        return cls(with_text=row("with_text"), picture_only=row("picture_only"), fitted_on=values["fitted_on"])
+        with_text, picture_only = (
+            (values[kind]["fast_weight"], values[kind]["words_weight"]) for kind in ("with_text", "picture_only")
+        )
+        return cls(with_text=with_text, picture_only=picture_only, fitted_on=values["fitted_on"])
 
 
 def pool(fast: Floats, verdicts: Floats, weights: Floats) -> Floats:
@@ -147,7 +144,13 @@ def pool(fast: Floats, verdicts: Floats, weights: Floats) -> Floats:
 
 
 def fit_pooling(
-    fast: Floats, verdicts: Floats, gold: NDArray[Any], strength: float = 5.0, *, ignore_verdicts: bool = False
+    fast: Floats,
+    verdicts: Floats,
+    gold: NDArray[Any],
+    strength: float = 5.0,
+    *,
+    ignore_verdicts: bool = False,
+    biased: bool = True,
 ) -> Floats:
     """Weights `[5]` (a, b, c) of the lowest log-loss, held towards the fast posterior.
 
@@ -157,8 +160,9 @@ def fit_pooling(
         gold: Class indices `[n]`.
         strength: Half of it, times the squared distance of the weights from the fast posterior's, is added to the loss.
         ignore_verdicts: Give the reasoner no weight (b = 0): the fast posterior, calibrated to these posts.
+        biased: Whether labels may have a bias; otherwise c = 0.
     """
-    logs, free = _logs(fast, verdicts), np.array([True, not ignore_verdicts, True, True, True])
+    logs, free = _logs(fast, verdicts), np.array([True, not ignore_verdicts, biased, biased, biased])
     weights = _newton(logs, gold, strength, free)
     while (weights[:2] < 0).any():  # a posterior that would count backwards gets no weight
         free[int(np.argmin(weights[:2]))] = False

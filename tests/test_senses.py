@@ -22,9 +22,7 @@ from hybrid_mmsa.senses.face_detector import apart
 from hybrid_mmsa.types import EXPRESSIONS
 
 BAD = "I hate this, worst day ever"
-WEIGHTS = PictureWordsPooling(
-    with_text=np.array([0.9, 0.2, 0.0, 0.0, 0.0]), picture_only=np.array([0.2, 1.0, 0.0, 0.0, 0.0])
-)
+WEIGHTS = PictureWordsPooling(with_text=(0.9, 0.2), picture_only=(0.2, 1.0))
 
 
 def written(text, size=(900, 300), place=(40, 100), font=48):

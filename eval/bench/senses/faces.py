@@ -57,7 +57,7 @@ def beside_labels(analyzer: Analyzer, samples: Sequence[Sample]) -> dict[str, An
     for start in track(starts, "posts", console=Console(stderr=True), transient=True):
         batch = samples[start : start + BATCH]
         for sample, answer in zip(batch, analyzer.analyze_batch(batch, explain="none", mode="fast"), strict=True):
-            look = answer.picture and answer.picture.faces_sentiment
+            look = None if answer.picture is None else answer.picture.faces_sentiment
             if look is None or answer.image_sentiment is None or sample.label is None or sample.image_label is None:
                 none += 1
                 continue
@@ -113,9 +113,9 @@ def beside_captions(reader: FaceReader, data: Path) -> dict[str, Any]:
         if photo.named:
             continue
         picture: Image.Image = read_image(photo.image, draft=DRAFT_PIXELS)
-        started = time.perf_counter()
+        started = time.process_time()
         faces: tuple[Face, ...] = reader.read(picture)
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
         pictures, found = pictures + 1, found + bool(faces)
         if faces and faces[0].expression is not None:
             smiling = any(SMILING.search(caption) for caption in photo.captions)
