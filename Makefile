@@ -48,7 +48,7 @@ tests: $(TESTS)
 # many of them and other ones every time; `make test` draws the same few each time. Then atheris changes the files of
 # `tests/fuzz/corpus`, led by the code that they reach. A failure prints how to meet it again.
 EXAMPLES ?= 2000
-DRAWN := any_file answers cli_batch data_posts inputs_image inputs_rewording inputs_sample inputs_text language line_file prompts
+DRAWN := any_file answers cli_batch data_posts inputs_image inputs_rewording inputs_sample inputs_text language line_file prompts transcript video
 fuzz: $(TESTS)  ## draw many more inputs (EXAMPLES=2000 a test), then guided ones (FUZZ_SECONDS=60 a target); some 20 minutes
 	@HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(EXAMPLES) $(STEP) "fuzz" $(BIN)/python -m pytest --quiet $(DRAWN:%=tests/test_%.py)
 	@$(MAKE) fuzz-guided

@@ -24,11 +24,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from rich.console import Console
 
+import hybrid_mmsa
+from hybrid_mmsa.senses import FaceReader
 from hybrid_mmsa.video import Timeline, analyze_video, timeline_page
 
 SIZE, RATE, SOUND_RATE = (480, 360), 10, 16_000
 LETTERS_A_SECOND = 15
-Mood = Literal["glad", "calm", "angry"]
+Mood = Literal["glad", "calm", "angry", "smiling"]
+"""`smiling` is a photograph, whose face is found; faces that are drawn are not."""
+PHOTO = Path(hybrid_mmsa.__file__).parent / "samples" / "astronaut.jpg"
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Line:
 CALL = (
     Line("agent", "This is the service line, Anna speaking."),
     Line("customer", "I ordered a kettle three weeks ago."),
-    Line("customer", "It came broken, and I am really angry about it!", "angry"),
+    Line("customer", "It came broken, and I am really angry about it!", "smiling"),
     Line("agent", "I see. Which number does the order have?"),
     Line("customer", "Four seven one one. I have told you that twice, this is the worst service ever!", "angry", -0.9),
     Line("agent", "Please hold the line while I look."),
@@ -68,9 +72,14 @@ def voice(line: Line, folder: Path) -> NDArray[np.float32]:
 
 def picture(mood: Mood, caption: str) -> Image.Image:
     """The customer as the camera shows them, and the caption."""
-    wall = {"glad": "#f3e7c4", "calm": "#d9dde2", "angry": "#c9c4c4"}[mood]
+    wall = {"glad": "#f3e7c4", "calm": "#d9dde2", "angry": "#c9c4c4", "smiling": "#222222"}[mood]
     image = Image.new("RGB", SIZE, wall)
     draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 310, *SIZE), fill="#101418")
+    draw.text((12, 326), caption[:70], fill="#ffffff")
+    if mood == "smiling":
+        image.paste(Image.open(PHOTO).resize((300, 300)), (90, 5))
+        return image
     draw.ellipse((150, 40, 330, 240), fill="#e8b98f", outline="#5a4030", width=3)
     for x in (200, 262):
         draw.ellipse((x, 110, x + 18, 128), fill="#222222")
@@ -84,8 +93,6 @@ def picture(mood: Mood, caption: str) -> Image.Image:
     if mood == "angry":
         draw.line((190, 92, 222, 106), fill="#222222", width=5)
         draw.line((290, 92, 258, 106), fill="#222222", width=5)
-    draw.rectangle((0, 310, *SIZE), fill="#101418")
-    draw.text((12, 326), caption[:70], fill="#ffffff")
     return image
 
 
@@ -120,16 +127,19 @@ def write(path: Path, places: list[int], sound: NDArray[np.float32]) -> None:
     with av.open(str(path), "w") as out:
         film: Any = out.add_stream("libvpx", rate=RATE, width=SIZE[0], height=SIZE[1], pix_fmt="yuv420p")
         heard: Any = out.add_stream("libopus", rate=48_000, layout="stereo")
+        packets = []
         for place in places:
-            out.mux(film.encode(av.VideoFrame.from_ndarray(pictures[place], format="rgb24")))
-        out.mux(film.encode(None))
+            packets += film.encode(av.VideoFrame.from_ndarray(pictures[place], format="rgb24"))
+        packets += film.encode(None)
         resampler = av.AudioResampler(format="s16", layout="stereo", rate=48_000, frame_size=960)
         samples = np.ascontiguousarray((sound.T * 32_000).astype(np.int16)).reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
         frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, 0, Fraction(1, SOUND_RATE)
         for part in (*resampler.resample(frame), *resampler.resample(None)):
-            out.mux(heard.encode(part))
-        out.mux(heard.encode(None))
+            packets += heard.encode(part)
+        packets += heard.encode(None)
+        for packet in sorted(packets, key=lambda each: each.dts * each.time_base):  # what is shown with what is heard
+            out.mux(packet)
 
 
 def to_hear(timeline: Timeline) -> list[str]:
@@ -149,7 +159,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(made)
         film, transcript = make(folder)
-        timeline = analyze_video(film, transcript)
+        timeline = analyze_video(film, transcript, faces=FaceReader())
         (folder / "call.html").write_text(timeline_page(timeline, film, folder / "call.html"), encoding="utf-8")
     for line in to_hear(timeline):
         console.print(line, soft_wrap=True)

@@ -85,7 +85,10 @@ def _chart(timeline: Timeline) -> str:
     for row, moment in enumerate(timeline.moments):
         y = HEIGHT - 14 + ROW * row
         marks += [_bar(instance, moment, y, end) for instance in moment.instances]
-    marks += [text(AREA.x(share), rows - 2, _clock(share * end)) for share in (0, 0.25, 0.5, 0.75, 1)]
+    anchors = ("start", "middle", "middle", "middle", "end")
+    marks += [
+        text(AREA.x(tick / 4), rows - 2, _clock(tick / 4 * end), anchor=anchor) for tick, anchor in enumerate(anchors)
+    ]
     return drawing(f"Valence over time, from 0 to {_clock(end)}, and the moments below", rows, marks)
 
 
