@@ -89,8 +89,9 @@ def test_a_call_is_judged_by_the_words_that_are_heard(call, model):
 
 
 def test_the_command_hears_words(call, model, capsys):
-    assert run(["video", str(call), "--speech", str(model), "--json"]) == 0
+    assert run(["video", str(call), "--speech", str(model), "--channels", "agent,customer", "--json"]) == 0
     timeline = Timeline.model_validate_json(capsys.readouterr().out)
+    assert [segment.role for segment in timeline.segments] == ["agent", "customer", "agent"]
     assert {segment.text for segment in timeline.segments if segment.text} == {"I hate this, it is terrible"}
 
 

@@ -346,7 +346,9 @@ def test_what_cannot_be_read_ends_the_command(desk, capsys):
         (["none.mp4"], "found no file"),
         (["call.mp4", "-o", "call.mp4"], "wanted a name that ends in"),
         (["call.mp4", "--transcript", "call.json", "-o", "call.json"], "must not replace"),
-        (["call.mp4", "--role", "Anna=boss"], "NAME=agent or NAME=customer"),
+        (["call.mp4", "--role", "Anna=boss"], "--role: found 'boss'; wanted agent or customer"),
+        (["call.mp4", "--channels", "agent,customer"], "--channels: words are heard with --speech"),
+        (["call.mp4", "--transcript", "call.json", "--speech", "x"], "--speech: words are heard with --speech, where"),
         (["call.mp4", "--speech", "no-such-model"], "found no model of speech 'no-such-model'"),
     ):
         assert run(["video", *words]) == 2

@@ -1,24 +1,28 @@
-"""`hybrid-mmsa video`: a film or a recorded call → what is felt in it, and when. It holds no logic of its own."""
+"""`hybrid-mmsa video`: a film or a recorded call → what is felt in it, and when. It holds no logic of its own.
+
+What reads films is imported when it is asked for: other commands start without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from ...errors import InputError
-from ...inputs.media import open_media
-from ...senses.speech import Speech
 from ...types import Role
-from ...video import Timeline, analyze_video, timeline_page
-from ...video.page import TITLES
 from ..terminal.console import counted, emit, page, say, tell_written
-from ..terminal.options import AnswerOptions, AsJson, check_file, with_answer_options
+from ..terminal.options import AnswerOptions, AsJson, check_file, with_answer_options, with_options
 from ..terminal.progress import progress
 from ..terminal.whole import whole_file
+
+if TYPE_CHECKING:
+    from ...senses.speech import Speech
+    from ...video import Timeline
 
 __all__ = ["video"]
 
@@ -26,29 +30,59 @@ BRIEF = AnswerOptions(explain="none")
 """A timeline holds the answers without their evidence, unless asked otherwise."""
 
 
+@dataclass(frozen=True, slots=True)
+class SpokenOptions:
+    """Where it is known from who says what."""
+
+    transcript: Annotated[
+        Path | None, typer.Option("--transcript", metavar="FILE", help="What is said: .srt, .vtt or .json.")
+    ] = None
+    role: Annotated[
+        list[str] | None,
+        typer.Option("--role", metavar="NAME=ROLE", help="Who a speaker is: agent or customer; repeat it."),
+    ] = None
+    speech: Annotated[
+        str | None,
+        typer.Option("--speech", metavar="NAME_OR_PATH", help="Hear the words with this Whisper model instead."),
+    ] = None
+    channels: Annotated[
+        str | None,
+        typer.Option("--channels", metavar="ROLES", help="Who is heard on which channel, as in agent,customer."),
+    ] = None
+
+    def roles(self) -> dict[str, Role]:
+        """Speakers' roles by their names."""
+        pairs = [[part.strip() for part in written.partition("=")[::2]] for written in self.role or ()]
+        return {name: _role(role, "--role") for name, role in pairs}
+
+    def reader(self) -> Speech | None:
+        """What hears the words, if something is to."""
+        if self.speech is None and self.channels is None:
+            return None
+        if self.speech is None or self.transcript is not None:
+            option = "--channels" if self.speech is None else "--speech"
+            raise InputError("words are heard with --speech, where there is no --transcript", field=option)
+        from ...senses.speech import Speech
+
+        on = None if self.channels is None else [_role(each.strip(), "--channels") for each in self.channels.split(",")]
+        return Speech(self.speech, channels=on)
+
+
+SPOKEN = SpokenOptions()
+
+
+@with_options("spoken", SPOKEN)
 @with_answer_options
 def video(
     film: Annotated[Path, typer.Argument(metavar="FILE", help="A film, or the sound of a call.")],
-    transcript: Annotated[
-        Path | None, typer.Option("--transcript", metavar="FILE", help="What is said: .srt, .vtt or .json.")
-    ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Where to write: a page (.html) or .json.")
-    ] = None,
-    speech: Annotated[
-        str | None,
-        typer.Option(
-            "--speech", metavar="NAME_OR_PATH", help="Hear the words with this Whisper model, where no transcript is."
-        ),
     ] = None,
     every: Annotated[
         float, typer.Option("--every", metavar="SECONDS", min=0.1, help="Look at a frame at least so often.")
     ] = 5.0,
-    role: Annotated[
-        list[str] | None,
-        typer.Option("--role", metavar="NAME=ROLE", help="Who a speaker is: agent or customer; repeat it."),
-    ] = None,
     as_json: AsJson = False,
+    spoken: SpokenOptions = SPOKEN,
     options: AnswerOptions = BRIEF,
 ) -> None:
     """Find the moments of a film or a recorded call that are worth hearing.
@@ -61,17 +95,18 @@ def video(
         hybrid-mmsa video call.mp4 --transcript call.vtt -o call.html
         hybrid-mmsa video call.wav --transcript call.json --json
     """
-    _check_out(out, (film, transcript))
-    roles = dict(_role(each) for each in role or ())
-    hears = None if speech is None else Speech(speech)
+    from ...video import analyze_video
+
+    _check_out(out, (film, spoken.transcript))
+    roles, speech = spoken.roles(), spoken.reader()
     analyzer, adapter = options.open()
     with _seconds(film, options) as reached:
         timeline = analyze_video(
             film,
-            transcript,
+            spoken.transcript,
             analyzer=analyzer,
             every=every,
-            speech=hears,
+            speech=speech,
             roles=roles,
             limits=options.limits(),
             mode=options.mode,
@@ -79,13 +114,13 @@ def video(
             adapter=adapter,
             reached=reached,
         )
-    if out is None and as_json:
-        emit(timeline.model_dump_json())
-    elif out is None:
-        page().print("\n".join(_lines(timeline)), soft_wrap=True)
     if out is not None:
         with whole_file(out) as draft:
             draft.write_text(_written(timeline, film, out), encoding="utf-8")
+    elif as_json:
+        emit(timeline.model_dump_json())
+    else:
+        page().print("\n".join(_lines(timeline)), soft_wrap=True)
     _sum_up(timeline, out, as_json)
 
 
@@ -100,19 +135,22 @@ def _check_out(out: Path | None, sources: Sequence[Path | None]) -> None:
 def _written(timeline: Timeline, film: Path, out: Path) -> str:
     if out.suffix.lower() == ".json":
         return timeline.model_dump_json(indent=1) + "\n"
+    from ...video import timeline_page
+
     return timeline_page(timeline, film, out)
 
 
-def _role(written: str) -> tuple[str, Role]:
-    name, _, role = (part.strip() for part in written.partition("="))
-    if not name or role not in ("agent", "customer"):
-        raise InputError(f"found {written!r}; wanted NAME=agent or NAME=customer", field="--role")
-    return name, cast(Role, role)
+def _role(written: str, option: str) -> Role:
+    if written not in get_args(Role):
+        raise InputError(f"found {written!r}; wanted agent or customer", field=option)
+    return cast(Role, written)
 
 
 @contextmanager
 def _seconds(film: Path, options: AnswerOptions) -> Iterator[Callable[[float], None]]:
     """Shows progress in seconds of the film while the block runs; the block says how far it is."""
+    from ...inputs.media import open_media
+
     with open_media(film, options.limits()) as media:
         duration = int(media.duration or 0)
     told = 0
@@ -129,6 +167,8 @@ def _seconds(film: Path, options: AnswerOptions) -> Iterator[Callable[[float], N
 
 def _lines(timeline: Timeline) -> Iterator[str]:
     """The moments as people read them, in the order of time."""
+    from ...video.page import TITLES
+
     found = [(each, moment) for moment in timeline.moments for each in moment.instances]
     if not found:
         yield "no moment stands out"
