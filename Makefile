@@ -4,7 +4,7 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test types wheel dist docs man tests fuzz fuzz-guided hardening bench format house map picture screenshots links lock audit licences sbom clean
+.PHONY: help demo demo-full test types wheel dist docs man tests fuzz fuzz-guided hardening bench bench-quick format house map picture screenshots links lock audit licences sbom clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
@@ -66,8 +66,13 @@ fuzz-guided: $(TESTS) build/atheris/atheris
 hardening: $(TESTS)  ## hostile input by the thousand, kills, threads, a soak, traces; writes eval/HARDENING.md (about an hour)
 	@$(STEP) "hardening" $(BIN)/python eval/bench/hardening/hardening.py --save
 
-bench: $(TESTS)  ## speed and size beside a ViT-B/32 CLIP in torch
+bench: $(TESTS)  ## speed and size beside a ViT-B/32 CLIP in torch; how both grow, with plots in build/bench.html
 	@$(BIN)/python eval/bench/speed/bench.py
+	@$(BIN)/python eval/bench/speed/growth.py --page build/bench.html
+
+# Ratios of times that follow each other at once, twice where the first says slower: it can run on a busy machine.
+bench-quick: $(TESTS)  ## is it slower than the committed record? ratios alone, some minutes
+	@$(STEP) "speed beside the record" $(BIN)/python eval/bench/speed/quick.py --check
 
 format: $(TESTS)  ## rewrite the sources in house style
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

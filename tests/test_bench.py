@@ -6,15 +6,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from eval.bench.calibration import calibration
-from eval.bench.speed import bench, memory
+from eval.bench.speed import bench, growth, memory, plots, quick
 from hybrid_mmsa.metrics import calibration_error
 
 
 def test_light_core_is_counted_without_torch():
     names = {found.metadata["Name"].lower() for found in bench.dependencies("hybrid-mmsa", set())}
-    assert {"hybrid-mmsa", "numpy", "onnxruntime", "tokenizers"} <= names
+    assert {"hybrid-mmsa", "numpy", "onnxruntime", "typer"} <= names
     assert "torch" not in names
     assert "torch" in {found.metadata["Name"].lower() for found in bench.dependencies("open-clip-torch", set())}
 
@@ -74,3 +75,38 @@ def test_the_band_holds_a_model_that_tells_the_truth_and_no_boaster():
     assert low < calibration_error(gold, true) < high
     boasted = true**3 / (true**3).sum(1, keepdims=True)
     assert calibration_error(gold, boasted) > calibration.band(boasted, draws=200)[1]
+
+
+def test_growth_is_told_as_a_power_of_the_size():
+    sizes = [{"size": size, "seconds": 2e-3 * size, "peak_memory_mb": 100.0} for size in (10.0, 100.0, 1000.0)]
+    assert growth.exponent(sizes, 10) == pytest.approx(1)
+    assert growth.exponent([{**each, "seconds": 0.5} for each in sizes], 10) == pytest.approx(0)
+    assert growth.exponent(sizes, 1000) is None
+    machine = {"system": "here", "cpus": 1, "load": 0.0}
+    values = {"title": "posts & <words>", "sizes": sizes, "left_out": [10_000.0], "exponent": 1.0}
+    record = {"date": "2026-01-01", "machine": machine, "growth": {"posts": values}}
+    page = plots.speed_page(record)
+    assert page.count("<svg") == 2
+    assert "posts &amp; &lt;words&gt;" in page
+    assert "size^1.00" in page
+    assert growth.table(record).row_count == 1
+
+
+@pytest.mark.parametrize(("kind", "size"), [("posts", 3), ("characters", 10), ("adapters", 2), ("threads", 2)])
+def test_what_grows_can_be_done(kind, size, tmp_path, monkeypatch):
+    monkeypatch.setattr(growth, "posts", lambda count: bench.posts(2))
+    growth.KINDS[kind].prepared(size, tmp_path)()
+
+
+def test_a_ratio_has_an_interval_and_only_a_sure_change_counts():
+    ratio = quick.ratio_of([(2.0 + number / 100, 1.0) for number in range(15)])
+    assert ratio.low < ratio.value == 2.07 < ratio.high
+    assert quick.paired(lambda: sum(range(20_000)), lambda: sum(range(2_000)), 15).low > 1
+    before = {"post": {"high": 1.8}, "explain": {"high": 1.7}}
+    now = {"post": ratio, "explain": ratio, "start": ratio}
+    assert quick.slower(now, before) == ["explain"]
+    assert quick.table({"ratios": {"post": vars_of(ratio)}}, {}).row_count == 1
+
+
+def vars_of(ratio):
+    return {"value": ratio.value, "low": ratio.low, "high": ratio.high}

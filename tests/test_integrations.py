@@ -254,6 +254,16 @@ def test_langchain_takes_the_tool_as_it_is():
     assert wrapped.args["text"]["description"] == "The post's words, in English."
 
 
+def test_llamaindex_takes_the_tool_as_it_is():
+    from llama_index.core.tools import FunctionTool
+
+    wrapped = FunctionTool.from_defaults(tool.analyze_post)
+    assert wrapped.call(text="Great camera, awful battery", target="battery").raw_output["label"] == "negative"
+    said = wrapped.metadata.get_parameters_dict()["properties"]
+    assert said["text"]["description"] == "The post's words, in English."
+    assert "how sure that is" in wrapped.metadata.description
+
+
 def asked(server, name, arguments):
     """What an agent's client is told by one call."""
     from mcp import Client

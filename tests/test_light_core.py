@@ -32,7 +32,7 @@ print(json.dumps({
 HEAVY = {
     *("accelerate", "bitsandbytes", "datasets", "huggingface_hub", "llama_cpp", "matplotlib", "onnx", "open_clip"),
     *("pandas", "peft", "pyarrow", "scipy", "sentence_transformers", "sklearn", "timm", "torch", "torchvision"),
-    *("transformers", "trl", "fastapi", "starlette", "uvicorn", "prometheus_client", "httpx2", "anyio"),
+    *("tokenizers", "transformers", "trl", "fastapi", "starlette", "uvicorn", "prometheus_client", "httpx2", "anyio"),
     *("cv2", "omegaconf", "rapidocr", "shapely"),
 }
 
@@ -87,7 +87,7 @@ def test_importing_leaves_the_process_as_it_was():
     """No log handler, no environment variable, no changed warning filter comes from an import."""
     program = """
 import logging, os, sys, warnings
-import numpy, onnxruntime, PIL, pydantic, rich, tokenizers, typer
+import numpy, onnxruntime, PIL, pydantic, rich, typer
 before = (dict(os.environ), list(warnings.filters), list(logging.getLogger().handlers), logging.getLogger().level)
 import hybrid_mmsa
 after = (dict(os.environ), list(warnings.filters), list(logging.getLogger().handlers), logging.getLogger().level)

@@ -95,7 +95,6 @@ CORE_PACKAGES = {
     "pydantic",
     "rich",
     "safetensors",
-    "tokenizers",
     "typer",
 }
 STANDARD = sys.stdlib_module_names

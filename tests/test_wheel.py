@@ -25,11 +25,10 @@ CORE = {
     "pydantic",
     "rich",
     "safetensors",
-    "tokenizers",
     "typer",
 }
 MODELS = {"tune", "clip", "hf", "vlm", "llama", "serve", "client", "server", "train", "tables", "eval"}
-EXTRAS = MODELS | {"ray", "index", "sklearn", "pandas", "polars", "spacy", "mcp", "gradio"}
+EXTRAS = MODELS | {"ray", "index", "sklearn", "pandas", "polars", "spacy", "mcp", "gradio", "ocr"}
 TOWERS_MB = 80
 WHEEL_MB = 95
 

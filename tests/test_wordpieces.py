@@ -1,5 +1,6 @@
 """Texts become windows of token ids: what is read, what is padded, and that neighbours and threads change nothing."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,8 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from hybrid_mmsa.bundled import bundled_path
+from hybrid_mmsa.data import LoadReport
+from hybrid_mmsa.data.everyday import EVERYDAY, load_everyday
+from hybrid_mmsa.encoders.bert_words import read_tokenizer
+from hybrid_mmsa.encoders.compact import WEIGHTS
 from hybrid_mmsa.encoders.wordpieces import LENGTH_STEP, MOST_WINDOWS, OVERLAP, WordPieces
 from hybrid_mmsa.errors import ArtefactError
+from hybrid_mmsa.inputs import reword
 
 MAX_TOKENS = 16
 TEXTS = st.lists(st.text(max_size=60), max_size=6)
@@ -169,3 +176,41 @@ def test_an_unusable_tokenizer_is_an_artefact_error(tmp_path, path):
     (tmp_path / "lacking.json").write_text(path.read_text().replace('"<pad>"', '"<fill>"'))
     with pytest.raises(ArtefactError, match=r"lacks special tokens: .*<pad>"):
         WordPieces(tmp_path / "lacking.json", MAX_TOKENS)
+
+
+def test_pieces_are_those_of_the_package_that_the_file_is_of():
+    file = WEIGHTS / "tokenizer.json"
+    numbers, vocabulary = read_tokenizer(file)
+    theirs = Tokenizer.from_file(str(file))
+    theirs.no_padding()
+    theirs.no_truncation()
+    theirs.encode_special_tokens = True
+    assert vocabulary == theirs.get_vocab(with_added_tokens=True)
+    texts = [record.sample.text or "" for record in load_everyday(bundled_path(*EVERYDAY), LoadReport())]
+    texts += [reword(text) for text in texts]
+    texts += [
+        "naïve Café ÉCOLE İstanbul ΟΔΥΣΣΕΥΣ",
+        "東京で 한국어 ไทย हिन्दी",
+        "a\u200db\tc\u3000d\x0be",
+        "…—“x”‘y’ ^$+=~`|",
+        "x" * 101,
+    ]
+    texts += ["[SEP] <s></s> <mask>", "😀👍🏽 don't", "\ufffd\x00", "½ ① ﬁ Ⅷ ℃"]
+    assert [numbers(text) for text in texts] == [e.ids for e in theirs.encode_batch(texts, add_special_tokens=False)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": None},
+        {"pre_tokenizer": {"type": "ByteLevel"}},
+        {"model": {"type": "BPE"}},
+        {"added_tokens": [{"content": "word", "id": 1, "special": False}]},
+        {"model": {"type": "WordPiece", "vocab": []}},
+    ],
+)
+def test_a_tokenizer_of_another_kind_is_refused(path, tmp_path, change):
+    other = tmp_path / "tokenizer.json"
+    other.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ArtefactError, match="cannot read the tokenizer"):
+        WordPieces(other, MAX_TOKENS)

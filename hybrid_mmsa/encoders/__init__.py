@@ -16,7 +16,6 @@ from .base import Encoder, MapEncoder
 from .cached import CachedEncoder
 from .checked import CheckedEncoder, Encoded, checked_encoder
 from .compact import CompactEncoder
-from .pair import split_lora as _split_lora
 from .stored import extract_features
 
 __all__ = [
@@ -35,6 +34,7 @@ __all__ = [
 
 ENCODER_KINDS = ("compact", "open_clip", "hf")
 """Kinds of encoders that are built in; no plugin can take their names."""
+_LORA = "+lora:"
 EXTRAS: Mapping[str, str] = {"open_clip": "clip", "hf": "hf"}
 """Encoders that run in torch, each in its module of the same name, and the extra that brings its library."""
 
@@ -90,6 +90,12 @@ def _from_plugin(kind: str, name: str, root: Path, threads: int) -> Encoder:
 def _module(file: str, name: str, extra: str) -> Any:
     with needs(extra, f"the encoder {name!r}"):
         return import_module(f".{file}", __package__)
+
+
+def _split_lora(name: str) -> tuple[str, str | None]:
+    """An encoder's name without the LoRA on its towers, and the LoRA's folder: `NAME+lora:FOLDER`."""
+    base, plus, folder = name.partition(_LORA)
+    return base, folder if plus else None
 
 
 def moved_name(name: str, root: Path, new_root: Path) -> str:

@@ -21,11 +21,10 @@ from ..forks import OpenLock
 from ..inputs import reword
 from ..types import BoolArray, Features, FloatArray, IntArray, Modality, Sample
 
-__all__ = ["Reading", "Tower", "TowerPair", "grey", "opening", "split_lora", "weights_hash"]
+__all__ = ["Reading", "Tower", "TowerPair", "grey", "opening", "weights_hash"]
 
 BATCH = 32
 _HUB = OpenLock()
-_LORA = "+lora:"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,12 +106,6 @@ def _batches(rows: list[int]) -> Iterator[list[int]]:
 def grey() -> Image:
     """A small picture of nothing, to try a tower on."""
     return Pictures.new("RGB", (8, 8), "grey")
-
-
-def split_lora(name: str) -> tuple[str, str | None]:
-    """An encoder's name without the LoRA on its towers, and the LoRA's folder: `NAME+lora:FOLDER`."""
-    base, plus, folder = name.partition(_LORA)
-    return base, folder if plus else None
 
 
 def weights_hash(weights: Mapping[str, Any], facts: object) -> str:

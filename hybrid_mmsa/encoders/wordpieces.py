@@ -1,8 +1,6 @@
 """Reworded text → the token ids a tower reads. Knows nothing of towers, labels or pictures.
 
-The tokenizer never pads or cuts by itself: both change its state, which is what makes shared tokenizers fail under
-threads ("Already borrowed"). Encoding alone only reads it, and the arrays are padded and cut here. A text too long for
-the tower becomes several windows that overlap; each holds the whole target.
+A text too long for the tower becomes several windows that overlap; each holds the whole target.
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from ..errors import ArtefactError
 from ..types import BoolArray, FloatArray, IntArray
+from .bert_words import read_tokenizer
 
 __all__ = ["LENGTH_STEP", "MOST_WINDOWS", "TokenBatch", "WordPieces", "padded_length"]
 
@@ -72,7 +70,7 @@ class TokenBatch:
 
 
 class WordPieces:
-    """A WordPiece tokenizer read from `tokenizer.json`, safe to share between threads.
+    """A WordPiece tokenizer read from `tokenizer.json` with the marks of its family, safe to share between threads.
 
     Args:
         path: A `tokenizer.json` file whose vocabulary has the special tokens of BERT or of MPNet.
@@ -83,17 +81,10 @@ class WordPieces:
     """
 
     def __init__(self, path: Path, max_tokens: int) -> None:
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise ArtefactError(f"cannot read the tokenizer {path}: {error}") from error
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        # A post that spells out "[SEP]" has written five characters, not ended its text.
-        self._tokenizer.encode_special_tokens = True
+        self._numbers, vocabulary = read_tokenizer(path)
         self.max_tokens = max_tokens
         for marks in FAMILIES:
-            numbers = [self._tokenizer.token_to_id(token) for token in marks[:4]]
+            numbers = [vocabulary.get(token) for token in marks[:4]]
             known = [number for number in numbers if number is not None]
             if len(known) == len(numbers):
                 self._start, self._end, self._pad, self._unknown = known
@@ -107,11 +98,8 @@ class WordPieces:
 
         A target is cut to a quarter of the tower.
         """
-        text_ids = [e.ids for e in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-        named = [t or "" for t in targets]
-        target_ids = [
-            e.ids[: self.max_tokens // 4] for e in self._tokenizer.encode_batch(named, add_special_tokens=False)
-        ]
+        text_ids = list(map(self._numbers, texts))
+        target_ids = [self._numbers(target or "")[: self.max_tokens // 4] for target in targets]
         rows: list[list[int]] = []
         owners: list[int] = []
         n_tokens = np.zeros(len(texts), np.int64)

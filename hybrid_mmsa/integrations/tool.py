@@ -4,7 +4,7 @@ Its name, its docstring and its annotations are what a model reads; `TOOL_SCHEMA
 form of the chat APIs. It imports none of these libraries.
 """
 
-from __future__ import annotations
+# Annotations stay values in this file: LlamaIndex takes them as they stand, and cannot look up what a string names.
 
 from inspect import cleandoc
 from types import MappingProxyType

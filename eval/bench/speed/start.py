@@ -87,7 +87,7 @@ def main() -> None:
         for name in names:
             rounds[name].append(started(checkouts[name]))
     record: dict[str, Any] = {
-        **circumstances(["onnxruntime", "numpy", "pydantic", "tokenizers"], threads=1),
+        **circumstances(["onnxruntime", "numpy", "pydantic"], threads=1),
         "rounds": options.rounds,
         "this": medians(rounds["this"]),
     }

@@ -1,0 +1,165 @@
+"""A guard against slowness: what we do, beside what it cannot do without, in pairs, against the committed record.
+
+    python eval/bench/speed/quick.py [--pairs 15] [--check] [--json] [--save]
+
+Each ratio is of two things that are done one right after the other, in turns, so that a busy machine slows both; no
+seconds are compared between machines. A ratio is the median over the pairs, with an interval that holds whatever the
+times are distributed like (order statistics). `--check` fails where a ratio is surely larger than the record's by more
+than `MARGIN`, and where that is so twice: a second measuring decides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from itertools import cycle
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import binom
+
+from eval.bench.keeping import RESULTS, circumstances, program, tell
+from eval.bench.speed.bench import TEXTS, one_thread, posts
+from hybrid_mmsa import Analyzer, Sample
+from hybrid_mmsa.encoders import CompactEncoder
+from hybrid_mmsa.inputs import read_sample
+
+MARGIN = 1.15
+"""A ratio may grow by so much unsaid: what another processor or another version of a library makes of it."""
+STARTS = 7
+BATCH = 32
+
+OURS = "import hybrid_mmsa; hybrid_mmsa.analyze({text!r})"
+BARE = (
+    "import numpy, onnxruntime, pydantic, PIL.Image\n"
+    "from hybrid_mmsa.encoders.onnx_session import open_session\n"
+    "from hybrid_mmsa.encoders.compact import WEIGHTS\n"
+    "[open_session(WEIGHTS / name, 1) for name in ('text.onnx', 'image.onnx')]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """The median of some pairs' ratios, with an interval of at least 95 %."""
+
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+
+def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio:
+    """Of pairs of seconds: the first over the second."""
+    values = sorted(first / second for first, second in pairs)
+    # The median lies between the k-th smallest and the k-th largest value of n with P = 1 - 2 P(Binomial(n, 1/2) < k).
+    beyond = max(int(binom.ppf(0.025, len(values), 0.5)) - 1, 0)
+    return Ratio(statistics.median(values), values[beyond], values[-1 - beyond], len(values))
+
+
+def paired(first: Callable[[], object], second: Callable[[], object], pairs: int) -> Ratio:
+    """How much longer the first takes; each pair begins with the other one."""
+    first(), second()
+    found = []
+    for number in range(pairs):
+        order = (first, second) if number % 2 else (second, first)
+        times = {}
+        for call in order:
+            begin = time.perf_counter()
+            call()
+            times[call] = time.perf_counter() - begin
+        found.append((times[first], times[second]))
+    return ratio_of(found)
+
+
+def measure(pairs: int) -> dict[str, Ratio]:
+    """All ratios."""
+    analyzer, encoder, batch = Analyzer.from_pretrained(threads=1), CompactEncoder(), posts(BATCH)
+    samples = [read_sample(Sample(text=text, image=picture)) for text, picture in batch]
+    turns = cycle(range(len(batch)))
+
+    def post(explain: Any = "modality") -> Callable[[], object]:
+        return lambda: analyzer.analyze(*batch[next(turns)], explain=explain)
+
+    def towers() -> object:
+        place = next(turns)
+        Image.open(BytesIO(batch[place][1])).convert("RGB").load()
+        return encoder.encode([samples[place]])
+
+    def alone() -> object:
+        return [analyzer.analyze_batch([sample]) for sample in samples]
+
+    return {
+        "post": paired(post(), towers, 3 * pairs),
+        "explain": paired(post("full"), post(), pairs),
+        "batch": paired(lambda: analyzer.analyze_batch(samples), alone, max(pairs // 3, 5)),
+        "start": paired(lambda: fresh(OURS.format(text=TEXTS[0])), lambda: fresh(BARE), STARTS),
+    }
+
+
+TITLES = {
+    "post": "one post, over decoding and both towers",
+    "explain": "explained in full, over a plain answer",
+    "batch": f"{BATCH} posts together, over one by one",
+    "start": "a fresh process that answers, over one that opens both towers",
+}
+
+
+def fresh(code: str) -> None:
+    """Run a fresh Python."""
+    subprocess.run([sys.executable, "-c", code], check=True, env=one_thread(), capture_output=True)
+
+
+def committed() -> Mapping[str, Any]:
+    """The newest record."""
+    records = sorted(RESULTS.glob("quick-*.json"))
+    if not records:
+        sys.exit("there is no record to compare with: make one with --save")
+    return dict(json.loads(records[-1].read_text(encoding="utf-8"))["ratios"])
+
+
+def slower(now: Mapping[str, Ratio], before: Mapping[str, Any]) -> list[str]:
+    """The ratios that surely grew by more than may be."""
+    return [name for name, ratio in now.items() if name in before and ratio.low > MARGIN * before[name]["high"]]
+
+
+def table(record: Mapping[str, Any], before: Mapping[str, Any]) -> Table:
+    """A row per ratio, beside the record's."""
+    shown = Table("ratio of times", "now", "record")
+    for name, found in record["ratios"].items():
+        cells = [f"{r['value']:.2f} [{r['low']:.2f}, {r['high']:.2f}]" for r in (found, before.get(name)) if r]
+        shown.add_row(TITLES[name], *cells)
+    return shown
+
+
+def main() -> None:
+    """Measure, compare, save where asked."""
+    parser = program(__doc__, "quick")
+    parser.add_argument("--pairs", type=int, default=15, help="pairs per ratio")
+    parser.add_argument("--check", action="store_true", help="fail where it is surely slower than the newest record")
+    options: argparse.Namespace = parser.parse_args()
+    before = {} if options.save else committed()
+    now = measure(options.pairs)
+    worse = slower(now, before) if options.check else []
+    if worse:
+        Console(stderr=True).print(f"measured again: {', '.join(worse)}", style="dim")
+        again = measure(options.pairs)
+        now |= {name: again[name] for name in worse}
+        worse = slower(now, before)
+    ratios = {name: asdict(ratio) for name, ratio in now.items()}
+    record = {**circumstances(["onnxruntime", "numpy", "pillow"], threads=1), "ratios": ratios}
+    tell("quick", record, table(record, before), options)
+    if worse:
+        sys.exit(f"slower than the record, twice: {', '.join(TITLES[name] for name in worse)}")
+
+
+if __name__ == "__main__":
+    main()
