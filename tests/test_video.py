@@ -265,6 +265,23 @@ def test_large_frames_are_refused_before_they_are_decoded(film):
         analyze_video(film, limits=Limits(max_image_pixels=1000))
 
 
+def test_a_film_that_grows_beyond_the_limits_is_read_up_to_there(tmp_path):
+    for name, size in (("small", (64, 48)), ("large", (640, 480))):
+        write_film(tmp_path / f"{name}.ts", frames([(0, 3, CALM)], size=size), RATE, codec="mpeg2video")
+    both = tmp_path / "both.ts"
+    both.write_bytes((tmp_path / "small.ts").read_bytes() + (tmp_path / "large.ts").read_bytes())
+    with open_media(both, Limits(max_image_pixels=10_000)) as media:
+        sizes = {(frame.width, frame.height) for _, frame in media.frames(media.video())}
+        assert sizes == {(64, 48)}
+        assert media.damaged > 0
+
+
+def test_a_file_without_streams_is_refused(tmp_path):
+    (tmp_path / "empty.ts").write_bytes(bytes([0x47, 0x1F, 0xFF, 0x10, *bytes(184)]) * 40)
+    with pytest.raises(InputError, match=r"neither film nor sound|damaged or of no known format"):
+        analyze_video(tmp_path / "empty.ts", CALL)
+
+
 def test_a_missing_package_names_its_extra(film, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match="extra 'video'"):

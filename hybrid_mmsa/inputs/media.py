@@ -168,6 +168,8 @@ def open_media(path: str | Path, limits: Limits = DEFAULT_LIMITS, *, extra: str 
         import av  # noqa: F401
 
     with _file(Path(path)) as file, _container(file, Path(path).name) as container:
+        if not (container.streams.video or container.streams.audio):
+            raise InputError(f"{Path(path).name} holds neither film nor sound; wanted {WANTED}", field="video")
         yield Media(Path(path).name, container, limits)
 
 

@@ -23,6 +23,7 @@ def write_film(
     *,
     codec: str = "mpeg4",
     key_every: int = 60,
+    bits: int | None = None,
     sound: NDArray[np.float32] | None = None,
     sound_codec: str = "aac",
 ) -> None:
@@ -34,6 +35,7 @@ def write_film(
         rate: Frames a second.
         codec: FFmpeg's name of the encoder.
         key_every: Frames from one key frame to the next.
+        bits: A second, of the pictures; the encoder's own otherwise.
         sound: Samples in [-1, 1], float32 `[channels, n]` at `SOUND_RATE`.
         sound_codec: FFmpeg's name of its encoder.
     """
@@ -47,6 +49,7 @@ def write_film(
                 film = out.add_stream(codec, rate=rate)
                 film.height, film.width = pixels.shape[:2]
                 film.pix_fmt, film.gop_size, film.thread_count = "yuv420p", key_every, 1
+                film.bit_rate = film.bit_rate if bits is None else bits
             out.mux(film.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
         if film is not None:
             out.mux(film.encode(None))

@@ -22,11 +22,11 @@ from rich.table import Table
 from eval.bench.keeping import circumstances, program, tell
 from eval.examples.service_call import make
 from hybrid_mmsa.senses.speech import Speech
-from hybrid_mmsa.types import Utterance
+from hybrid_mmsa.types import Role, Utterance
 from hybrid_mmsa.video import Timeline, analyze_video, read_transcript
 
 NAME = "heard"
-ROLES = ("agent", "customer")
+ROLES: tuple[Role, ...] = ("agent", "customer")
 
 
 def words(utterances: Iterable[Utterance], role: str) -> list[str]:

@@ -38,8 +38,10 @@ SAID = (
     ("agent", "It leaves the warehouse today, and the postage is refunded."),
     ("customer", "Wonderful, thank you so much for the quick help!"),
 )
-UTTERANCE = 4.0
-FILMS = {"small": (320, 240, 15), "large": (1280, 720, 25)}
+UTTERANCE, NOISE = 4.0, 24
+"""Seconds, and shades of grey that a pixel may change by from frame to frame."""
+FILMS = {"small": (320, 240, 15, 400_000), "large": (1280, 720, 25, 3_000_000)}
+"""Width, height, frames a second, bits a second."""
 MEGABYTE = 1e6
 
 
@@ -48,7 +50,7 @@ def drawn(width: int, height: int, rate: int, seconds: int, seed: int = 0) -> It
     chance = np.random.default_rng(seed)
     size = (width + width // 4, height + height // 4)
     photos = [np.asarray(Image.open(file).convert("RGB").resize(size)) for file in sorted(SAMPLES.glob("*.jpg"))]
-    noise = [chance.integers(0, 6, (height, width, 1), dtype=np.uint8) for _ in range(8)]
+    noise = [chance.integers(0, NOISE, (height, width, 1), dtype=np.uint8) for _ in range(8)]
     left, photo, cut = 0, photos[0], 0
     for number in range(rate * seconds):
         if number >= cut:
@@ -56,7 +58,7 @@ def drawn(width: int, height: int, rate: int, seconds: int, seed: int = 0) -> It
             left, cut = 0, number + rate * int(chance.integers(7, 14))
         left = min(left + (number % 5 == 0), width // 4)
         view = photo[height // 8 : height // 8 + height, left : left + width]
-        yield np.minimum(view, 249) + noise[number % len(noise)]
+        yield np.minimum(view, 256 - NOISE) + noise[number % len(noise)]
 
 
 def said(seconds: int) -> list[dict[str, Any]]:
@@ -107,11 +109,11 @@ def main() -> None:
     runs = []
     with TemporaryDirectory() as folder:
         for kind, minutes in lengths.items():
-            width, height, rate = FILMS[kind]
+            width, height, rate, bits = FILMS[kind]
             for length in minutes:
                 film, transcript = Path(folder) / f"{kind}-{length}.mp4", Path(folder) / f"{kind}-{length}.json"
                 transcript.write_text(json.dumps(said(60 * length)), encoding="utf-8")
-                write_film(film, drawn(width, height, rate, 60 * length), rate)
+                write_film(film, drawn(width, height, rate, 60 * length), rate, bits=bits)
                 facts = {"width": width, "height": height, "rate": rate, "minutes": length}
                 runs.append({**facts, **analysed(film, transcript)})
     record = {**circumstances(["av", "onnxruntime"], int(os.environ.get("OMP_NUM_THREADS", "0"))), "films": runs}
