@@ -49,7 +49,8 @@ def write_film(
                 film = out.add_stream(codec, rate=rate)
                 film.height, film.width = pixels.shape[:2]
                 film.pix_fmt, film.gop_size, film.thread_count = "yuv420p", key_every, 1
-                film.bit_rate = film.bit_rate if bits is None else bits
+                if bits is not None:
+                    film.bit_rate = bits
             out.mux(film.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
         if film is not None:
             out.mux(film.encode(None))
