@@ -55,7 +55,7 @@ def long_text(size: float, _: Path) -> Callable[[], object]:
 
 def large_picture(size: float, folder: Path) -> Callable[[], object]:
     """One picture of so many million pixels, JPEG."""
-    analyzer, path = Analyzer.from_pretrained(threads=1), folder / f"{size}.jpg"
+    analyzer, path = Analyzer.from_pretrained(threads=1), folder / f"{size:g}.jpg"
     return lambda: analyzer.analyze(image=path)
 
 
@@ -119,7 +119,7 @@ def draw_pictures(folder: Path) -> None:
     with Image.open(photographs()[0]) as photograph:
         for size in KINDS["megapixels"].sizes:
             side = round((size * 1e6) ** 0.5)
-            photograph.convert("RGB").resize((side, side)).save(folder / f"{size}.jpg", quality=75)
+            photograph.convert("RGB").resize((side, side)).save(folder / f"{size:g}.jpg", quality=75)
 
 
 def measure(names: Sequence[str], seconds: float, console: Console) -> dict[str, Any]:

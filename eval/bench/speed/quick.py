@@ -30,8 +30,9 @@ from scipy.stats import binom
 from eval.bench.keeping import RESULTS, circumstances, program, tell
 from eval.bench.speed.bench import TEXTS, one_thread, posts
 from hybrid_mmsa import Analyzer, Sample
-from hybrid_mmsa.encoders import CompactEncoder
+from hybrid_mmsa.encoders.compact import WEIGHTS, CompactEncoder
 from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.privacy import TELEMETRY_OFF
 
 MARGIN = 1.15
 """A ratio may grow by so much unsaid: what another processor or another version of a library makes of it."""
@@ -41,10 +42,9 @@ BATCH = 32
 OURS = "import hybrid_mmsa; hybrid_mmsa.analyze({text!r})"
 BARE = (
     "import numpy, onnxruntime, pydantic, PIL.Image\n"
-    "from hybrid_mmsa.encoders.onnx_session import open_session\n"
-    "from hybrid_mmsa.encoders.compact import WEIGHTS\n"
-    "[open_session(WEIGHTS / name, 1) for name in ('text.onnx', 'image.onnx')]"
+    "for name in {towers!r}: onnxruntime.InferenceSession(name, providers=['CPUExecutionProvider'])"
 )
+"""It imports nothing of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +84,17 @@ def measure(pairs: int) -> dict[str, Ratio]:
     """All ratios."""
     analyzer, encoder, batch = Analyzer.from_pretrained(threads=1), CompactEncoder(), posts(BATCH)
     samples = [read_sample(Sample(text=text, image=picture)) for text, picture in batch]
-    turns = cycle(range(len(batch)))
+    files = [str(WEIGHTS / name) for name in ("text.onnx", "image.onnx")]
+
+    def by_turns(call: Callable[[int], object]) -> Callable[[], object]:
+        """The call for one post after the other: both of a pair come to the same one."""
+        turns = cycle(range(len(batch)))
+        return lambda: call(next(turns))
 
     def post(explain: Any = "modality") -> Callable[[], object]:
-        return lambda: analyzer.analyze(*batch[next(turns)], explain=explain)
+        return by_turns(lambda place: analyzer.analyze(*batch[place], explain=explain))
 
-    def towers() -> object:
-        place = next(turns)
+    def towers(place: int) -> object:
         Image.open(BytesIO(batch[place][1])).convert("RGB").load()
         return encoder.encode([samples[place]])
 
@@ -98,10 +102,10 @@ def measure(pairs: int) -> dict[str, Ratio]:
         return [analyzer.analyze_batch([sample]) for sample in samples]
 
     return {
-        "post": paired(post(), towers, 3 * pairs),
+        "post": paired(post(), by_turns(towers), 3 * pairs),
         "explain": paired(post("full"), post(), pairs),
         "batch": paired(lambda: analyzer.analyze_batch(samples), alone, max(pairs // 3, 5)),
-        "start": paired(lambda: fresh(OURS.format(text=TEXTS[0])), lambda: fresh(BARE), STARTS),
+        "start": paired(lambda: fresh(OURS.format(text=TEXTS[0])), lambda: fresh(BARE.format(towers=files)), STARTS),
     }
 
 
@@ -115,7 +119,7 @@ TITLES = {
 
 def fresh(code: str) -> None:
     """Run a fresh Python."""
-    subprocess.run([sys.executable, "-c", code], check=True, env=one_thread(), capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, env={**one_thread(), **TELEMETRY_OFF}, capture_output=True)
 
 
 def committed() -> Mapping[str, Any]:
