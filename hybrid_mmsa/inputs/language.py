@@ -6,11 +6,9 @@ Baldwin 2012, "langid.py"), whose model takes a second to load.
 
 from __future__ import annotations
 
-import lzma
 import re
 import struct
 import unicodedata
-import zipfile
 from array import array
 from collections.abc import Iterator
 from functools import cache
@@ -34,6 +32,7 @@ PLAIN = 0.25
 LONGEST = 2000
 """Characters that are looked at."""
 _PIECE = 1 << 20
+_STORED = 0
 _LOCAL_HEADER = struct.Struct("<8xH16xHH")
 
 _ASIDE = re.compile(r"(?:https?://|www\.)\S+|[@#]\w+|[^\w\s'’-]+|\d+", re.IGNORECASE)
@@ -65,6 +64,8 @@ def _is_latin(character: str) -> bool:
 
 @cache
 def _identifier() -> LanguageIdentifier:
+    import lzma  # not before: most processes need neither
+
     from py3langid.langid import MODEL_DIR, MODEL_FILE, LanguageIdentifier
 
     # The library's own loader unpacks the model into a temporary file; nothing is written here.
@@ -89,7 +90,7 @@ def _arrays(npz: IO[bytes]) -> Iterator[tuple[str, NDArray[Any]]]:
     """
     while (head := npz.read(_LOCAL_HEADER.size)).startswith(b"PK\x03\x04"):
         method, name_length, extra_length = _LOCAL_HEADER.unpack(head)
-        if method != zipfile.ZIP_STORED:
+        if method != _STORED:
             raise ValueError("the language model is packed in a way that this version does not know")
         name = npz.read(name_length).decode()
         npz.read(extra_length)
