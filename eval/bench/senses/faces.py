@@ -4,8 +4,8 @@
 
 No faces with labelled expressions are at hand, so the accuracy of expressions is not measured here. What is measured:
 what faces look like beside the label that people gave the picture (MVSA-Single, dev part), whether it would help the
-answer (weights fitted out of fold), and beside captions that speak of smiling (photos of Flickr8k and others). Times are
-those of the processor, on one thread.
+answer (weights fitted out of fold), and beside captions that speak of smiling (photos of Flickr8k and others). Times
+are those of the processor, on one thread.
 """
 
 from __future__ import annotations
