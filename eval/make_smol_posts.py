@@ -1,7 +1,9 @@
 """Writes the posts that a LoRA of `smol` is tuned on: of many corpora, and made by rule. Trains nothing.
 
-    python eval/make_smol_posts.py --data DATA -o posts.jsonl
-    hybrid-mmsa adapter train posts.jsonl --recipe smol -o NAME
+    python eval/make_smol_posts.py --data DATA -o posts.jsonl --cues cues.jsonl
+    hybrid-mmsa adapter train posts.jsonl --recipe smol --teacher cues.jsonl -o NAME
+
+Which words of a post decide is learnt from the bundled model: those whose hiding takes most from the true label.
 
 The rows are those of the text tower's mixture (`training/posts/mixture.toml`), so no text of a dev or test part, of
 `eval/everyday` or of a suite of cases is among them. What `adapter train` then holds back is held back of these.
@@ -19,11 +21,14 @@ from typing import Any
 
 from rich.console import Console
 
+from hybrid_mmsa import Analysis, Analyzer, Cue, Sample, Verdict
+from hybrid_mmsa.explain.telling import told
 from hybrid_mmsa.training.posts.mixture import load_mixture
 from hybrid_mmsa.training.posts.rows import TextRow
 from hybrid_mmsa.types import LABELS
 
 SHARES = {"sentiment": 9000, "target": 3000, "irony": 2000}
+MOST_CUES = 2
 LONGEST = 120
 """Characters of a text: a longer one costs as much time as several."""
 
@@ -33,6 +38,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder of all corpora")
     parser.add_argument("-o", "--out", type=Path, required=True, help="a .jsonl file to write")
+    parser.add_argument("--cues", type=Path, help="a .jsonl file of verdicts to write, for `--teacher`")
+    parser.add_argument("--explained", type=int, default=4000, help="posts whose cues are written")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance = random.Random(options.seed)
@@ -41,6 +48,10 @@ def main() -> None:
     with options.out.open("w", encoding="utf-8") as out:
         for number, row in enumerate(rows):
             out.write(json.dumps({"id": str(number), **row}, ensure_ascii=False) + "\n")
+    if options.cues:
+        with options.cues.open("w", encoding="utf-8") as out:
+            for id_, verdict in cues_of(rows, options.explained):
+                out.write(json.dumps({"id": id_, **verdict.model_dump(mode="json")}, ensure_ascii=False) + "\n")
     counts = Counter((("target" in row), row["label"], row.get("sarcastic")) for row in rows)
     for (target, label, sarcastic), n in sorted(counts.items(), key=str):
         Console().print(f"{n:6} {label}{' towards a target' if target else ''}{' (ironic)' if sarcastic else ''}")
@@ -81,6 +92,22 @@ def posts_of(row: TextRow) -> Iterator[tuple[str, dict[str, Any]]]:
     if sarcastic is not None:
         post["sarcastic"] = bool(sarcastic)
     yield "irony" if sarcastic == 1 else task, post
+
+
+def cues_of(rows: Sequence[dict[str, Any]], count: int) -> Iterator[tuple[str, Verdict]]:
+    """Id and verdict of the first posts without a target on whose label the bundled model agrees."""
+    numbered = [(str(number), row) for number, row in enumerate(rows) if "target" not in row][:count]
+    analyzer = Analyzer.from_pretrained()
+    answers = analyzer.stream([Sample(text=row["text"], id=id_) for id_, row in numbered], explain="full")
+    for (id_, row), answer in zip(numbered, answers, strict=True):
+        if isinstance(answer, Analysis) and answer.explanation and answer.sentiment.label == row["label"]:
+            words = [word.word for word in told(answer.explanation.words) if word.effect > 0]
+            yield id_, Verdict(
+                label=answer.sentiment.label,
+                probabilities=answer.sentiment.probabilities,
+                cues=tuple(Cue(side="text", text=word) for word in words[:MOST_CUES]),
+                reasoner="default",
+            )
 
 
 if __name__ == "__main__":

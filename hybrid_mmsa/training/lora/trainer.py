@@ -28,6 +28,7 @@ from transformers.utils import logging
 
 from ... import metrics
 from ...errors import ArtefactError
+from ...reasoning.backends.transformers.beginning import beginning_first, read_beginning, repeated, shared_beginning
 from ...reasoning.backends.transformers.loading import memory_is_bounded
 from ...reasoning.prompt.labels import label_probabilities
 from ...types import LABELS, FloatArray, Sample
@@ -90,9 +91,29 @@ class AnswerTrainer(_Trainer):  # type: ignore[misc]
         read = dict(inputs)
         labels, start, column = (read.pop(name) for name in ("labels", "answer_start", "label_column"))
         kept = labels.shape[1] - start + 1  # the token before the answer gives the answer's first
-        outputs = model(**read, use_cache=False, logits_to_keep=kept)
+        outputs = self._read(model, read, kept)
         loss = answer_loss(outputs.logits, labels[:, start:], column - start, self._label_weight)
         return (loss, outputs) if return_outputs else loss
+
+    def _read(self, model: Any, inputs: dict[str, Any], kept: int) -> Any:
+        """The model's outputs for the last `kept` columns; what all rows of words alone begin with is read once."""
+        shared = 0
+        if not self._learning.vlm.sees and not self.args.activation_checkpointing:
+            shared = shared_beginning(inputs, kept)
+        if not shared:
+            return model(**inputs, use_cache=False, logits_to_keep=kept)
+        rows = beginning_first(inputs, shared)
+        ids = rows["input_ids"]
+        states = read_beginning(model, ids[0, :shared])
+        if states is None:
+            return model(**inputs, use_cache=False, logits_to_keep=kept)
+        return model(
+            input_ids=ids[:, shared:],
+            attention_mask=rows["attention_mask"],
+            position_ids=rows["position_ids"][:, shared:],
+            past_key_values=repeated(states, len(ids), shared),
+            logits_to_keep=kept,
+        )
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
@@ -122,7 +143,7 @@ class AnswerTrainer(_Trainer):  # type: ignore[misc]
         with torch.inference_mode(), self.compute_loss_context_manager():
             for rows in self._looks[rank::size]:
                 inputs, tokens = self._held.question(rows)
-                logits = self.model(**inputs, use_cache=False, logits_to_keep=1).logits[:, -1, tokens]
+                logits = self._read(self.model, inputs, 1).logits[:, -1, tokens]
                 by_rank += zip(rows, label_probabilities(logits.float().cpu().numpy()).tolist(), strict=True)
         self.model.train(training)
         by_row = dict(gather_object(by_rank))

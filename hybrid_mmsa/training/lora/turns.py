@@ -57,7 +57,7 @@ def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) 
     """The order of a run over the training part.
 
     A micro-batch holds posts that may be asked about together: all with a picture or none, all with a target or none;
-    and of about one length, so that little is padded.
+    and of about one length, posts and answers, so that little is padded.
 
     Args:
         samples: The training part, labelled.
@@ -68,12 +68,13 @@ def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) 
     steps = math.ceil(recipe.epochs * len(samples) / recipe.batch_size)
     patience = min(len(samples), MOST_WAITING * recipe.batch_size)
     batches: list[tuple[Turn, ...]] = []
-    waiting: dict[tuple[bool, bool, int], deque[tuple[int, Turn]]] = {}
+    waiting: dict[tuple[bool, bool, bool, int], deque[tuple[int, Turn]]] = {}
     for drawn, turn in enumerate(_turns(samples, recipe)):
         if len(batches) >= steps * accumulate * gpus:
             break
         sample = samples[turn.row]
-        kind = (sample.image is not None, bool(sample.target), len(sample.text or "") // SAME_LENGTH)
+        length = len(sample.text or "") // SAME_LENGTH
+        kind = (sample.image is not None, bool(sample.target), turn.reasons, length)
         waiting.setdefault(kind, deque()).append((drawn, turn))
         for queue in waiting.values():
             # Posts of a rare kind do not wait for others of it forever.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,12 +25,15 @@ from ...prompt.prompts import Prompts
 from ...prompt.question import Prompt
 from .adapters import Adapters
 from .asking import ask
+from .beginning import Beginnings
 from .loading import memory_is_bounded, open_vlm
 from .writing import Grammar, LabelFirst, closing_tokens
 
 __all__ = ["TransformersReasoner"]
 
 _PROBE = Sample(text="What a day!")
+_UNLIKE = (Sample(text="What a day!", target="day"), Sample(text="So it goes.", target="it"))
+"""Posts that share no word, to see what questions begin with."""
 
 
 class TransformersReasoner:
@@ -62,6 +66,7 @@ class TransformersReasoner:
         self._prompts = Prompts(config.prompt)
         self._check(self._prompts.configured)
         self._adapters = Adapters(self._vlm.model, self._vlm.language, self._probe)
+        self._beginnings = Beginnings(self._vlm.model)
 
     def load(self, lora: LoraRef) -> None:
         """Read an adapter and check it before it is needed; `reason` does the same at the adapter's first use.
@@ -125,6 +130,8 @@ class TransformersReasoner:
         if length + most > self._vlm.context:
             raise ReasonerError(f"{length} tokens of prompt and post and {most} of answer exceed {self._vlm.context}")
         start = time.perf_counter()
+        if not self._vlm.sees:
+            inputs = self._resumed(inputs, prompt, labels, lora)
         step = LabelFirst(prompt, labels, start + self._config.timeout, self._grammar if rationale else None, room)
         with torch.inference_mode():
             ids = self._vlm.model.generate(**inputs, logits_processor=LogitsProcessorList([step]), max_new_tokens=most)
@@ -148,6 +155,16 @@ class TransformersReasoner:
             )
             for n, sample in enumerate(samples)
         ]
+
+    def _resumed(
+        self, inputs: dict[str, Any], prompt: Prompt, labels: LabelTokens, lora: LoraRef | None
+    ) -> dict[str, Any]:
+        """A batch with keys and values of what all questions of its prompt begin with, read once for each adapter."""
+        key = (prompt.hash, lora and Path(lora.path).resolve())
+        with torch.inference_mode():
+            if not self._beginnings.knows(key):
+                self._beginnings.learn(key, self._inputs(prompt, _UNLIKE, labels))
+            return self._beginnings.resume(key, inputs, kept=1)
 
     def _inputs(self, prompt: Prompt, samples: Sequence[Sample], labels: LabelTokens) -> dict[str, Any]:
         """A batch as the model reads it: chats padded on the left, then the beginning of every answer."""
