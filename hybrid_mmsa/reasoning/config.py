@@ -25,6 +25,11 @@ class ReasonerConfig(BaseModel):
     id: str = Field(default="", description="Names the reasoner in answers; the model's own name if not given.")
     revision: str | None = Field(default=None, description="Revision of the weights; a LoRA made for them names it.")
     prompt: str | Path = Field(default="sentiment", description="A bundled prompt's name, or a TOML file.")
+    lora: str | None = Field(
+        default=None,
+        pattern=r"^[\w-]+$",
+        description="transformers: a bundled adapter, whose LoRA answers where no other is asked for.",
+    )
     mmproj: Path | None = Field(
         default=None, description="llama_cpp: the GGUF file of the picture side, if it has one."
     )
@@ -54,6 +59,8 @@ class ReasonerConfig(BaseModel):
             raise ValueError("openai_server needs `url`, such as http://127.0.0.1:8000/v1")
         if self.quantise is not None and self.backend != "transformers":
             raise ValueError("`quantise` is for transformers; name a quantised model instead")
+        if self.lora is not None and self.backend != "transformers":
+            raise ValueError("`lora` is for transformers; let the server or the GGUF file hold it instead")
         return self
 
     @classmethod

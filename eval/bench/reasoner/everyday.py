@@ -1,9 +1,14 @@
-"""A reasoner on the everyday posts: alone, beside the fast tier, and pooled with it out of fold. It trains nothing."""
+"""A reasoner on the everyday posts: alone, beside the fast tier, pooled with it out of fold, and what it writes.
+
+It trains nothing.
+"""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,16 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hybrid_mmsa import Analysis, Analyzer, ArtefactError, metrics
+from eval.bench.reasoner.figures import rationales, spread
+from hybrid_mmsa import Analysis, Analyzer, ArtefactError, ReasonerError, metrics
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.pooling import fit_pooling, pool
 from hybrid_mmsa.reasoning import Reasoner
 from hybrid_mmsa.types import LABELS, IntArray, Sample
 
-__all__ = ["everyday", "groups"]
+__all__ = ["everyday", "groups", "written"]
 
 POSTS = Path(__file__).resolve().parents[2] / "everyday" / "everyday.jsonl"
 AT_A_TIME = 32
+EXPLAINED = 100
 Floats = NDArray[np.float64]
 FOLDS = 5
 
@@ -36,9 +43,8 @@ def everyday(reasoner: Reasoner, fast: str, most: int | None = None) -> dict[str
         fast: The model that gives the fast tier.
         most: So many posts, evenly taken; all if `None`.
     """
-    rows = [row for row in map(json.loads, POSTS.read_text(encoding="utf-8").splitlines()) if row["kind"] != "crossed"]
-    rows = rows if most is None else rows[:: max(1, len(rows) // most)]
-    samples = [read_sample(Sample(text=row["text"], target=row.get("target"))) for row in rows]
+    rows = _rows(most)
+    samples = _samples(rows)
     gold = np.array([LABELS.index(row["label"]) for row in rows], dtype=np.int64)
     verdicts = _of_reasoner(reasoner, samples)
     known = _of_fast(fast, samples)
@@ -53,6 +59,45 @@ def everyday(reasoner: Reasoner, fast: str, most: int | None = None) -> dict[str
         labels = (pooled[inside].argmax(1), calibrated[inside].argmax(1))
         found[name]["gain"] = asdict(metrics.paired_difference(metrics.accuracy, gold[inside], *labels, len(LABELS)))
     return found
+
+
+def written(reasoner: Reasoner, most: int | None = None) -> dict[str, Any]:
+    """What it writes of `EXPLAINED` posts, evenly taken and asked one by one, and how many seconds that takes.
+
+    Args:
+        reasoner: Judges the words alone.
+        most: So many posts; `EXPLAINED` if `None`.
+    """
+    samples = _samples(_rows(min(most or EXPLAINED, EXPLAINED)))
+    seconds: dict[str, list[float]] = {"label": [], "rationale": []}
+    answered, said = [], []
+    reasoner.reason(samples[:1], rationale=True)  # the first answer takes longer than the others
+    for sample in samples:
+        start = time.perf_counter()
+        reasoner.reason([sample])
+        labelled = time.perf_counter()
+        with suppress(ReasonerError):  # what is missing is counted
+            said += reasoner.reason([sample], rationale=True)
+            answered.append(sample)
+        seconds["label"].append(labelled - start)
+        seconds["rationale"].append(time.perf_counter() - labelled)
+    cues = [cue for verdict in said for cue in verdict.cues]
+    return {
+        "valid": len(said) / len(samples),
+        "rationales": rationales(answered, said),
+        "with_a_quotation": sum(bool(verdict.cues) for verdict in said) / max(len(said), 1),
+        "quotations": len(cues),
+        "seconds": {name: spread(values) for name, values in seconds.items()},
+    }
+
+
+def _rows(most: int | None) -> list[dict[str, Any]]:
+    rows = [row for row in map(json.loads, POSTS.read_text(encoding="utf-8").splitlines()) if row["kind"] != "crossed"]
+    return rows if most is None else rows[:: max(1, len(rows) // most)][:most]
+
+
+def _samples(rows: Sequence[dict[str, Any]]) -> list[Sample]:
+    return [read_sample(Sample(text=row["text"], target=row.get("target"))) for row in rows]
 
 
 def groups(rows: Sequence[dict[str, Any]]) -> dict[str, IntArray]:

@@ -1,10 +1,12 @@
 """What a reasoner answers on everyday posts and MVSA-Single, how fast, and what asking it adds. It trains nothing.
 
-    python eval/bench/reasoner/reasoner.py REASONER [--data CORPORA] [--fast default] [--posts 450] [--json] [--save]
+    python eval/bench/reasoner/reasoner.py REASONER [--adapter NAME] [--data CORPORA] [--fast default] [--posts 450]
+        [--json] [--save]
 
 Everyday posts (`eval/everyday`): the reasoner alone, the fast tier, and both pooled by weights that are fitted out of
-fold. With the corpora, MVSA-Single: what it says of each side, with its own text and picture and with another post's,
-and the cascade, whose pooling is fitted to dev posts. Rationales are held against the fields they stand with.
+fold; what it writes of some of them, and how long that takes. With an adapter it answers with that one's LoRA. With the
+corpora, MVSA-Single: what it says of each side, with its own text and picture and with another post's, and the cascade,
+whose pooling is fitted to dev posts. Rationales are held against the fields they stand with.
 """
 
 from __future__ import annotations
@@ -29,12 +31,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from eval.bench.keeping import program, tell, today
-from eval.bench.reasoner.everyday import everyday
+from eval.bench.reasoner.everyday import everyday, written
 from eval.bench.reasoner.figures import label_accuracy, rationales, shuffled, side_accuracy, spread
 from eval.bench.reasoner.table import table
+from eval.bench.reasoner.tuned import Tuned
 from hybrid_mmsa import __version__
 from hybrid_mmsa.data import load_corpus, load_manifest
-from hybrid_mmsa.errors import ReasonerError
+from hybrid_mmsa.errors import InputError, ReasonerError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.model import open_model
 from hybrid_mmsa.reasoning import Reasoner, open_reasoner
@@ -42,7 +45,7 @@ from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
 from hybrid_mmsa.training.lora.measure import figures_of, fit_pooled
 from hybrid_mmsa.training.posts.rows import CORPUS_FOLDERS, MVSA_SPLIT
-from hybrid_mmsa.types import Sample, Verdict
+from hybrid_mmsa.types import LoraRef, Sample, Verdict
 
 PACKAGES = ("onnxruntime", "torch", "transformers")
 THREADS = 2
@@ -58,26 +61,32 @@ def main() -> None:
     parser = program(__doc__, "reasoner")
     parser.add_argument("reasoner", help="a reasoner's name, folder or configuration")
     parser.add_argument("--data", type=Path, help="folder holding the corpora; without it, everyday posts alone")
+    parser.add_argument("--adapter", help="an adapter whose LoRA it answers with")
     parser.add_argument("--fast", default="default", help="the fast tier it is asked by")
     parser.add_argument("--posts", type=int, help="so many test posts, and as many dev posts; all if not given")
     options = parser.parse_args()
-    result = record(options.data, options.reasoner, options.fast, options.posts)
+    result = record(options.data, options.reasoner, options.fast, options.posts, adapter=options.adapter)
     tell("reasoner", result, table(result), options)
 
 
-def record(data: Path | None, model: str, fast: str, most: int | None = None) -> dict[str, Any]:
+def record(
+    data: Path | None, model: str, fast: str, most: int | None = None, *, adapter: str | None = None
+) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
-    reasoner = open_reasoner(model)
+    opened = open_reasoner(model)
     torch.set_num_threads(THREADS)
+    reasoner = opened if adapter is None else Tuned(opened, _lora_of(adapter))
     found = {
         "date": today(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {"hybrid-mmsa": __version__, **{name: metadata.version(name) for name in PACKAGES}},
         "threads": THREADS,
         "reasoner": reasoner.id,
-        "weights": weights_of(reasoner),
+        "adapter": adapter,
+        "weights": weights_of(opened),
         "fast": fast,
         "everyday": everyday(reasoner, fast, most),
+        "written": written(reasoner, most),
     }
     return found if data is None else found | on_mvsa(data, reasoner, model, fast, most)
 
@@ -211,6 +220,13 @@ def cascade(fast: str, parts: Sequence[Sequence[Sample]], known: Sequence[Sequen
     if pooling is not None and math.isinf(pooling["gain_from"]):
         pooling["gain_from"] = None  # JSON has no infinity; asking helps nowhere
     return found | {"fast": fast, "pooling": pooling}
+
+
+def _lora_of(adapter: str) -> LoraRef:
+    lora = open_model(adapter).adapter.lora
+    if lora is None:
+        raise InputError(f"{adapter} has no LoRA", field="--adapter")
+    return lora
 
 
 def weights_of(reasoner: Reasoner) -> dict[str, Any] | None:

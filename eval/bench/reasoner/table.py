@@ -17,6 +17,16 @@ def table(result: dict[str, Any]) -> Table:
         for system in ("reasoner", "fast", "pooled"):
             shown.add_row(f"{name}: {system}", _interval(figures[system]))
         shown.add_row(f"{name}: what it adds", _interval(figures["gain"]))
+    told, seconds = result["written"], result["written"]["seconds"]
+    for row in (
+        ("what it writes: valid", f"{told['valid']:.1%}"),
+        ("rationales that contradict", _interval(told["rationales"]["contradict"])),
+        ("rationales not read", _interval(told["rationales"]["unread"])),
+        ("different rationales", f"{told['rationales']['different']} of {told['rationales']['written']}"),
+        ("answers that quote the post", f"{told['with_a_quotation']:.1%}"),
+        *((f"seconds, {name}", f"median {s['median']:.3f}, p95 {s['p95']:.3f}") for name, s in seconds.items()),
+    ):
+        shown.add_row(*row)
     for row in _on_mvsa(result) if "cascade" in result else ():
         shown.add_row(*row)
     return shown

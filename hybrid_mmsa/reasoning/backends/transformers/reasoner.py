@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessorList
 
+from ....bundled import bundled_path
 from ....errors import ArtefactError, ReasonerError
 from ....forks import Home, OpenLock
 from ....types import LoraRef, Sample, Verdict
@@ -51,7 +52,8 @@ class TransformersReasoner:
         reads_pictures: Whether it is shown the pictures of posts.
 
     Raises:
-        ArtefactError: The folder holds no such model, or the prompt's label words begin with the same token.
+        ArtefactError: The folder holds no such model, the prompt's label words begin with the same token, or the LoRA
+            that the configuration names does not fit.
         ReasonerError: The model does not fit into memory.
     """
 
@@ -67,6 +69,10 @@ class TransformersReasoner:
         self._check(self._prompts.configured)
         self._adapters = Adapters(self._vlm.model, self._vlm.language, self._probe)
         self._beginnings = Beginnings(self._vlm.model)
+        self._own: LoraRef | None = None
+        if config.lora is not None:
+            self._own = LoraRef(name=config.lora, path=bundled_path("adapters", config.lora, "lora"))
+            self.load(self._own)
 
     def load(self, lora: LoraRef) -> None:
         """Read an adapter and check it before it is needed; `reason` does the same at the adapter's first use.
@@ -88,7 +94,8 @@ class TransformersReasoner:
 
         Args:
             samples: Read posts.
-            lora: The adapter to answer with, and its prompt if it has one.
+            lora: The adapter to answer with, and its prompt if it has one; by default the configuration's, if it names
+                one.
             rationale: Whether the model also writes, under the schema of `answer_schema`.
 
         Raises:
@@ -97,6 +104,7 @@ class TransformersReasoner:
             ArtefactError: The adapter cannot be used.
         """
         self._home.check(self.id)
+        lora = lora or self._own
         if not self._vlm.sees:
             samples = [words_of(sample, self.id) for sample in samples]
         verdicts: dict[int, Verdict] = {}
