@@ -1,0 +1,58 @@
+"""Writes `adapters/smol`: the LoRA of an adapter that was trained, in half precision, with its card. Trains nothing.
+
+    hybrid-mmsa adapter train posts.jsonl --recipe smol --teacher cues.jsonl -o FOLDER   # see make_smol_posts.py
+    python eval/make_smol.py FOLDER
+
+What `adapter train` measured on its test posts stays in the card. The fast tier and the pooling stay behind: the LoRA
+answers beside any model, and whether asking it helps is fitted elsewhere (`hybrid-mmsa route fit`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from hybrid_mmsa.adapters import CARD, LORA, MANIFEST, PROMPT, describe_adapter
+
+ROOT = Path(__file__).resolve().parents[1]
+WEIGHTS = "adapter_model.safetensors"
+TERMS = (
+    "research, and those of each collection: sentences, targets and irony from the corpora of the text tower "
+    "(WEIGHTS_LICENSE.md), and texts made by rule"
+)
+
+
+def main() -> None:
+    """Write the folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("trained", type=Path, help="the folder that `adapter train` wrote")
+    parser.add_argument("-o", "--out", type=Path, default=ROOT / "adapters" / "smol")
+    options = parser.parse_args()
+    write(options.trained, options.out)
+
+
+def write(trained: Path, out: Path) -> None:
+    """One folder out of the other.
+
+    Args:
+        trained: An adapter with a LoRA.
+        out: What to write; what stands there is replaced.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    (out / LORA).mkdir(parents=True)
+    shutil.copyfile(trained / LORA / "adapter_config.json", out / LORA / "adapter_config.json")
+    weights = load_file(trained / LORA / WEIGHTS)
+    save_file({name: value.half() for name, value in weights.items()}, out / LORA / WEIGHTS)
+    shutil.copyfile(trained / PROMPT, out / PROMPT)
+    card = (trained / CARD).read_text(encoding="utf-8")
+    (out / CARD).write_text(card.replace("Terms of the posts: not stated", f"Terms of the posts: {TERMS}"), "utf-8")
+    facts = json.loads((trained / MANIFEST).read_text(encoding="utf-8"))["made_with"]
+    describe_adapter(out, name=out.name, made_with=facts)
+
+
+if __name__ == "__main__":
+    main()
