@@ -37,6 +37,7 @@ class Pooling:
 
     Attributes:
         reasoner, adapter, prompt: Whose verdicts it was fitted to, as `Verdict` names them.
+        target_prompt: The prompt of verdicts towards a target, where that was another one.
         fast_weight, verdict_weight: a and b of the formula.
         bias: c, one number per label.
         gain_from: Deferring helps where P(error) is at least this; `inf` where it helps nowhere.
@@ -49,12 +50,14 @@ class Pooling:
     fast_weight: float
     verdict_weight: float
     bias: tuple[float, float, float]
+    target_prompt: str | None = None
     gain_from: float = 0.0
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
 
     def fits(self, verdict: Verdict) -> bool:
         """Whether it was fitted to verdicts of this model, adapter and prompt."""
-        return (verdict.reasoner, verdict.adapter, verdict.prompt) == (self.reasoner, self.adapter, self.prompt)
+        known = (verdict.reasoner, verdict.adapter) == (self.reasoner, self.adapter)
+        return known and verdict.prompt in (self.prompt, self.target_prompt or self.prompt)
 
     def probabilities(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
         """The pooled posterior `[3]` of one post."""
@@ -69,6 +72,7 @@ class Pooling:
             "reasoner": self.reasoner,
             "adapter": self.adapter,
             "prompt": self.prompt,
+            "target_prompt": self.target_prompt,
             "fast_weight": self.fast_weight,
             "verdict_weight": self.verdict_weight,
             "bias": list(self.bias),
@@ -81,6 +85,7 @@ class Pooling:
         """A pooling from the values of `pooling.json`; `ArtefactError` if one is missing or of the wrong kind."""
         try:
             rest = {key: values[key] for key in ("reasoner", "adapter", "prompt", "fitted_on")}
+            rest["target_prompt"] = values.get("target_prompt")  # older files know no other prompt
             a, b, *bias = (float(v) for v in (values["fast_weight"], values["verdict_weight"], *values["bias"]))
             gain_from = math.inf if values["gain_from"] is None else float(values["gain_from"])
         except (KeyError, TypeError, ValueError) as error:

@@ -13,7 +13,7 @@ from hybrid_mmsa.errors import ArtefactError, InputError
 from hybrid_mmsa.pooling import Pooling, fit_pooling, pool
 from hybrid_mmsa.training.routing.router import Judged
 from hybrid_mmsa.training.routing.verdicts import GAIN_LEVEL, fit_verdicts, gain_from
-from hybrid_mmsa.types import LABELS, Verdict
+from hybrid_mmsa.types import LABELS, Features, Verdict
 
 POSTERIORS = arrays(np.float64, (7, 3), elements=st.floats(0.01, 1)).map(lambda a: a / a.sum(1, keepdims=True))
 NEUTRAL = np.array([1.0, 0, 0, 0, 0])
@@ -40,8 +40,19 @@ def verdict(p, **changes):
     return Verdict(**{"label": label, "probabilities": values, "reasoner": "vlm", "prompt": "p/1@00", **changes})
 
 
-def judged(gold, fast):
-    return Judged({"sentiment": fast.astype(np.float32)}, None, gold, [f"post {i}" for i in range(len(gold))])
+def judged(gold, fast, has_target=None):
+    nothing, yes = np.zeros((len(gold), 1), np.float32), np.ones(len(gold), dtype=bool)
+    features = Features(
+        text_features=nothing,
+        image_features=nothing,
+        has_text=yes,
+        has_image=~yes,
+        has_target=~yes if has_target is None else has_target,
+        n_tokens=np.ones(len(gold), np.int64),
+        truncated=~yes,
+        unknown_share=nothing[:, 0],
+    )
+    return Judged({"sentiment": fast.astype(np.float32)}, features, gold, [f"post {i}" for i in range(len(gold))])
 
 
 @given(POSTERIORS, POSTERIORS)
@@ -148,6 +159,19 @@ def test_verdicts_of_two_models_or_too_few_are_refused():
         fit_verdicts(judged(gold, fast), gold / 3, [*verdicts[1:], verdict(said[0], reasoner="other")], {})
     with pytest.raises(InputError, match="needs 50"):
         fit_verdicts(judged(gold[:9], fast[:9]), gold[:9] / 3, verdicts[:9], {})
+
+
+def test_posts_with_a_target_may_be_asked_with_a_prompt_of_their_own():
+    gold, fast, said = drawn(60)
+    half = np.arange(60) < 30
+    verdicts = [verdict(p, prompt="p_target/1@22" if t else "p/1@00") for p, t in zip(said, half, strict=True)]
+    pooling = fit_verdicts(judged(gold, fast, half), gold / 3, verdicts, {})
+    assert (pooling.prompt, pooling.target_prompt) == ("p/1@00", "p_target/1@22")
+    again = Pooling.from_dict(json.loads(json.dumps(pooling.to_dict())))
+    assert again.fits(verdicts[0])
+    assert again.fits(verdicts[-1])
+    with pytest.raises(InputError, match="more than one model, adapter or prompt"):
+        fit_verdicts(judged(gold, fast), gold / 3, verdicts, {})
 
 
 def test_a_pooling_survives_its_file_and_counts_for_one_reasoner_only():

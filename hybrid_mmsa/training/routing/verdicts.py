@@ -61,12 +61,15 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         facts: What to say of the posts, for `pooling.json`.
 
     Raises:
-        InputError: Too few posts, or verdicts of more than one model, adapter or prompt.
+        InputError: Too few posts, or verdicts of more than one model, adapter or prompt; posts with a target may be
+            asked with a prompt of their own.
     """
     if len(judged) < LEAST_POSTS:
         raise InputError(f"a pooling needs {LEAST_POSTS} labelled posts with a verdict, found {len(judged)}")
     makers = {(v.reasoner, v.adapter, v.prompt) for v in verdicts}
-    if len(makers) > 1:
+    named_target = judged.features.has_target
+    prompts = {t: {v.prompt for v, has in zip(verdicts, named_target, strict=True) if has == t} for t in (False, True)}
+    if len({maker[:2] for maker in makers}) > 1 or max(map(len, prompts.values())) > 1:
         named = "; ".join(f"{r}, adapter {a}, prompt {p}" for r, a, p in sorted(makers, key=str))
         raise InputError(f"the verdicts are of more than one model, adapter or prompt: {named}", field="--verdicts")
     fast = judged.probabilities["sentiment"].astype(np.float64)
@@ -81,11 +84,13 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         alone[~rest] = pool(fast[~rest], slow[~rest], weights)
     gain = gain_from(p_error, _log_loss(alone, judged.gold) - _log_loss(pooled, judged.gold), folds)
     weights = fit_pooling(fast, slow, judged.gold)
-    reasoner, adapter, prompt = next(iter(makers))
+    reasoner, adapter, _ = next(iter(makers))
+    plain, targeted = (next(iter(prompts[t]), None) for t in (False, True))
     return Pooling(
         reasoner=reasoner,
         adapter=adapter,
-        prompt=prompt,
+        prompt=plain if prompts[False] else targeted,
+        target_prompt=targeted if prompts[False] and targeted != plain else None,
         fast_weight=float(weights[0]),
         verdict_weight=float(weights[1]),
         bias=(float(weights[2]), float(weights[3]), float(weights[4])),
