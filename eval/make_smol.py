@@ -25,6 +25,14 @@ TERMS = (
     "(WEIGHTS_LICENSE.md), and texts made by rule"
 )
 
+USE = """
+## What it is for
+
+It is the LoRA of the preset `smol`. It reads words alone and comes without a pooling, so by itself it changes no label: `mode="auto"` attaches its
+verdict, `mode="deep"` lets it decide. The cascade above is pooled by weights fitted to posts like those it was tuned on; on posts with
+pictures the same weights do harm (`eval/LOG.md` has the figures). Fit your own: `hybrid-mmsa route fit`.
+"""
+
 
 def main() -> None:
     """Write the folder."""
@@ -49,7 +57,8 @@ def write(trained: Path, out: Path) -> None:
     save_file({name: value.half() for name, value in weights.items()}, out / LORA / WEIGHTS)
     shutil.copyfile(trained / PROMPT, out / PROMPT)
     card = (trained / CARD).read_text(encoding="utf-8")
-    (out / CARD).write_text(card.replace("Terms of the posts: not stated", f"Terms of the posts: {TERMS}"), "utf-8")
+    card = card.replace("Terms of the posts: not stated", f"Terms of the posts: {TERMS}")
+    (out / CARD).write_text(card.replace("\n## Learning curve", f"{USE}\n## Learning curve"), encoding="utf-8")
     facts = json.loads((trained / MANIFEST).read_text(encoding="utf-8"))["made_with"]
     describe_adapter(out, name=out.name, made_with=facts)
 

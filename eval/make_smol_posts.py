@@ -101,7 +101,7 @@ def cues_of(rows: Sequence[dict[str, Any]], count: int) -> Iterator[tuple[str, V
     answers = analyzer.stream([Sample(text=row["text"], id=id_) for id_, row in numbered], explain="full")
     for (id_, row), answer in zip(numbered, answers, strict=True):
         if isinstance(answer, Analysis) and answer.explanation and answer.sentiment.label == row["label"]:
-            words = [word.word for word in told(answer.explanation.words) if word.effect > 0]
+            words = [word.word for word in told(answer.explanation.words or ()) if word.effect > 0]
             yield (
                 id_,
                 Verdict(

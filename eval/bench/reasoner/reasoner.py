@@ -75,7 +75,7 @@ def record(
     """The run as numbers, with what is needed to read them."""
     opened = open_reasoner(model)
     torch.set_num_threads(THREADS)
-    reasoner = opened if adapter is None else Tuned(opened, _lora_of(adapter))
+    reasoner: Reasoner = opened if adapter is None else Tuned(opened, _lora_of(adapter))
     found = {
         "date": today(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},

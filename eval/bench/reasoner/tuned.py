@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from hybrid_mmsa.reasoning import Reasoner
 from hybrid_mmsa.types import LoraRef, Sample, Verdict
@@ -11,22 +10,20 @@ from hybrid_mmsa.types import LoraRef, Sample, Verdict
 __all__ = ["Tuned"]
 
 
-@dataclass(frozen=True, slots=True)
 class Tuned:
     """A reasoner and the adapter it answers with.
 
-    Attributes:
+    Args:
         reasoner: The untuned model.
         lora: What it was tuned to.
+
+    Attributes:
+        id: The untuned model's.
     """
 
-    reasoner: Reasoner
-    lora: LoraRef
-
-    @property
-    def id(self) -> str:
-        """The untuned model's."""
-        return self.reasoner.id
+    def __init__(self, reasoner: Reasoner, lora: LoraRef) -> None:
+        self.id = reasoner.id
+        self.reasoner, self.lora = reasoner, lora
 
     def reason(
         self, samples: Sequence[Sample], lora: LoraRef | None = None, *, rationale: bool = False

@@ -6,6 +6,7 @@ Which adapter is active is a state of the model, so one owner at a time may use 
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -145,6 +146,8 @@ def _library() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
+    # PEFT imports it, and it complains of a kernel for 4 bits that nobody asked for.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     with needs("vlm", "a LoRA adapter"):
         import peft
     return peft

@@ -1,0 +1,27 @@
+"""The LoRA that is bundled for `smol`: whole, small, in half precision, and for the model that its preset names."""
+
+import json
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.bundled import bundled_path
+from hybrid_mmsa.reasoning import load_prompt, presets
+
+
+def test_it_is_an_adapter_of_a_lora_alone_for_the_preset_s_weights():
+    preset = presets()["smol"]
+    adapter = Adapter.load(bundled_path("adapters", preset.lora))
+    config = json.loads((adapter.lora.path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (config["base_model_name_or_path"], config["revision"]) == (preset.repository, preset.revision)
+    assert load_prompt(adapter.lora.prompt).id == load_prompt("smol").id
+    assert adapter.pooling is None, "whether asking helps is fitted to one's own posts"
+
+
+def test_its_weights_are_halves_and_change_the_model():
+    folder = bundled_path("adapters", "smol", "lora")
+    weights = load_file(folder / "adapter_model.safetensors")
+    assert {value.dtype for value in weights.values()} == {np.dtype(np.float16)}
+    assert all(np.isfinite(value).all() and np.abs(value).max() > 0 for value in weights.values())
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
