@@ -28,9 +28,10 @@ TERMS = (
 USE = """
 ## What it is for
 
-It is the LoRA of the preset `smol`. It reads words alone and comes without a pooling, so by itself it changes no label: `mode="auto"` attaches its
-verdict, `mode="deep"` lets it decide. The cascade above is pooled by weights fitted to posts like those it was tuned on; on posts with
-pictures the same weights do harm (`eval/LOG.md` has the figures). Fit your own: `hybrid-mmsa route fit`.
+It is the LoRA of the preset `smol`. It reads words alone and comes without a pooling, so by itself it changes no label:
+`mode="auto"` attaches its verdict, `mode="deep"` lets it decide. The cascade above is pooled by weights fitted to posts
+like those it was tuned on; on posts with pictures the same weights do harm (`eval/LOG.md` has the figures). Fit your
+own: `hybrid-mmsa route fit`.
 """
 
 
