@@ -141,7 +141,9 @@ def test_a_small_vlm_is_measured_from_end_to_end(corpora, trained_vlm, tmp_path)
     assert result["fresh_process"]["peak_memory_mb"] > 50
     assert result["weights"]["folder_mb"] > result["weights"]["mb"] > 0
     figures = result["cascade"]
-    rows = 4 * len(everyday) + 16 + len(figures["accuracy"]) + len(figures["gains"])
+    assert result["written"]["valid"] == 1
+    assert result["written"]["seconds"]["rationale"]["median"] > 0
+    rows = 4 * len(everyday) + 7 + 16 + len(figures["accuracy"]) + len(figures["gains"])
     assert table(result).row_count == rows
 
 
