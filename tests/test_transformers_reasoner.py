@@ -213,6 +213,16 @@ def test_a_bundled_adapter_answers_where_no_other_is_asked_for(random_vlm, loras
     )
 
 
+def test_a_model_that_cannot_write_is_not_asked_to(trained_vlm, posts):
+    some = [post.sample for post in posts[:4]]
+    silent, plain = open_reasoner(config(trained_vlm, writes=False)), open_reasoner(config(trained_vlm))
+    for said, written in zip(silent.reason(some, rationale=True), plain.reason(some, rationale=True), strict=True):
+        assert (said.rationale, said.cues, said.text_says, said.sarcasm) == (None, (), None, None)
+        assert "decode" not in said.timings
+        assert written.rationale
+        assert said.label == written.label
+
+
 def spoil(folder, kind):
     def renamed(key):
         if kind == "wrong prefix":

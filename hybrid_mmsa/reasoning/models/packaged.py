@@ -30,14 +30,15 @@ __all__ = ["pull_packaged"]
 _library: Any = transformers  # its classes are annotated only in part
 
 REASONER = """\
-# How this model is opened: asked in one sentence, in the precision that every CPU is quick in.
+# How this model is opened: asked in one sentence, in the precision that every CPU is quick in. A model as small as
+# this writes nothing worth reading.
 backend = "transformers"
 model = "."
 id = "{name}"
 prompt = "smol"
 dtype = "float32"
 context = 2048
-max_rationale_tokens = 160
+writes = false
 """
 
 

@@ -96,7 +96,8 @@ class TransformersReasoner:
             samples: Read posts.
             lora: The adapter to answer with, and its prompt if it has one; by default the configuration's, if it names
                 one.
-            rationale: Whether the model also writes, under the schema of `answer_schema`.
+            rationale: Whether the model also writes, under the schema of `answer_schema`; it does not where the
+                configuration says that it cannot.
 
         Raises:
             ReasonerError: A batch took longer than the time-out, memory ended, a post is longer than the context, or
@@ -104,7 +105,7 @@ class TransformersReasoner:
             ArtefactError: The adapter cannot be used.
         """
         self._home.check(self.id)
-        lora = lora or self._own
+        lora, rationale = lora or self._own, rationale and self._config.writes
         if not self._vlm.sees:
             samples = [words_of(sample, self.id) for sample in samples]
         verdicts: dict[int, Verdict] = {}
