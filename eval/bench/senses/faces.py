@@ -2,7 +2,7 @@
 
     python eval/bench/senses/faces.py --data CORPORA [--save]
 
-No faces with labelled expressions are at hand, so the accuracy of expressions is not measured here. What is measured:
+How often expressions are told right is measured by `expressions.py`. What is measured here:
 what faces look like beside the label that people gave the picture (MVSA-Single, dev part), whether it would help the
 answer (weights fitted out of fold), and beside captions that speak of smiling (photos of Flickr8k and others). Times
 are those of the processor, on one thread.
