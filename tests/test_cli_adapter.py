@@ -74,7 +74,7 @@ def test_inspect_and_list_show_it(trained, capsys):
     assert "## Worst mistakes" in capsys.readouterr().out
     assert run(["adapter", "list", str(trained.parent), "--json"]) == 0
     names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["default", "memes", "mine"]
+    assert names == ["default", "memes", "smol", "mine"]
 
 
 def described_anew(folder, change):

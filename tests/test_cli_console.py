@@ -11,6 +11,7 @@ import pytest
 from hybrid_mmsa.cli.terminal import progress as progress_room
 from hybrid_mmsa.cli.terminal.console import ReaderGone, emit, invocation, say
 from hybrid_mmsa.cli.terminal.show import bar
+from hybrid_mmsa.types import SCHEMA_VERSION
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_closed_streams_end_no_command(closed, tmp_path):
         done = subprocess.run(f"{program} {command} {closed}", shell=True, cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     answers = (tmp_path / "answers.jsonl").read_text().splitlines()
-    assert [json.loads(line)["schema_version"] for line in answers] == ["1.1"]
+    assert [json.loads(line)["schema_version"] for line in answers] == [SCHEMA_VERSION]
 
 
 @pytest.mark.parametrize(

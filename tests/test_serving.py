@@ -15,6 +15,7 @@ from tiny_server import BAD, GOOD, HeldEncoder, SlowEncoder, client_of, tiny_ana
 from hybrid_mmsa import Analysis, InputError, MissingExtraError, ReasonerError
 from hybrid_mmsa.serving import CODES, BatchAnswer, Job, Keys, ServerSettings, create_app, new_key
 from hybrid_mmsa.serving.rates import Rates
+from hybrid_mmsa.types import SCHEMA_VERSION
 
 KEY, LINE = new_key("shop")
 
@@ -136,7 +137,7 @@ def test_each_row_of_a_batch_is_answered_or_fails_for_itself(client):
 
 def test_the_server_says_what_it_is(client):
     assert client.get("/healthz").json() == client.get("/readyz").json() == {"status": "ok"}
-    assert client.get("/version").json()["schema_version"] == "1.1"
+    assert client.get("/version").json()["schema_version"] == SCHEMA_VERSION
     models = client.get("/v1/models").json()
     assert models["reasoner"] is None
     (model,) = models["models"]

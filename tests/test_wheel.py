@@ -28,7 +28,7 @@ CORE = {
     "typer",
 }
 MODELS = {"tune", "clip", "hf", "vlm", "llama", "serve", "client", "server", "train", "tables", "eval"}
-EXTRAS = MODELS | {"ray", "index", "sklearn", "pandas", "polars", "spacy", "mcp", "gradio", "ocr"}
+EXTRAS = MODELS | {"ray", "index", "sklearn", "pandas", "polars", "spacy", "mcp", "gradio", "ocr", "video", "speech"}
 TOWERS_MB = 80
 WHEEL_MB = 95
 

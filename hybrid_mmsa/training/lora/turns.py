@@ -74,7 +74,9 @@ def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) 
             break
         sample = samples[turn.row]
         length = len(sample.text or "") // SAME_LENGTH
-        kind = (sample.image is not None, bool(sample.target), turn.reasons, length)
+        # Where a picture is read, its tokens are more than those of an answer with reasons.
+        pictured = sample.image is not None
+        kind = (pictured, bool(sample.target), turn.reasons and not pictured, length)
         waiting.setdefault(kind, deque()).append((drawn, turn))
         for queue in waiting.values():
             # Posts of a rare kind do not wait for others of it forever.
