@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..errors import EncoderError
 from ..foreign import translated
-from ..types import EXPRESSIONS, Face, FrozenDict, prediction
+from ..types import EXPRESSIONS, Face, FrozenDict, box_area, prediction
 from .expression import ExpressionNetwork, sentiment_of
 from .face_detector import FaceDetector
 
@@ -50,7 +50,7 @@ class FaceReader:
                 Face(box=(int(left), int(top), int(right + 0.5), int(bottom + 0.5)), confidence=float(min(score, 1.0)))
                 for (left, top, right, bottom), score in zip(edges, scores, strict=True)
             ]
-            faces.sort(key=_area, reverse=True)
+            faces.sort(key=lambda face: box_area(face.box), reverse=True)
             large = [face for face in faces if min(_sides(face)) >= LEAST_SIDE]
             rows = self._network.probabilities(image, [face.box for face in large])
             judged = [
@@ -68,8 +68,3 @@ class FaceReader:
 def _sides(face: Face) -> tuple[int, int]:
     left, top, right, bottom = face.box
     return right - left, bottom - top
-
-
-def _area(face: Face) -> int:
-    width, height = _sides(face)
-    return width * height

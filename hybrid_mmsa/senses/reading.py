@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import EncoderError, InputError
-from ..types import LABELS, SENSES, Face, PictureReading, Prediction, Sense, prediction
+from ..types import LABELS, SENSES, Face, PictureReading, Prediction, Sense, box_area, prediction
 from .face_reader import FaceReader
 from .word_reader import PictureWordReader
 
@@ -83,9 +83,9 @@ def _tried(
 
 def _together(faces: Iterable[Face]) -> Prediction | None:
     """What faces look like together: the mean of their probabilities, each face counting by its area."""
-    judged = [(face.box, face.sentiment) for face in faces if face.sentiment is not None]
+    judged = [(box_area(face.box), face.sentiment) for face in faces if face.sentiment is not None]
     if not judged:
         return None
-    areas = [(right - left) * (bottom - top) for (left, top, right, bottom), _ in judged]
-    rows = np.array([[sentiment.probabilities[label] for label in LABELS] for _, sentiment in judged])
+    areas, sentiments = zip(*judged, strict=True)
+    rows = np.array([[sentiment.probabilities[label] for label in LABELS] for sentiment in sentiments])
     return prediction(np.average(rows, axis=0, weights=areas).astype(np.float32))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .evidence import Change, Explanation, Region, WordEffect
 from .frozen import FrozenDict, FrozenMapping, FrozenModel
-from .picture import EXPRESSIONS, Expression, Face, PictureReading, PictureWord, PixelBox
+from .picture import EXPRESSIONS, Expression, Face, PictureReading, PictureWord, PixelBox, box_area
 from .posts import Features, Sample
 from .predictions import EmotionPrediction, Prediction, emotion_prediction, prediction
 from .results import (
@@ -93,6 +93,7 @@ __all__ = [
     "Verdict",
     "VerdictUse",
     "WordEffect",
+    "box_area",
     "check_schema_version",
     "emotion_prediction",
     "prediction",

@@ -12,7 +12,7 @@ from pydantic import Field
 from .frozen import FrozenMapping, FrozenModel
 from .predictions import Prediction
 
-__all__ = ["EXPRESSIONS", "Expression", "Face", "PictureReading", "PictureWord", "PixelBox"]
+__all__ = ["EXPRESSIONS", "Expression", "Face", "PictureReading", "PictureWord", "PixelBox", "box_area"]
 
 PixelBox: TypeAlias = tuple[int, int, int, int]
 Expression: TypeAlias = Literal["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
@@ -57,3 +57,9 @@ class PictureReading(FrozenModel):
         le=1,
         description="Total variation distance of what the post's words say and what the faces look like.",
     )
+
+
+def box_area(box: PixelBox) -> int:
+    """Square pixels in a box."""
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)

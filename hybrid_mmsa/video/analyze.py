@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..foreign import translated
 from ..inputs import DEFAULT_LIMITS, Limits, NumberedRow
 from ..inputs.media import Media, open_media
-from ..types import Analysis, ExplainLevel, Mode, Prediction, RowError, Sample, Utterance
+from ..types import Analysis, ExplainLevel, Mode, PixelBox, Prediction, RowError, Sample, Utterance, box_area
 from .curve import curves
 from .frames import Picture, is_fast, pictures
 from .moments import moments, talk
@@ -41,7 +41,7 @@ class SeenFace(Protocol):
     """What is used of a face in a picture."""
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
+    def box(self) -> PixelBox:
         """Left, top, right and bottom, in pixels."""
 
     @property
@@ -235,13 +235,8 @@ def _segment(post: _Post, faces: FaceReader | None) -> Segment:
 
 def _faces(found: Sequence[SeenFace]) -> dict[str, Any]:
     """What a segment keeps of faces."""
-    largest = max(found, key=lambda face: _area(face.box), default=None)
+    largest = max(found, key=lambda face: box_area(face.box), default=None)
     return {"faces": len(found), "face_sentiment": None if largest is None else largest.sentiment}
-
-
-def _area(box: tuple[int, int, int, int]) -> int:
-    left, top, right, bottom = box
-    return (right - left) * (bottom - top)
 
 
 def _bounded(segments: Iterable[Segment], duration: float) -> tuple[Segment, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import get_args
 
 from ..types import Label, Prediction, Role
 from .timeline import Instance, Moment, MomentKind, Segment, Talk
@@ -24,14 +25,7 @@ NON_TALK = 3.0
 """Seconds from which a pause counts: Contact Lens counts silence of more than three seconds."""
 OVERLAP = 0.5
 """Seconds that a speaker must go on while another has begun, so that the other interrupts and does not just answer."""
-KINDS: tuple[MomentKind, ...] = (
-    "negative",
-    "positive",
-    "words_and_face_disagree",
-    "words_and_picture_disagree",
-    "interruption",
-    "non_talk",
-)
+KINDS: tuple[MomentKind, ...] = get_args(MomentKind)
 _OPPOSITE: dict[Label, Label] = {"negative": "positive", "positive": "negative"}
 _Found = tuple[MomentKind, "Role | None", Instance]
 

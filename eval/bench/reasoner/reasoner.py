@@ -1,12 +1,11 @@
 """What a reasoner answers on everyday posts and MVSA-Single, how fast, and what asking it adds. It trains nothing.
 
-    python eval/bench/reasoner/reasoner.py REASONER [--adapter NAME] [--data CORPORA] [--fast default] [--posts 450]
-        [--json] [--save]
+    python eval/bench/reasoner/reasoner.py REASONER [--data CORPORA] [--fast default] [--posts 450] [--json] [--save]
 
 Everyday posts (`eval/everyday`): the reasoner alone, the fast tier, and both pooled by weights that are fitted out of
-fold; what it writes of some of them, and how long that takes. With an adapter it answers with that one's LoRA. With the
-corpora, MVSA-Single: what it says of each side, with its own text and picture and with another post's, and the cascade,
-whose pooling is fitted to dev posts. Rationales are held against the fields they stand with.
+fold; what it writes of some of them, and how long that takes. A configuration (`.toml`) may name a LoRA to answer with.
+With the corpora, MVSA-Single: what it says of each side, with its own text and picture and with another post's, and the
+cascade, whose pooling is fitted to dev posts. Rationales are held against the fields they stand with.
 """
 
 from __future__ import annotations
@@ -34,10 +33,9 @@ from eval.bench.keeping import program, tell, today
 from eval.bench.reasoner.everyday import everyday, written
 from eval.bench.reasoner.figures import label_accuracy, rationales, shuffled, side_accuracy, spread
 from eval.bench.reasoner.table import table
-from eval.bench.reasoner.tuned import Tuned
 from hybrid_mmsa import __version__
 from hybrid_mmsa.data import load_corpus, load_manifest
-from hybrid_mmsa.errors import InputError, ReasonerError
+from hybrid_mmsa.errors import ReasonerError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.model import open_model
 from hybrid_mmsa.reasoning import Reasoner, open_reasoner
@@ -45,7 +43,7 @@ from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
 from hybrid_mmsa.training.lora.measure import figures_of, fit_pooled
 from hybrid_mmsa.training.posts.rows import CORPUS_FOLDERS, MVSA_SPLIT
-from hybrid_mmsa.types import LoraRef, Sample, Verdict
+from hybrid_mmsa.types import Sample, Verdict
 
 PACKAGES = ("onnxruntime", "torch", "transformers")
 THREADS = 2
@@ -61,29 +59,24 @@ def main() -> None:
     parser = program(__doc__, "reasoner")
     parser.add_argument("reasoner", help="a reasoner's name, folder or configuration")
     parser.add_argument("--data", type=Path, help="folder holding the corpora; without it, everyday posts alone")
-    parser.add_argument("--adapter", help="an adapter whose LoRA it answers with")
     parser.add_argument("--fast", default="default", help="the fast tier it is asked by")
     parser.add_argument("--posts", type=int, help="so many test posts, and as many dev posts; all if not given")
     options = parser.parse_args()
-    result = record(options.data, options.reasoner, options.fast, options.posts, adapter=options.adapter)
+    result = record(options.data, options.reasoner, options.fast, options.posts)
     tell("reasoner", result, table(result), options)
 
 
-def record(
-    data: Path | None, model: str, fast: str, most: int | None = None, *, adapter: str | None = None
-) -> dict[str, Any]:
+def record(data: Path | None, model: str, fast: str, most: int | None = None) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
-    opened = open_reasoner(model)
+    reasoner = open_reasoner(model)
     torch.set_num_threads(THREADS)
-    reasoner: Reasoner = opened if adapter is None else Tuned(opened, _lora_of(adapter))
     found = {
         "date": today(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {"hybrid-mmsa": __version__, **{name: metadata.version(name) for name in PACKAGES}},
         "threads": THREADS,
         "reasoner": reasoner.id,
-        "adapter": adapter,
-        "weights": weights_of(opened),
+        "weights": weights_of(reasoner),
         "fast": fast,
         "everyday": everyday(reasoner, fast, most),
         "written": written(reasoner, most),
@@ -222,21 +215,15 @@ def cascade(fast: str, parts: Sequence[Sequence[Sample]], known: Sequence[Sequen
     return found | {"fast": fast, "pooling": pooling}
 
 
-def _lora_of(adapter: str) -> LoraRef:
-    lora = open_model(adapter).adapter.lora
-    if lora is None:
-        raise InputError(f"{adapter} has no LoRA", field="--adapter")
-    return lora
-
-
 def weights_of(reasoner: Reasoner) -> dict[str, Any] | None:
-    """Size in MB and SHA-256 of the weights' file, where there is one."""
+    """Size in MB and SHA-256 of the weights' file, where there is one, and the LoRA that the configuration names."""
     if not isinstance(reasoner, TransformersReasoner):
         return None
     files = sorted(Path(reasoner._config.model).glob("*.safetensors"))
     content = b"".join(path.read_bytes() for path in files)
     folder = sum(path.stat().st_size for path in Path(reasoner._config.model).iterdir() if path.is_file())
-    return {"mb": len(content) / 1e6, "folder_mb": folder / 1e6, "sha256": hashlib.sha256(content).hexdigest()}
+    sha256, lora = hashlib.sha256(content).hexdigest(), reasoner._config.lora
+    return {"mb": len(content) / 1e6, "folder_mb": folder / 1e6, "sha256": sha256, "lora": lora}
 
 
 def _asked(

@@ -97,23 +97,19 @@ class AnswerTrainer(_Trainer):  # type: ignore[misc]
 
     def _read(self, model: Any, inputs: dict[str, Any], kept: int) -> Any:
         """The model's outputs for the last `kept` columns; what all rows of words alone begin with is read once."""
-        shared = 0
-        if not self._learning.vlm.sees and not self.args.activation_checkpointing:
-            shared = shared_beginning(inputs, kept)
-        if not shared:
-            return model(**inputs, use_cache=False, logits_to_keep=kept)
-        rows = beginning_first(inputs, shared)
-        ids = rows["input_ids"]
-        states = read_beginning(model, ids[0, :shared])
-        if states is None:
-            return model(**inputs, use_cache=False, logits_to_keep=kept)
-        return model(
-            input_ids=ids[:, shared:],
-            attention_mask=rows["attention_mask"],
-            position_ids=rows["position_ids"][:, shared:],
-            past_key_values=repeated(states, len(ids), shared),
-            logits_to_keep=kept,
-        )
+        shareable = not self._learning.vlm.sees and not self.args.activation_checkpointing
+        if shareable and (shared := shared_beginning(inputs, kept)):
+            rows = beginning_first(inputs, shared)
+            ids = rows["input_ids"]
+            if (states := read_beginning(model, ids[0, :shared])) is not None:
+                return model(
+                    input_ids=ids[:, shared:],
+                    attention_mask=rows["attention_mask"],
+                    position_ids=rows["position_ids"][:, shared:],
+                    past_key_values=repeated(states, len(ids), shared),
+                    logits_to_keep=kept,
+                )
+        return model(**inputs, use_cache=False, logits_to_keep=kept)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
