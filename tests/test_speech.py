@@ -79,7 +79,8 @@ def test_words_have_times_and_roles(call, model):
 
 
 def test_a_call_is_judged_by_the_words_that_are_heard(call, model):
-    timeline = analyze_video(call, speech=Speech(model, language="en", channels=("agent", "customer")))
+    speech = Speech(model, language="en", channels=("agent", "customer"))
+    timeline = analyze_video(call, speech.read(call))
     assert {(moment.kind, moment.role) for moment in timeline.moments} >= {
         ("negative", "agent"),
         ("negative", "customer"),

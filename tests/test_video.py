@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.bench.video.films import SOUND_RATE, write_film
-from hybrid_mmsa import Limits
+from hybrid_mmsa import Analyzer, Limits
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import InputError, MissingExtraError, SchemaVersionError
 from hybrid_mmsa.inputs.media import open_media
@@ -262,7 +262,7 @@ def test_a_name_is_a_file_and_nothing_else(tmp_path, monkeypatch, name):
 
 def test_large_frames_are_refused_before_they_are_decoded(film):
     with pytest.raises(InputError, match="64 x 48 pixels; wanted at most 1,000"):
-        analyze_video(film, limits=Limits(max_image_pixels=1000))
+        analyze_video(film, analyzer=Analyzer.from_pretrained(limits=Limits(max_image_pixels=1000)))
 
 
 def test_a_film_that_grows_beyond_the_limits_is_read_up_to_there(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .analyze import FaceReader, SeenFace, SpeechReader, analyze_video
+from .analyze import FaceReader, SeenFace, analyze_video
 from .page import timeline_page
 from .timeline import (
     TIMELINE_VERSION,
@@ -30,7 +30,6 @@ __all__ = [
     "Roles",
     "SeenFace",
     "Segment",
-    "SpeechReader",
     "Talk",
     "Timeline",
     "Transcript",

@@ -16,18 +16,19 @@ from typing import Any, Protocol
 from PIL import Image
 
 from ..analyzer import Analyzer, default_analyzer
+from ..engines import Call
 from ..errors import InputError
 from ..foreign import translated
-from ..inputs import DEFAULT_LIMITS, Limits, NumberedRow
+from ..inputs import NumberedRow
 from ..inputs.media import Media, open_media
-from ..types import Analysis, ExplainLevel, Mode, PixelBox, Prediction, RowError, Sample, Utterance, box_area
+from ..types import Analysis, PixelBox, Prediction, RowError, Sample, Utterance, box_area
 from .curve import curves
 from .frames import Picture, is_fast, pictures
 from .moments import moments, talk
 from .timeline import Film, Segment, Timeline
-from .transcript import Roles, Transcript, TranscriptSource, read_transcript
+from .transcript import Transcript, TranscriptSource, read_transcript
 
-__all__ = ["FaceReader", "SeenFace", "SpeechReader", "analyze_video"]
+__all__ = ["FaceReader", "SeenFace", "analyze_video"]
 
 QUIET = 1.0
 """Seconds from which a pause is a segment of its own, judged by what is shown."""
@@ -35,6 +36,8 @@ END_LACKING = 2.0
 """Seconds of pictures that may be missing at the end of a film before it is said."""
 BATCH = 8
 """Segments that are answered together; so many pictures are held at a time."""
+BRIEFLY = Call(explain="none")
+"""A timeline holds the answers without their evidence, unless asked otherwise."""
 
 
 class SeenFace(Protocol):
@@ -56,13 +59,6 @@ class FaceReader(Protocol):
         """The faces in a picture of mode RGB."""
 
 
-class SpeechReader(Protocol):
-    """Hears words, as `hybrid_mmsa.senses.speech.Speech` does."""
-
-    def read(self, path: Path, /) -> Sequence[Utterance]:
-        """What is said in a file."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Post:
     """What is judged together: an utterance, a picture, or both."""
@@ -73,17 +69,12 @@ class _Post:
 
 def analyze_video(
     path: str | Path,
-    transcript: TranscriptSource | None = None,
+    transcript: Transcript | TranscriptSource | None = None,
     *,
     analyzer: Analyzer | None = None,
+    call: Call = BRIEFLY,
     every: float = 5.0,
     faces: FaceReader | None = None,
-    speech: SpeechReader | None = None,
-    roles: Roles | None = None,
-    limits: Limits = DEFAULT_LIMITS,
-    mode: Mode = "auto",
-    explain: ExplainLevel = "none",
-    adapter: str | None = None,
     reached: Callable[[float], None] | None = None,
 ) -> Timeline:
     """What is said, shown and felt in a film or a recorded call, and when.
@@ -93,16 +84,12 @@ def analyze_video(
 
     Args:
         path: A film or sound file.
-        transcript: What is said in it: a file (.srt, .vtt, .json), or its parts; see `read_transcript`.
-        analyzer: Answers; the default model otherwise.
+        transcript: What is said in it: a file (.srt, .vtt, .json), its parts, as `Speech.read` hears them too, or what
+            `read_transcript` made of either.
+        analyzer: Answers, and says what reading the film may cost (its `limits`); the default model otherwise.
+        call: How posts are answered.
         every: Seconds after which a frame is looked at where nothing else asks for one.
         faces: Finds faces in the frames, where the analyzer's own `senses` do not.
-        speech: Hears the words where there is no transcript.
-        roles: Which side speakers are on, by their names.
-        limits: What reading the film may cost.
-        mode: As in `Analyzer.analyze`.
-        explain: As there.
-        adapter: As there.
         reached: Is told how far the film was read, in seconds.
 
     Raises:
@@ -111,13 +98,13 @@ def analyze_video(
     """
     _check_positive("every", every)
     answers = analyzer or default_analyzer()
-    with open_media(path, limits) as media:
-        heard = _heard(Path(path), transcript, speech, roles)
+    with open_media(path, answers.limits) as media:
+        said = _said(transcript)
         scenes: list[float] = []
-        posts = _posts(_pictures(media, heard.utterances, every, scenes, reached), heard.utterances)
-        ask = partial(answers.stream, mode=mode, explain=explain, adapter=adapter, batch=BATCH)
+        posts = _posts(_pictures(media, said.utterances, every, scenes, reached), said.utterances)
+        ask = partial(answers.stream, adapter=call.adapter, mode=call.mode, explain=call.explain, batch=BATCH)
         judged = [*_judged(posts, faces, ask)]
-        duration = _duration(media, heard.utterances)
+        duration = _duration(media, said.utterances)
         segments = _bounded(judged, duration)
         if not segments:
             raise InputError("there is nothing to judge: no frame and no word", field="video")
@@ -128,8 +115,8 @@ def analyze_video(
             curves=curves(segments, duration),
             moments=moments(segments, duration),
             talk=talk(segments, duration),
-            warnings=tuple(_warnings(media, heard.utterances, duration)),
-            errors=heard.errors,
+            warnings=tuple(_warnings(media, said.utterances, duration)),
+            errors=said.errors,
         )
 
 
@@ -138,16 +125,10 @@ def _check_positive(field: str, value: float) -> None:
         raise InputError(f"found {value!r}; wanted seconds above 0", field=field)
 
 
-def _heard(
-    path: Path, transcript: TranscriptSource | None, speech: SpeechReader | None, roles: Roles | None
-) -> Transcript:
-    if transcript is not None:
-        return read_transcript(transcript, roles)
-    if speech is None:
+def _said(transcript: Transcript | TranscriptSource | None) -> Transcript:
+    if transcript is None:
         return Transcript()
-    with translated(lambda cause: InputError(f"the words cannot be heard ({cause})", field="speech")):
-        utterances = speech.read(path)
-    return read_transcript(utterances, roles) if utterances else Transcript()
+    return transcript if isinstance(transcript, Transcript) else read_transcript(transcript)
 
 
 def _pictures(
@@ -161,7 +142,7 @@ def _pictures(
     film = media.video()
     if film is None:
         if not utterances:
-            raise InputError("this is sound alone: a transcript is wanted, or speech to be heard", field="video")
+            raise InputError("this is sound alone: a transcript is wanted, written or heard", field="video")
         return
     at = [*(each.middle for each in utterances), *(start for start, _ in _pauses(utterances))]
     for picture in pictures(media, film, every=every, at=at):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from ...errors import InputError
+from ...inputs import Limits
 from ...types import Role
 from ..terminal.console import counted, emit, page, say, tell_written
 from ..terminal.options import AnswerOptions, AsJson, check_file, with_answer_options, with_options
@@ -95,25 +96,16 @@ def video(
         hybrid-mmsa video call.mp4 --transcript call.vtt -o call.html
         hybrid-mmsa video call.wav --transcript call.json --json
     """
-    from ...video import analyze_video
+    from ...video import analyze_video, read_transcript
 
     _check_out(out, (film, spoken.transcript))
     roles, speech = spoken.roles(), spoken.reader()
     analyzer, adapter = options.open()
-    with _seconds(film, options) as reached:
-        timeline = analyze_video(
-            film,
-            spoken.transcript,
-            analyzer=analyzer,
-            every=every,
-            speech=speech,
-            roles=roles,
-            limits=options.limits(),
-            mode=options.mode,
-            explain=options.explain,
-            adapter=adapter,
-            reached=reached,
-        )
+    call = options.call(adapter)
+    with _seconds(film, analyzer.limits) as reached:
+        source = spoken.transcript if speech is None else speech.read(film, analyzer.limits)
+        said = None if source is None else read_transcript(source, roles)
+        timeline = analyze_video(film, said, analyzer=analyzer, call=call, every=every, reached=reached)
     if out is not None:
         with whole_file(out) as draft:
             draft.write_text(_written(timeline, film, out), encoding="utf-8")
@@ -147,11 +139,11 @@ def _role(written: str, option: str) -> Role:
 
 
 @contextmanager
-def _seconds(film: Path, options: AnswerOptions) -> Iterator[Callable[[float], None]]:
+def _seconds(film: Path, limits: Limits) -> Iterator[Callable[[float], None]]:
     """Shows progress in seconds of the film while the block runs; the block says how far it is."""
     from ...inputs.media import open_media
 
-    with open_media(film, options.limits()) as media:
+    with open_media(film, limits) as media:
         duration = int(media.duration or 0)
     told = 0
     with progress("seconds", lambda: duration) as advance:
