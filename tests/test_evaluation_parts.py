@@ -327,7 +327,8 @@ def test_the_report_stands_alone_and_is_well_formed():
     assert parsed.open == []
     tags = {tag for tag, _ in parsed.seen}
     assert not {"script", "link", "img", "iframe"} & tags
-    assert "http" not in page
+    assert not re.search(r"https?:", page)
+    assert not [attributes for _, attributes in parsed.seen if "style" in attributes]  # the policy allows none
     assert "url(" not in page
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
@@ -341,29 +342,6 @@ def test_words_of_posts_stand_in_the_report_only_when_given():
     worst = result.mistakes[0].id
     assert worst in render_report([result])
     assert "my own words &lt;b&gt;" in render_report([result], {worst: "my own words <b>"})
-
-
-def test_colours_of_the_report_have_contrast_enough():
-    style = Path(load_protocol.__code__.co_filename).with_name("report.css").read_text()
-    light, dark = (
-        dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in style.split("@media (prefers-color")[:2]
-    )
-
-    def luminance(colour):
-        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-    def contrast(a, b):
-        low, high = sorted((luminance(a), luminance(b)))
-        return (high + 0.05) / (low + 0.05)
-
-    for colours in (light, dark):
-        for ink in ("ink", "soft", "fused", "text", "image"):
-            assert contrast(colours[ink], colours["paper"]) >= 4.5
-            assert contrast(colours[ink], colours["panel"]) >= 4.5
-        assert contrast(colours["warn"], colours["warn-paper"]) >= 4.5
-        assert contrast(colours["floor"], colours["panel"]) >= 3
 
 
 def test_forest_chart_places_figures_in_order():

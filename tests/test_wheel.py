@@ -68,6 +68,7 @@ def test_holds_every_module_and_only_the_package(sizes):
 def test_holds_what_the_fast_tier_reads(sizes):
     bundled = [f"hybrid_mmsa/_bundled/{name}" for name in ("adapters/default/adapter.json", "adapters/default/card.md")]
     page = [f"hybrid_mmsa/explain/page/{name}" for name in ("page.html", "page.css", "page.js", "draw.js")]
+    page += ["hybrid_mmsa/explain/document.css", *(f"hybrid_mmsa/video/{name}" for name in ("page.html", "page.css"))]
     page += [f"hybrid_mmsa/serving/page/{name}" for name in ("index.html", "page.css", "page.js", "icon.svg")]
     assert {"hybrid_mmsa/py.typed", *bundled, *page} <= set(sizes)
     folders = [f"hybrid_mmsa/_bundled/{name}/" for name in ("prompts", "eval/protocols", "eval/everyday")]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import metrics
+from ..explain.document import document
 from .charts import cascade_chart, slug
 from .result import PointSeries
 
@@ -20,6 +21,7 @@ RATES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0)
 STRATEGIES = ("fast alone", "random", "confidence", "P(error)", "oracle")
 COLOURS = ("#777777", "#b07aa1", "#f28e2b", "#1f77b4", "#2ca02c")
 DASHES = ("1 5", "6 4", "9 3 2 3", "none", "2 3")
+STYLE = "body{max-width:46rem}svg{max-width:36rem;margin:0;font-size:11px}td,th{text-align:right}"
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +81,7 @@ def cascade_page(rows: Sequence[CascadeRow], title: str, unit: str) -> str:
     names = list(rows[0].accuracy)
     rates = tuple(row.rate for row in rows)
     curves = {name: PointSeries(x=rates, y=tuple(1 - row.accuracy[name] for row in rows)) for name in names}
-    style = "".join(
+    lines = "".join(
         f".{slug(name)}{{stroke:{colour};stroke-dasharray:{dash};fill:none;stroke-width:2}}"
         for name, colour, dash in zip(STRATEGIES, COLOURS, DASHES, strict=True)
     )
@@ -93,14 +95,8 @@ def cascade_page(rows: Sequence[CascadeRow], title: str, unit: str) -> str:
         + "</tr>"
         for row in rows
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{escape(title)}</title><style>
-body{{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}}
-svg{{width:100%;max-width:36rem}} svg text{{font-size:11px}} .grid{{stroke:#ddd}}
-table{{border-collapse:collapse}} td,th{{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}}
-{style}</style></head><body><h1>{escape(title)}</h1>
-<p>Error rate of the final answers when the posts a strategy trusts least are deferred.</p>
-{cascade_chart(curves)}
-<h2>Accuracy, %</h2><table><tr>{head}</tr>{body}</table></body></html>
-"""
+    shown = (
+        f"<h1>{escape(title)}</h1><p>Error rate of the final answers when the posts a strategy trusts least are "
+        f"deferred.</p>{cascade_chart(curves)}<h2>Accuracy, %</h2><table><tr>{head}</tr>{body}</table>"
+    )
+    return document(title, shown, style=STYLE + lines)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from ..explain.document import document
 from .charts import class_chart, forest_chart, reliability_chart, risk_chart, slug
 from .result import Comparison, Figure, Result, SystemScores
 from .tables import METRIC_TITLES, figure_text, percent
@@ -17,6 +18,8 @@ __all__ = ["render_report"]
 
 PUBLISHED_SHOWN = 4
 SIGNIFICANT = 0.05
+SHADES = 20
+"""Steps from the lightest cell of a confusion matrix to the darkest: no element may have a style of its own."""
 
 
 def render_report(results: Sequence[Result], words: Mapping[str, str] | None = None) -> str:
@@ -30,13 +33,12 @@ def render_report(results: Sequence[Result], words: Mapping[str, str] | None = N
     titles = [escape(r.title) + (" (text only)" if r.text_only else "") for r in results]
     links = "".join(f'<li><a href="#r{k}">{title}</a></li>' for k, title in enumerate(titles))
     body = "".join(_section(result, words or {}, f"r{k}") for k, result in enumerate(results))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Evaluation report</title><style>{style}</style></head><body>"
+    return document(
+        "Evaluation report",
         '<h1>Evaluation report</h1><p class="soft">Figures are percentages with 95 % bootstrap intervals in brackets '
         "unless a table says otherwise. Floors were fitted and scored in the same run, on the same posts.</p>"
-        f"<nav><ul>{links}</ul></nav>{body}</body></html>\n"
+        f"<nav><ul>{links}</ul></nav>{body}",
+        style=style + "".join(f".share{n}{{--share:{n / SHADES}}}" for n in range(SHADES + 1)),
     )
 
 
@@ -141,7 +143,7 @@ def _confusion(scores: SystemScores, labels: Sequence[str]) -> str:
     for k, counts in enumerate(scores.confusion):
         total = sum(counts) or 1
         cells = "".join(
-            f'<td{" class=right" if j == k else ""} style="--share:{count / total:.2f}">{count}</td>'
+            f'<td class="share{round(SHADES * count / total)}{" right" if j == k else ""}">{count}</td>'
             for j, count in enumerate(counts)
         )
         rows.append(f'<tr><th scope="row">{escape(labels[k])}</th>{cells}</tr>')

@@ -1,13 +1,11 @@
 """A timeline → a page with the player, the curve and what was said. It finds nothing out.
 
-Nothing on the page comes from elsewhere but the film, which lies beside it. A content security policy lets only this
-style, this script and films be used. What was said is shown as text, never as HTML.
+Nothing on the page comes from elsewhere but the film, which lies beside it. What was said is shown as text, never as
+HTML.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -16,8 +14,8 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from ..explain.document import document
 from ..explain.svg import WIDTH, Frame, drawing, polyline, rectangle, text
-from ..inputs import writable
 from ..types import SpokenWord
 from .timeline import Curve, Instance, Moment, Segment, Timeline
 
@@ -45,11 +43,6 @@ def timeline_page(timeline: Timeline, film: str | Path, page: str | Path) -> str
         film: The film's file.
         page: Where the document is going to lie.
     """
-    style, script = _read("page.css"), _read("page.js")
-    policy = (
-        f"default-src 'none'; media-src 'self' file:; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
     parts = {
         "title": escape(timeline.film.name),
         "player": _player(timeline, film, page),
@@ -62,7 +55,9 @@ def timeline_page(timeline: Timeline, film: str | Path, page: str | Path) -> str
         "notes": "".join(f"<p class=warning>{escape(note)}</p>" for note in _notes(timeline)),
         "segments": "".join(_segment(place, segment) for place, segment in enumerate(timeline.segments)),
     }
-    return writable(Template(_read("page.html")).substitute(parts, policy=policy, style=style, script=script))
+    body = Template(_read("page.html")).substitute(parts)
+    films = ["media-src 'self' file:"]
+    return document(timeline.film.name, body, style=_read("page.css"), script=_read("page.js"), sources=films)
 
 
 def _player(timeline: Timeline, film: str | Path, page: str | Path) -> str:
@@ -179,10 +174,6 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _hash(source: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode("ascii")
 
 
 def _read(name: str) -> str:

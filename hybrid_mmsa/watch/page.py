@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from ..explain.document import document
 from ..explain.svg import Frame, circle, drawing, polyline, text
 from ..metrics import wilson
 from .alerts import Alert
@@ -17,13 +18,9 @@ SHOWN = 30
 WINDOWS = 168
 """Windows that a chart shows."""
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1c2430;background:#fff}
-table{border-collapse:collapse;width:100%}td,th{padding:.3rem .6rem;text-align:left;border-bottom:1px solid #dde3ea}
-td.n{text-align:right;font-variant-numeric:tabular-nums}svg{width:100%;max-width:22rem;height:auto}
-svg text{font-size:10px;fill:#5b6675}.share{fill:none;stroke:#b3382c;stroke-width:1.5}.axis{stroke:#c3ccd6}
-.alert{fill:#b3382c}.none{color:#5b6675}
-@media(prefers-color-scheme:dark){body{color:#e6ebf1;background:#12171e}td,th{border-color:#2b3440}.axis{stroke:#3a4656}
-.share{stroke:#ff8a7a}.alert{fill:#ff8a7a}svg text,.none{color:#9aa7b5;fill:#9aa7b5}}
+body{max-width:60rem}table{width:100%}td.n{text-align:right}svg{max-width:22rem;margin:0;font-size:10px}
+svg text{fill:var(--soft)}.share{fill:none;stroke:var(--negative);stroke-width:1.5}.axis{stroke:var(--rule)}
+.alert{fill:var(--negative)}
 """
 
 
@@ -38,17 +35,16 @@ def watch_page(store: Store, *, refresh: int = 30, title: str = "Watch") -> str:
     alerts = store.alerts()
     groups = store.groups()
     rows = "".join(_row(group, list(store.windows(group))[-WINDOWS:], alerts) for group in groups[:SHOWN])
-    others = f"<p class=none>{len(groups) - SHOWN:,} more groups are not shown.</p>" if len(groups) > SHOWN else ""
+    others = f"<p class=soft>{len(groups) - SHOWN:,} more groups are not shown.</p>" if len(groups) > SHOWN else ""
     lines = "".join(f"<li><b>{escape(alert.time)}</b> {escape(alert.text)}</li>" for alert in alerts)
     counted = "".join(f"<tr><td>{escape(name)}<td class=n>{n:,}" for name, n in store.tallies().items())
-    return f"""<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
-<meta http-equiv=refresh content={refresh}><title>{escape(title)}</title><style>{_STYLE}</style>
-<h1>{escape(title)}</h1>
-<h2>Alerts</h2>{f"<ul>{lines}</ul>" if alerts else "<p class=none>None.</p>"}
-<h2>Negative posts by group</h2>
-<table><tr><th>group<th>posts<th>last window<th>course</tr>{rows}</table>{others}
-<h2>Counted</h2><table>{counted}</table></html>
-"""
+    alarms = f"<ul>{lines}</ul>" if alerts else "<p class=soft>None.</p>"
+    shown = (
+        f"<h1>{escape(title)}</h1><h2>Alerts</h2>{alarms}<h2>Negative posts by group</h2>"
+        f"<table><tr><th>group<th>posts<th>last window<th>course</tr>{rows}</table>{others}"
+        f"<h2>Counted</h2><table>{counted}</table>"
+    )
+    return document(title, shown, style=_STYLE, refresh=refresh)
 
 
 def _row(group: str, windows: list[tuple[str, int, Counts]], alerts: list[Alert]) -> str:

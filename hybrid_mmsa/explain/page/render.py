@@ -1,13 +1,10 @@
 """Entries → the page as one file. Knows nothing of where it goes.
 
-Nothing on the page comes from elsewhere, and a content security policy lets only this style, this script and pictures
-inside the page be used. What posts hold reaches the script as JSON and is shown as text, never as HTML.
+What posts hold reaches the script as JSON and is shown as text, never as HTML.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import heapq
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,8 +14,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from ...inputs import writable
 from ...types import LABELS, Provenance, RowError
+from ..document import document
 from .entries import Entry
 from .overview import FAILURES_LISTED, failures, summary, trends
 from .record import CSV_COLUMNS, csv_line, queue_key, record
@@ -89,7 +86,7 @@ def render_page(entries: Iterable[Entry | RowError], title: str, most: int = POS
         "posts": script_json({"labels": LABELS, "csv": csv_line(CSV_COLUMNS), "posts": listed}),
     }
     return Page(
-        html=writable(_filled(parts)),
+        html=_filled(title, parts),
         answered=tally.n,
         listed=len(listed),
         failed=failed,
@@ -103,14 +100,10 @@ def script_json(values: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _filled(parts: dict[str, str]) -> str:
-    style = _read("page.css")
+def _filled(title: str, parts: dict[str, str]) -> str:
     script = "(() => {\n" + "\n".join(_read(name) for name in _SCRIPTS) + "})();\n"
-    policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return Template(_read("page.html")).substitute(parts, policy=policy, style=style, script=script)
+    body = Template(_read("page.html")).substitute(parts)
+    return document(title, body, style=_read("page.css"), script=script, sources=["img-src data:"])
 
 
 def _within_budget(listed: Sequence[dict[str, Any]]) -> int:
@@ -152,10 +145,6 @@ def _cost(tally: Tally) -> tuple[int, int]:
     """Microseconds spent on evidence, and on all else."""
     explaining = tally.microseconds["explain"]
     return explaining, tally.microseconds.total() - explaining
-
-
-def _hash(source: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(source.encode()).digest()).decode("ascii")
 
 
 def _read(name: str) -> str:
