@@ -96,6 +96,23 @@ def analyzer():
     return Analyzer.from_pretrained()
 
 
+@pytest.fixture
+def alert():
+    """What a watch raises where a share has doubled."""
+    from hybrid_mmsa.watch import Alert
+
+    return Alert(
+        time="2026-03-01T01:00:00Z",
+        group="a",
+        measure="negative",
+        since="2026-03-01T00:00:00Z",
+        before=0.2,
+        now=0.4,
+        posts=9,
+        false_alarms_per_week=0.1,
+    )
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """The adapter folder of a small real model with random weights, see `tiny.build`."""

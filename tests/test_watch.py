@@ -318,17 +318,7 @@ def test_an_address_is_asked_again_and_again(server):
         next(polled("ftp://example.org", say=print))
 
 
-def test_a_webhook_takes_alerts_or_it_is_said(server):
-    alert = Alert(
-        time="2026-03-01T01:00:00Z",
-        group="a",
-        measure="negative",
-        since="2026-03-01T00:00:00Z",
-        before=0.2,
-        now=0.4,
-        posts=9,
-        false_alarms_per_week=0.1,
-    )
+def test_a_webhook_takes_alerts_or_it_is_said(server, alert):
     assert Webhook(f"{server[0]}/hook")(alert) is None
     assert server[1][0]["text"] == "a: share of negative posts 20% -> 40% since 2026-03-01T00:00:00Z (9 posts)"
     assert "did not take" in Webhook(f"{server[0]}/broken", attempts=2)(alert)

@@ -17,14 +17,11 @@ def table(result: dict[str, Any]) -> Table:
         for system in ("reasoner", "fast", "pooled"):
             shown.add_row(f"{name}: {system}", _interval(figures[system]))
         shown.add_row(f"{name}: what it adds", _interval(figures["gain"]))
-    told, seconds = result["written"], result["written"]["seconds"]
+    told = result["written"]
     for row in (
         ("what it writes: valid", f"{told['valid']:.1%}"),
-        ("rationales that contradict", _interval(told["rationales"]["contradict"])),
-        ("rationales not read", _interval(told["rationales"]["unread"])),
-        ("different rationales", f"{told['rationales']['different']} of {told['rationales']['written']}"),
+        *_of_rationales(told),
         ("answers that quote the post", f"{told['with_a_quotation']:.1%}"),
-        *((f"seconds, {name}", f"median {s['median']:.3f}, p95 {s['p95']:.3f}") for name, s in seconds.items()),
     ):
         shown.add_row(*row)
     for row in _on_mvsa(result) if "cascade" in result else ():
@@ -33,8 +30,7 @@ def table(result: dict[str, Any]) -> Table:
 
 
 def _on_mvsa(result: dict[str, Any]) -> list[tuple[str, str]]:
-    told, cascaded, seconds = result["rationales"], result["cascade"], result["seconds"]
-    fresh = result["fresh_process"]
+    cascaded, fresh = result["cascade"], result["fresh_process"]
     sides = {"text_says": "text_says_of_another_text", "picture_says": "picture_says_of_another_picture"}
     freely = result["valid_written_freely"]
     rows = [
@@ -47,16 +43,24 @@ def _on_mvsa(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append((mixed, f"{_interval(result[mixed])}; of what was shown {result[mixed]['of_what_was_shown']:.3f}"))
     return [
         *rows,
-        ("rationales that contradict", _interval(told["contradict"])),
-        (f"rationales that misquote, of {told['quoting']} that quote", _interval(told["misquote"])),
-        ("rationales not read", _interval(told["unread"])),
-        ("different rationales", f"{told['different']} of {told['written']}"),
-        *((f"seconds, {n}", f"median {s['median']:.3f}, p95 {s['p95']:.3f}") for n, s in seconds.items()),
+        *_of_rationales(result),
         ("fresh process", f"{fresh['peak_memory_mb']:.0f} MB, open after {fresh['seconds_to_open']:.1f} s"),
         *((f"accuracy, {system}", _interval(figure)) for system, figure in cascaded["accuracy"].items()),
         *((name, _interval(gain)) for name, gain in cascaded["gains"].items()),
         ("share asked", "no pooling" if cascaded["deferred"] is None else f"{cascaded['deferred']:.1%}"),
         ("asking helps", helps(cascaded["pooling"])),
+    ]
+
+
+def _of_rationales(measured: dict[str, Any]) -> list[tuple[str, str]]:
+    """What rationales are like, and how long answers take."""
+    told, seconds = measured["rationales"], measured["seconds"]
+    return [
+        ("rationales that contradict", _interval(told["contradict"])),
+        (f"rationales that misquote, of {told['quoting']} that quote", _interval(told["misquote"])),
+        ("rationales not read", _interval(told["unread"])),
+        ("different rationales", f"{told['different']} of {told['written']}"),
+        *((f"seconds, {name}", f"median {s['median']:.3f}, p95 {s['p95']:.3f}") for name, s in seconds.items()),
     ]
 
 
