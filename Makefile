@@ -102,7 +102,7 @@ links: $(CORE)  ## ask every address that the documents link to whether it is st
 man: $(CORE)  ## write the manual page, made of the help, to build/hybrid-mmsa.1
 	@mkdir -p build && $(BIN)/python .ci/manpage > build/hybrid-mmsa.1
 
-dist: $(TESTS)  ## build the source distribution, and from it the wheel, into build/dist
+dist: $(CORE)  ## build the source distribution, and from it the wheel, into build/dist
 	@$(STEP) "source distribution and its wheel" .ci/dist $(BIN)/python
 
 picture: $(CORE)  ## draw the README's picture again from the sample posts

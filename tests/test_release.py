@@ -6,6 +6,7 @@ import sys
 import tarfile
 
 import pytest
+import yaml
 from documents import ROOT
 
 from hybrid_mmsa import __version__
@@ -30,6 +31,33 @@ def test_the_release_reads_the_version_that_a_tag_must_have():
     expression = re.search(r"sed -n '([^']+)' (\S+)\)", workflow)
     command = ["sed", "-n", expression[1], str(ROOT / expression[2])]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == __version__
+
+
+def steps():
+    """Every step of every workflow, with its file."""
+    for file in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
+        for job in yaml.safe_load(file.read_text(encoding="utf-8"))["jobs"].values():
+            yield from ((file.name, step) for step in job["steps"])
+
+
+def test_workflows_run_what_is_there():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    made, programs = set(), set()
+    for _, step in steps():
+        made |= set(re.findall(r"\bmake ([a-z-]+)", step.get("run", "")))
+        programs |= set(re.findall(r"\.ci/(\w+)", step.get("run", "")))
+    assert {"test", "docs", "dist"} <= made <= targets
+    assert "smoke" in programs
+    assert [name for name in programs if not (ROOT / ".ci" / name).stat().st_mode & 0o100] == []
+
+
+def test_workflows_agree_on_versions_and_keep_no_credentials():
+    versions = {}
+    for file, step in steps():
+        name, _, version = step.get("uses", "").partition("@")
+        assert versions.setdefault(name, version) == version, f"{file}: {name}"
+        if name == "actions/checkout":
+            assert step["with"]["persist-credentials"] is False, file
 
 
 def test_the_source_distribution_holds_what_a_wheel_is_built_from(tmp_path):
