@@ -107,7 +107,7 @@ def test_unknown_options_are_refused(capsys, command):
         (["analyze", "--image", "no-such.jpg"], "no-such.jpg"),
         (["analyze", "--image", "https://example.org/cat.jpg"], "nothing is ever fetched"),
         (["analyze", "fine", "--model", "no-such-model"], "no-such-model"),
-        (["models"], "command"),
+        (["models", "lst"], "No such command"),
         (["train", "text", "--data", "no-such", "--start", "s", "--runs", "runs"], "no-such"),
         (["train", "text", "--data", ".", "--start", "no-such", "--runs", "runs"], "config.json"),
         (["train", "image", "--data", ".", "--start", "no-such.pth", "--runs", "runs"], "no-such.pth"),

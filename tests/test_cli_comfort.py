@@ -17,11 +17,10 @@ QUIETLY = {**os.environ, "PYTHONWARNINGS": "ignore"}
 
 def leaves(command, words=()):
     """Every command that does something, by the words that call it."""
-    if not hasattr(command, "commands"):
-        return {words: command}
-    return {
-        key: leaf for name, child in command.commands.items() for key, leaf in leaves(child, (*words, name)).items()
-    }
+    found = {words: command} if not hasattr(command, "commands") or (words and command.invoke_without_command) else {}
+    for name, child in getattr(command, "commands", {}).items():
+        found |= leaves(child, (*words, name))
+    return found
 
 
 LEAVES = leaves(typer.main.get_command(app))

@@ -223,6 +223,17 @@ def test_a_picture_that_cannot_be_read_is_named_by_its_post(posts, model, tmp_pa
     assert "post lost: image" in capsys.readouterr().err
 
 
+def test_posts_are_read_as_other_commands_read_them(model, tmp_path, capsys):
+    file = tmp_path / "shop.csv"
+    file.write_text("what;mood\nso sad;bad\nI love it;fine\n")
+    asked = ["route", "simulate", str(file), "--accuracy", "0.8", "--model", str(model), "--json"]
+    named = ["--map", "text=what", "--map", "label=mood", "--labels", "bad=negative,fine=positive"]
+    assert run([*asked, *named]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)[0]["rate"] == 0
+    assert told.err.startswith("shop.csv: CSV with semicolons; text from what")
+
+
 def test_outputs_that_cannot_be_written_are_told_before_the_work(posts, model, tmp_path, capsys):
     simulated = ["route", "simulate", str(posts), "--accuracy", "0.8", "--model", str(model)]
     assert run([*simulated, "-o", str(tmp_path / "none" / "plan.html")]) == 2

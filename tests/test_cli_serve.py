@@ -22,7 +22,7 @@ def start(*arguments, **environment):
 
 
 def test_a_server_with_a_key_answers_and_stops_when_told(tmp_path, capfd):
-    assert run(["new-key", "shop"]) == 0
+    assert run(["new-key", "shop", "--quiet"]) == 0, "a key cannot be made again: it is told all the same"
     line, said = capfd.readouterr()
     key = said.split()[-1]
     assert Keys.read(line, "keys").owner(key) == "shop"

@@ -401,6 +401,9 @@ def test_eval_run_then_report_then_results(tmp_path, corpus, protocol, capsys):
     page = tmp_path / "page.html"
     assert run(["eval", "report", str(out), "-o", str(page)]) == 0
     assert page.read_text().count("<section") == 2
+    capsys.readouterr()
+    assert run(["eval", "report", str(out), "-o", str(page), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"written": [str(page)], "results": 2}
     assert run(["eval", "results", str(out), "-o", str(tmp_path / "RESULTS.md")]) == 0
     assert "## Drawn" in (tmp_path / "RESULTS.md").read_text()
 
@@ -413,6 +416,7 @@ def test_eval_run_then_report_then_results(tmp_path, corpus, protocol, capsys):
         (["run", "mvsa", "--data", "."], "no protocol 'mvsa'"),
         (["run", "mvsa_single", "--data", "gone"], "MVSA-Single is had from"),
         (["report", "gone.json", "-o", "page.html"], "no result file"),
+        (["report", "gone.json", "-o", "no/page.html"], "there is no folder no"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_two(arguments, words, capsys, tmp_path, monkeypatch):

@@ -23,9 +23,9 @@ from ...foreign import translated
 from ...fusion import Strategy
 from ..terminal.adapter_lines import adapter_lines, towers_misfit
 from ..terminal.console import emit, page, say, tell_written
-from ..terminal.options import DETECTED, POSTS_HELP, AsJson, ReadingOptions, WrittenAsJson, with_options
+from ..terminal.options import DETECTED, POSTS_HELP, AsJson, Force, ReadingOptions, WrittenAsJson, with_options
 from ..terminal.progress import Advance, progress
-from ..terminal.settings import with_settings
+from ..terminal.settings import Settings, with_settings
 from .models import bundled_models, card_opening
 
 __all__ = ["adapter_app"]
@@ -90,12 +90,7 @@ class TuningOptions:
             help="Settings of the training: a bundled recipe's name, or a TOML file.",
         ),
     ] = None
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Change a setting of the recipe; a wrong NAME lists them all."
-        ),
-    ] = None
+    settings: Settings = None
     teacher: Annotated[
         Path | None,
         typer.Option("--teacher", metavar="FILE", help="Another reasoner's verdicts to learn reasons from (.jsonl)."),
@@ -126,7 +121,7 @@ def train(
         ),
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of the split into training and test parts.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the adapter that is in the folder.")] = False,
+    force: Force = False,
     as_json: WrittenAsJson = False,
     heads: HeadOptions = HeadOptions(),
     tuning: TuningOptions = TuningOptions(),

@@ -28,6 +28,7 @@ from ..terminal.options import (
     POSTS_HELP,
     AnswerOptions,
     EngineOptions,
+    Force,
     ReadingOptions,
     WrittenAsJson,
     check_file,
@@ -72,7 +73,7 @@ def batch(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted run, or analyse the rows added since the last.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the answers of an earlier run.")] = False,
+    force: Force = False,
     as_json: WrittenAsJson = False,
     running: EngineOptions = LOCALLY,
     reading: ReadingOptions = DETECTED,

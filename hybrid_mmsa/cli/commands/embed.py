@@ -47,8 +47,8 @@ def embed(
 
     The dot product of two `vectors` says how well two posts, a sentence and a
     picture, or two pictures go together; that of two `affect` how alike two
-    posts feel. Rows that cannot be used are listed
-    and left out; the exit code is then 1.
+    posts feel. Rows that cannot be used are listed and left out; the exit code
+    is then 1.
 
     For example:
         hybrid-mmsa embed posts.jsonl -o vectors.safetensors

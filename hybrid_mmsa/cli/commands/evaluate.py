@@ -30,20 +30,24 @@ from ...evaluation import (
 from ...inputs import NumberedRow
 from ...reasoning import Reasoner, open_reasoner
 from ...types import Analysis, RowError, Sample
-from ..terminal.console import emit, notes, page, say
-from ..terminal.options import DETECTED, POSTS_HELP, AsJson, Model, ReadingOptions, ReasonerChoice, with_options
+from ..terminal.console import counted, emit, notes, page, say, tell_written
+from ..terminal.options import (
+    DETECTED,
+    POSTS_HELP,
+    AdapterChoice,
+    AsJson,
+    Model,
+    ReadingOptions,
+    ReasonerChoice,
+    WrittenAsJson,
+    check_file,
+    with_options,
+)
+from ..terminal.whole import whole_file
 
 __all__ = ["eval_app"]
 
 eval_app = typer.Typer(help="Measure a model on a benchmark, or on your own labelled posts.", no_args_is_help=True)
-AdapterName = Annotated[
-    str | None,
-    typer.Option(
-        "--adapter",
-        metavar="NAME_OR_PATH",
-        help="An adapter for the model's encoder, which answers in place of its own.",
-    ),
-]
 Pattern = Annotated[
     str, typer.Option("--model", metavar="NAME_OR_PATH", help="A model; {fold} and {seed} in its name are filled in.")
 ]
@@ -56,16 +60,17 @@ def run(
         Path | None, typer.Option(help="The corpus's folder, in its official layout; a bundled corpus needs none.")
     ] = None,
     model: Pattern = "default",
-    adapter: AdapterName = None,
+    adapter: AdapterChoice = None,
     reasoner: ReasonerChoice = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")] = Path("eval-results"),
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the results.")] = Path(
+        "eval-results"
+    ),
     floors_only: Annotated[bool, typer.Option(help="Measure no model, only the floors.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on a benchmark, with floors. An interrupted run continues where it stopped.
 
     For example:
-
         hybrid-mmsa eval run mvsa_single --data MVSA_Single
     """
     chosen, failed = load_protocol(protocol), 0
@@ -97,19 +102,21 @@ def run(
 def posts(
     file: Annotated[Path, typer.Argument(help=f"Labelled posts: {POSTS_HELP}.")],
     model: Model = "default",
-    adapter: AdapterName = None,
+    adapter: AdapterChoice = None,
     reasoner: ReasonerChoice = None,
     sarcasm: Annotated[bool, typer.Option("--sarcasm", help="Score sarcasm instead of sentiment.")] = False,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the result to this file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Also write the result to this file.")
+    ] = None,
     as_json: AsJson = False,
     reading: ReadingOptions = DETECTED,
 ) -> None:
     """Measure a model on your own labelled posts: fused, text alone and picture alone.
 
     For example:
-
         hybrid-mmsa eval posts labelled.jsonl
     """
+    check_file(out, "-o")
     rows = reading.open(file, labels=True)
     analyzer = _System.of(model, adapter, reasoner).open()
     with _progress() as advance:
@@ -118,6 +125,7 @@ def posts(
         )
     if out is not None:
         save_result(result, out)
+        say(f"wrote {out}")
     _show(result, as_json)
     raise typer.Exit(1 if result.failed else 0)
 
@@ -125,33 +133,35 @@ def posts(
 @eval_app.command("report")
 def report(
     results: Annotated[list[Path], typer.Argument(help="Result files, or folders of them.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page to write.")],
     texts: Annotated[Path | None, typer.Option(help="Your posts or corpus, to show the text of the mistakes.")] = None,
+    as_json: WrittenAsJson = False,
 ) -> None:
     """Write results as one page that opens offline.
 
     For example:
-
         hybrid-mmsa eval report eval-results -o report.html
     """
+    check_file(out, "-o")
     loaded = _load(results)
     words = {} if texts is None else _words(texts, loaded)
-    out.write_text(render_report(loaded, words), encoding="utf-8")
-    say(f"wrote {out}")
+    _write(out, render_report(loaded, words), len(loaded), as_json)
 
 
 @eval_app.command("results")
 def results_page(
     folder: Annotated[Path, typer.Argument(help="Folder of result files.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The Markdown page to write.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The Markdown page to write.")],
+    as_json: WrittenAsJson = False,
 ) -> None:
     """Write all results of a folder as one Markdown page.
 
     For example:
         hybrid-mmsa eval results eval-results -o results.md
     """
-    out.write_text(render_results(_load([folder])), encoding="utf-8")
-    say(f"wrote {out}")
+    check_file(out, "-o")
+    loaded = _load([folder])
+    _write(out, render_results(loaded), len(loaded), as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +222,12 @@ def _load(paths: list[Path]) -> list[Result]:
     if not results:
         raise InputError("no result files there", field="results")
     return results
+
+
+def _write(out: Path, text: str, results: int, as_json: bool) -> None:
+    with whole_file(out) as draft:
+        draft.write_text(text, encoding="utf-8")
+    tell_written(f"{counted(results, 'result')} in {out}", [out], as_json=as_json, results=results)
 
 
 def _words(source: Path, results: list[Result]) -> dict[str, str]:

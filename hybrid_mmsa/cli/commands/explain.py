@@ -18,6 +18,8 @@ from ..terminal.options import (
     POSTS_HELP,
     AnswerOptions,
     ReadingOptions,
+    RecordedAnswers,
+    Workers,
     WrittenAsJson,
     check_file,
     with_answer_options,
@@ -47,21 +49,11 @@ def _group() -> None:
 def page(
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help=f"Posts to show: {POSTS_HELP}.")],
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The page to write, .html.")],
-    recorded: Annotated[
-        Path | None,
-        typer.Option(
-            "--answers",
-            metavar="FILE",
-            help="The answers that `batch` wrote for these posts; nothing is analysed again.",
-        ),
-    ] = None,
+    recorded: RecordedAnswers = None,
     most: Annotated[
         int, typer.Option("--most", min=1, help="Posts to list, those most likely wrong first; all are counted.")
     ] = POSTS_SHOWN,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, help="Threads that analyse posts side by side; default: one per core."),
-    ] = None,
+    workers: Workers = None,
     as_json: WrittenAsJson = False,
     options: AnswerOptions = IN_FULL,
     reading: ReadingOptions = DETECTED,

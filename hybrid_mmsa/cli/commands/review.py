@@ -15,7 +15,7 @@ from ...data.review import INTERFACES
 from ...errors import InputError
 from ...types import RowError
 from ..terminal.console import counted, tell_written
-from ..terminal.options import DETECTED, POSTS_HELP, ReadingOptions, WrittenAsJson, check_file, with_options
+from ..terminal.options import DETECTED, POSTS_HELP, Force, ReadingOptions, WrittenAsJson, check_file, with_options
 from ..terminal.whole import whole_file
 
 __all__ = ["review_app"]
@@ -23,7 +23,6 @@ __all__ = ["review_app"]
 review_app = typer.Typer(
     help="Have posts labelled in Label Studio, Argilla or a table, and read the labels back.", no_args_is_help=True
 )
-Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
 COLUMNS = ("id", "text", "image", "target", "time", "group", "label")
 
 

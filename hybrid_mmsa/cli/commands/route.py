@@ -25,7 +25,17 @@ from ...training.routing.router import LEAST_POSTS, Judged
 from ...types import LABELS, Verdict
 from ..terminal.adapter_lines import router_lines
 from ..terminal.console import counted, emit, page, say, tell_written
-from ..terminal.options import AsJson, Model, WrittenAsJson, check_file
+from ..terminal.options import (
+    DETECTED,
+    POSTS_HELP,
+    AsJson,
+    Model,
+    ReadingOptions,
+    WrittenAsJson,
+    check_file,
+    with_options,
+)
+from ..terminal.whole import whole_file
 
 __all__ = ["route_app"]
 
@@ -39,10 +49,11 @@ Verdicts = Annotated[
     Path | None,
     typer.Option("--verdicts", metavar="FILE", help="A reasoner's verdicts, JSON lines with the post's id."),
 ]
-Labelled = Annotated[Path, typer.Argument(metavar="POSTS", help="Labelled posts: .jsonl, .csv or .parquet.")]
+Labelled = Annotated[Path, typer.Argument(metavar="POSTS", help=f"Labelled posts: {POSTS_HELP}.")]
 
 
 @route_app.command("fit")
+@with_options("reading", DETECTED)
 def fit(
     posts: Labelled,
     verdicts: Verdicts = None,
@@ -52,6 +63,7 @@ def fit(
         typer.Option("-o", "--out", metavar="FOLDER", help="Folder for the fitted model; default: the model's own."),
     ] = None,
     as_json: WrittenAsJson = False,
+    reading: ReadingOptions = DETECTED,
 ) -> None:
     """Fit the router to your posts, or, with --verdicts, how that reasoner's verdicts count.
 
@@ -66,7 +78,7 @@ def fit(
     opened = open_model(model)
     adapter, encoder = opened.adapter, opened.encoder
     out = _target(opened, out, model)
-    records = read_labelled(posts)
+    records = read_labelled(reading.open(posts, labels=True))
     if verdicts is None:
         fitted = refit_on_posts(adapter, encoder, records)
         if adapter.pooling is not None:
@@ -104,6 +116,7 @@ def show(
 
 
 @route_app.command("simulate")
+@with_options("reading", DETECTED)
 def simulate_(
     posts: Labelled,
     verdicts: Verdicts = None,
@@ -115,6 +128,7 @@ def simulate_(
     model: Model = "default",
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="FILE", help="Also draw it as a page.")] = None,
     as_json: AsJson = False,
+    reading: ReadingOptions = DETECTED,
 ) -> None:
     """Show accuracy and cost against the share of posts deferred, before you pay for a reasoner.
 
@@ -128,7 +142,7 @@ def simulate_(
     adapter, encoder = opened.adapter, opened.encoder
     adapter.check_router()
     check_file(out, "--out")
-    records = read_labelled(posts)
+    records = read_labelled(reading.open(posts, labels=True))
     verdicts_by_id = None if verdicts is None else RecordedReasoner.load(verdicts).verdicts
     if verdicts_by_id is not None:
         records = [r for r in records if r.sample.id in verdicts_by_id]
@@ -147,7 +161,8 @@ def simulate_(
     }
     rows_by_rate = simulate(~rows.wrong, slow, scores, slow_cost=cost)
     if out is not None:
-        out.write_text(cascade_page(rows_by_rate, f"{adapter.name} on {posts.name}", unit), encoding="utf-8")
+        with whole_file(out) as draft:
+            draft.write_text(cascade_page(rows_by_rate, f"{adapter.name} on {posts.name}", unit), encoding="utf-8")
         say(f"wrote {out}")
     if as_json:
         emit(json.dumps([asdict(row) for row in rows_by_rate]))
@@ -160,10 +175,12 @@ def simulate_(
 
 
 @route_app.command("check")
+@with_options("reading", DETECTED)
 def check(
-    posts: Annotated[Path, typer.Argument(metavar="POSTS", help="New posts, labelled or not.")],
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help=f"New posts, labelled or not: {POSTS_HELP}.")],
     model: Model = "default",
     as_json: AsJson = False,
+    reading: ReadingOptions = DETECTED,
 ) -> None:
     """Check whether posts are still like those the thresholds were fitted on.
 
@@ -182,7 +199,7 @@ def check(
         raise ArtefactError(
             f"{adapter.name} keeps no scores to compare with; fit it again with `hybrid-mmsa route fit`"
         )
-    features, failed = encode_rows(encoder, posts)
+    features, failed = encode_rows(encoder, reading.open(posts))
     scores = adapter.router.scores(adapter.posteriors(features), features)
     rows = np.flatnonzero(comparable(before, scores))
     others = len(features) - len(rows)
@@ -210,7 +227,7 @@ def check(
         page().print(table)
         names = ", ".join(shift.what for shift in stale)
         advice = "label some of these posts and fit the router to them with `route fit`"
-        say(f"shifted: {names}; {advice}" if stale else "no shift found")
+        page().print(f"shifted: {names}; {advice}" if stale else "no shift found", soft_wrap=True)
     if others and not as_json:
         say(
             f"{counted(others, 'post')} of one side alone not compared: {adapter.name} was calibrated on none like them"

@@ -13,7 +13,7 @@ from ...analyzer import Analyzer
 from ...errors import InputError
 from ...extras import needs
 from ...serving import DEFAULT_SETTINGS, Keys, create_app, new_key
-from ..terminal.console import PROGRAM, emit, say
+from ..terminal.console import PROGRAM, complain, emit, say
 from ..terminal.options import AnswerOptions, LimitChoices, Model, PolicyChoice, ReasonerChoice, SensesChoice
 from ..terminal.settings import with_settings
 
@@ -109,7 +109,7 @@ def make_key(
         hybrid-mmsa new-key shop >> keys.txt
     """
     key, line = new_key(name)
-    say(f"the key, shown once: {key}")
+    complain(f"the key, shown once: {key}")  # also under --quiet: it cannot be made again
     emit(line)
 
 

@@ -24,27 +24,24 @@ from ...types import IntArray, Sample
 from ..terminal.console import page, say
 from ..terminal.options import with_options
 from ..terminal.progress import progress
-from ..terminal.settings import with_settings
+from ..terminal.settings import Settings, with_settings
 
 if TYPE_CHECKING:
     from ...training.heads.strategies import Evidence
 
-__all__ = ["Corpora", "Settings", "check_folder", "train_app"]
+__all__ = ["Corpora", "check_folder", "train_app"]
 
 Config = TypeVar("Config")
 Joining: TypeAlias = Literal["early", "late", "attention", "gated", "all"]
 
 train_app = typer.Typer(
     help="Train the fast tier. An interrupted run continues where it stopped. Needs the extra `train`; heads on a"
-    " frozen encoder need `tune` alone."
+    " frozen encoder need `tune` alone.",
+    no_args_is_help=True,
 )
 
 Corpora = Annotated[Path, typer.Option("--data", metavar="FOLDER", help="The folder that holds the corpora.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="FOLDER", help="Folder for stages, checkpoints and records.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the recipe; a wrong NAME lists them all."),
-]
 
 
 @train_app.command("text")

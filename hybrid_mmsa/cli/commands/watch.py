@@ -35,7 +35,9 @@ from ..terminal.options import (
     DETECTED,
     POSTS_HELP,
     AnswerOptions,
+    MapChoices,
     ReadingOptions,
+    RecordedAnswers,
     check_file,
     with_answer_options,
     with_options,
@@ -45,7 +47,7 @@ from ..terminal.whole import whole_file
 
 __all__ = ["watch_app"]
 
-watch_app = typer.Typer(help="Watch a stream of posts: alerts where shares or inputs change.")
+watch_app = typer.Typer()
 CACHE = 2048
 """Posts whose features are remembered: those of a batch, so that their vectors cost nothing more, and reposts."""
 CHUNK, COMMIT = 32, 1000
@@ -111,25 +113,25 @@ def watch(
         str | None, typer.Option("--poll", metavar="URL", help="Ask an address for JSON lines, again and again.")
     ] = None,
     every: Annotated[float, typer.Option("--every", metavar="SECONDS", min=0.1, help="Between two questions.")] = 30.0,
-    names: Annotated[
-        list[str] | None, typer.Option("--map", metavar="OURS=THEIRS", help="What a column is called; repeat it.")
-    ] = None,
+    names: MapChoices = None,
     image_root: Annotated[
         Path | None,
         typer.Option("--image-root", metavar="DIR", help="Folder of the pictures; without it none are read."),
     ] = None,
     watching: WatchOptions = WATCHED,
 ) -> None:
-    """Watch posts as they come: JSON lines from standard input, a file or an address.
+    """Watch posts as they come, and tell where shares or inputs change by more than chance.
 
-    Each post has a time, and may have a group (a brand, a product) and an id.
-    Shares of negative and of deferred posts are kept for each group and window;
-    an alert is a line of JSON on standard output, where one has changed by more
-    than chance, or where posts are no longer like the earlier ones. A watch
-    with --state goes on where it ended.
+    They are JSON lines from standard input, a file or an address. Each has a
+    time, and may have a group (a brand, a product) and an id. Shares of
+    negative and of deferred posts are kept for each group and window; an alert
+    is a line of JSON on standard output, where one has changed, or where posts
+    are no longer like the earlier ones. A watch with --state goes on where it
+    ended.
 
     For example:
         tail -F posts.jsonl | hybrid-mmsa watch --state watch.db --page watch.html
+        hybrid-mmsa watch --tail posts.jsonl --webhook http://127.0.0.1:9000/alerts
     """
     if context.invoked_subcommand is not None:
         return
@@ -152,10 +154,7 @@ def watch(
 def replay(
     options: AnswerOptions,
     posts: Annotated[Path, typer.Argument(metavar="POSTS", help=f"Posts with times: {POSTS_HELP}.")],
-    recorded: Annotated[
-        Path | None,
-        typer.Option("--answers", metavar="FILE", help="Answers that `batch` wrote for them; asks no model."),
-    ] = None,
+    recorded: RecordedAnswers = None,
     watching: WatchOptions = WATCHED,
     reading: ReadingOptions = DETECTED,
 ) -> None:

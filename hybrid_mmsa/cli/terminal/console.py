@@ -112,7 +112,7 @@ def say(line: str) -> None:
 
 
 def complain(line: str) -> None:
-    """As `say`, also under `--quiet`: why a command ends without its work."""
+    """As `say`, also under `--quiet`: why a command ends without its work, or what is said only once."""
     with switched(()):
         say(line)
 

@@ -31,13 +31,17 @@ __all__ = [
     "AsJson",
     "EngineOptions",
     "Explain",
+    "Force",
     "LimitChoices",
+    "MapChoices",
     "ModeChoice",
     "Model",
     "PolicyChoice",
     "ReadingOptions",
     "ReasonerChoice",
+    "RecordedAnswers",
     "SensesChoice",
+    "Workers",
     "WrittenAsJson",
     "check_file",
     "with_answer_options",
@@ -124,6 +128,25 @@ BudgetTime = Annotated[
         help="For how long the reasoner is asked; then the fast answers stand, with a warning.",
     ),
 ]
+MapChoices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="OURS=THEIRS",
+        help="What a column is called in the file, as in text=tweet or text=title+body; repeat it.",
+    ),
+]
+RecordedAnswers = Annotated[
+    Path | None,
+    typer.Option(
+        "--answers", metavar="FILE", help="The answers that `batch` wrote for these posts; nothing is analysed again."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Threads or processes that answer side by side; default: one per core."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run wrote there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs, instead of text for people.")]
 WrittenAsJson = Annotated[bool, typer.Option("--json", help="Print what was written, and counts, as JSON.")]
 
@@ -208,10 +231,7 @@ class EngineOptions:
             help="local: threads of this machine; ray: processes of the cluster RAY_ADDRESS, or of this one.",
         ),
     ] = "local"
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, help="Threads or processes that answer side by side; default: one per core."),
-    ] = None
+    workers: Workers = None
     reasoners: Annotated[
         int, typer.Option("--reasoners", min=1, help="With ray: processes that hold the reasoner, for all workers.")
     ] = 1
@@ -244,14 +264,7 @@ POSTS_HELP = "CSV, JSON, Excel, Parquet, an export, a folder of pictures, or - f
 class ReadingOptions:
     """How a file of posts is to be read: the options of every command that reads one."""
 
-    map: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="OURS=THEIRS",
-            help="What a column is called in the file, as in text=tweet or text=title+body; repeat it.",
-        ),
-    ] = None
+    map: MapChoices = None
     labels: Annotated[
         list[str] | None,
         typer.Option(

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
+
+import typer
 
 from ...errors import InputError
 
-__all__ = ["with_settings"]
+__all__ = ["Settings", "with_settings"]
 
 Config = TypeVar("Config")
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting of the recipe; a wrong NAME lists them all."),
+]
 
 
 def with_settings(config: Config, settings: Sequence[str]) -> Config:

@@ -5,18 +5,17 @@ Knows how the fast tier answers posts; knows no towers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from ...adapters import Adapter
-from ...data import Record, read_posts
+from ...data import PostsFile, Record
 from ...encoders import Encoder
 from ...errors import InputError
-from ...inputs import needing, read_row, read_sample
+from ...inputs import NumberedRow, needing, read_row, read_sample
 from ...types import LABELS, Features, IntArray, RowError, Sample, Verdict
 from ..posts.rows import fold_of, text_key
 from .router import LEAST_POSTS, Judged, RouterConfig, fit_router
@@ -66,13 +65,6 @@ def encode_posts(encoder: Encoder, samples: Sequence[Sample]) -> Features:
     return Features.concatenate(parts)
 
 
-def _read(sample: Sample, index: int) -> Sample:
-    try:
-        return read_sample(sample)
-    except InputError as error:
-        raise error.at(index) if sample.id is None else InputError(f"post {sample.id}: {error}") from error
-
-
 def judged(adapter: Adapter, encoder: Encoder, posts: Sequence[Record]) -> Judged:
     """Posts with the fast tier's answers."""
     features = encode_posts(encoder, [p.sample for p in posts])
@@ -80,31 +72,27 @@ def judged(adapter: Adapter, encoder: Encoder, posts: Sequence[Record]) -> Judge
     return Judged(adapter.posteriors(features), features, gold_labels(posts, "label"), keys)
 
 
-def read_labelled(path: Path) -> list[Record]:
+def read_labelled(file: PostsFile) -> list[Record]:
     """The posts of a file that have a label; those without an id are named by their line.
 
     Raises:
         InputError: A row cannot be used, or none has a label.
     """
     posts = []
-    for line, row in read_posts(path):
+    for line, row in file:
         row = needing("label", line, row)
         if not isinstance(row, Sample):
-            raise InputError(f"{path.name}, line {line}: {row.error}", field=row.field)
+            raise InputError(f"{file.source.name}, line {line}: {row.error}", field=row.field)
         if row.label is not None:
             posts.append(Record(replace(row, id=row.id or str(line))))
     if not posts:
-        raise InputError(f"no row of {path.name} has a label", field="label")
+        raise InputError(f"no row of {file.source.name} has a label", field="label")
     return posts
 
 
-def encode_rows(encoder: Encoder, path: Path) -> tuple[Features, list[RowError]]:
-    """Features of the posts of a file, a few pictures in memory at a time, and the rows that cannot be used.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
-    rows, parts, failed = iter(read_posts(path)), [], []
+def encode_rows(encoder: Encoder, numbered: Iterable[NumberedRow]) -> tuple[Features, list[RowError]]:
+    """Features of posts, a few pictures in memory at a time, and the rows that cannot be used."""
+    rows, parts, failed = iter(numbered), [], []
     while chunk := [read_row(line, row) for line, row in islice(rows, BATCH)]:
         failed += [row for row in chunk if isinstance(row, RowError)]
         parts.append(encoder.encode([row for row in chunk if isinstance(row, Sample)]))
