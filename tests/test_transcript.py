@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.types import SpokenWord, Utterance
-from hybrid_mmsa.video import read_transcript
+from hybrid_mmsa.video import read_transcript, transcript
 
 WORDS = st.from_regex(r"[A-Za-zäß😀<>&'?]{1,8}", fullmatch=True)
 TEXTS = st.lists(WORDS, min_size=1, max_size=6).map(" ".join).filter(lambda text: "<" not in text and "-->" not in text)
@@ -173,6 +173,8 @@ def test_words_of_whisper_keep_their_times():
         ("t.json", "[" * 100_000, "is no JSON"),
         ("t.json", '{"a": 1}', "holds no list"),
         ("t.json", '[{"start": 0}]', "no part can be used"),
+        ("t.json", '[{"start": 1e300, "end": 1e301, "text": "late"}]', "films are read to 86,400 s"),
+        ("t.json", '[{"start": NaN, "end": 2, "text": "when?"}]', "no part can be used"),
     ],
 )
 def test_what_is_no_transcript_is_refused(tmp_path, name, content, said):
@@ -184,3 +186,19 @@ def test_what_is_no_transcript_is_refused(tmp_path, name, content, said):
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"found no file 'none\.srt'"):
         read_transcript(tmp_path / "none.srt")
+
+
+def test_too_many_parts_are_refused(monkeypatch):
+    monkeypatch.setattr(transcript, "MOST_PARTS", 3)
+    parts = [{"start": 0, "end": 1, "text": "x"}] * 4
+    assert len(read_transcript(parts[:3]).utterances) == 3
+    with pytest.raises(InputError, match="more than 3 parts"):
+        read_transcript(parts)
+
+
+@pytest.mark.parametrize("words", ["<v " * 200_000, "<v" + " " * 200_000, "<v." + "x" * 200_000, "<00:" * 200_000])
+def test_captions_that_look_like_endless_marks_are_read_in_one_go(tmp_path, words):
+    """Whatever gives back what it took would need hours."""
+    (tmp_path / "t.vtt").write_text(f"WEBVTT\n\n00:01.000 --> 00:02.000\nhello {words}\n")
+    (said,) = read_transcript(tmp_path / "t.vtt").utterances
+    assert said.text.startswith("hello")

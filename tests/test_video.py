@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import struct
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -22,6 +23,7 @@ from hybrid_mmsa.inputs.media import open_media
 from hybrid_mmsa.types import Utterance, prediction
 from hybrid_mmsa.video import Timeline, analyze_video, timeline_page
 from hybrid_mmsa.video.curve import smooth
+from hybrid_mmsa.video.frames import pictures
 
 SAMPLES = Path(__file__).resolve().parent.parent / "hybrid_mmsa" / "samples"
 SCHEMA = "timeline.schema.json"
@@ -204,6 +206,42 @@ def test_words_after_the_end_are_judged_and_told(film):
     assert "after the end of the film" in timeline.warnings[0]
 
 
+# ---- pictures ----
+
+CLOCKWISE = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+
+
+def turned(film, degrees):
+    """An MP4 file whose pictures are to be shown turned, as phones write them: a matrix in the head of the track."""
+    content = bytearray(film.read_bytes())
+    a, b, c, d = (value << 16 for value in CLOCKWISE[degrees])
+    at = content.index(b"tkhd") + 44
+    content[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    film.write_bytes(content)
+
+
+@pytest.mark.parametrize(("degrees", "size"), [(90, (48, 64)), (180, (64, 48)), (270, (48, 64))])
+def test_a_film_is_looked_at_as_it_is_shown(tmp_path, degrees, size):
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:, :32, 0] = pixels[:, 32:, 2] = 220  # red on the left, blue on the right
+    write_film(tmp_path / "film.mp4", [pixels] * 4, RATE)
+    turned(tmp_path / "film.mp4", degrees)
+    with open_media(tmp_path / "film.mp4") as media:
+        picture = next(pictures(media, media.video(), every=5, at=()))
+    assert picture.image.size == size
+    shown = np.asarray(picture.image)
+    red = {90: shown[:20], 180: shown[:, 40:], 270: shown[40:]}[degrees].mean(axis=(0, 1))
+    assert red[0] > red[2] + 100
+
+
+def test_a_film_in_4k_is_looked_at_by_its_key_frames(tmp_path):
+    write_film(tmp_path / "film.mp4", frames([(0, 0.4, CALM)], (3840, 2160), 30), 30, key_every=6)
+    timeline = analyze_video(tmp_path / "film.mp4", [{"start": 0, "end": 0.4, "text": "I love it!"}])
+    assert (timeline.film.width, timeline.film.height) == (3840, 2160)
+    assert timeline.segments[-1].frame == pytest.approx(0.2, abs=0.1)
+    assert [warning for warning in timeline.warnings if "key frames only" in warning]
+
+
 # ---- damage and hostility ----
 
 
@@ -376,7 +414,7 @@ def test_parts_that_fail_are_told_and_end_with_one(desk, capsys):
     Path("odd.json").write_text(json.dumps([*CALL, {"start": 1}]))
     assert run(["video", "call.mp4", "--transcript", "odd.json", "-o", "odd.html"]) == 1
     assert "transcript, line 8: " in capsys.readouterr().err
-    assert "1 parts of the transcript were not used" in Path("odd.html").read_text()
+    assert "1 part of the transcript was not used" in Path("odd.html").read_text()
 
 
 # ---- the page ----

@@ -36,11 +36,12 @@ def curves(segments: Sequence[Segment], duration: float) -> tuple[Curve, ...]:
 
 def smooth(middles: FloatArray, lengths: FloatArray, valences: FloatArray, times: FloatArray) -> FloatArray:
     """The curve's values `[t]` at some times, from segments' middles, lengths and valences, each `[n]` with n > 0."""
-    away = (times[:, None] - middles[None, :]) / BANDWIDTH
-    # The nearest segment's exponent is taken off: far from all of them the weights would vanish otherwise.
-    exponents = -0.5 * (away**2 - (away**2).min(axis=1, keepdims=True))
-    weights = np.exp(exponents) * lengths
-    smoothed: FloatArray = (weights @ valences / weights.sum(axis=1)).astype(np.float32)
+    smoothed = np.empty(len(times), np.float32)
+    for place, time in enumerate(times):  # one at a time: of many segments all together would take gigabytes
+        away = ((time - middles) / BANDWIDTH) ** 2
+        # The nearest segment's exponent is taken off: far from all of them the weights would vanish otherwise.
+        weights = np.exp(-0.5 * (away - away.min())) * lengths
+        smoothed[place] = weights @ valences / weights.sum()
     return smoothed
 
 

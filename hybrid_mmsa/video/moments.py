@@ -92,17 +92,19 @@ def _opposed(one: Prediction, other: Prediction) -> bool:
 
 def _interruptions(segments: Sequence[Segment]) -> Iterator[_Found]:
     """Where somebody begins while another speaks and goes on speaking; the one who begins later interrupts."""
-    speaking: list[tuple[int, Segment]] = []
+    speaking: dict[tuple[str | None, Role | None], tuple[int, Segment]] = {}  # of each speaker what ends last
     for place, segment in enumerate(segments):
         if segment.text is None:
             continue
-        speaking = [(other, before) for other, before in speaking if before.end > segment.start]
-        for other, before in speaking:
+        speaking = {who: (other, before) for who, (other, before) in speaking.items() if before.end > segment.start}
+        for other, before in speaking.values():
             until = min(before.end, segment.end)
             if _another(before, segment) and before.start < segment.start and until - segment.start >= OVERLAP:
                 yield "interruption", segment.role, Instance(start=segment.start, end=until, segments=(place, other))
                 break
-        speaking.append((place, segment))
+        who = (segment.speaker, segment.role)
+        if who not in speaking or speaking[who][1].end < segment.end:
+            speaking[who] = (place, segment)
 
 
 def _another(one: Segment, other: Segment) -> bool:

@@ -132,7 +132,9 @@ def _notes(timeline: Timeline) -> Iterator[str]:
     yield from timeline.warnings
     if timeline.errors:
         first = timeline.errors[0]
-        yield f"{len(timeline.errors):,} parts of the transcript were not used; line {first.line}: {first.error}"
+        many = len(timeline.errors)
+        unused = f"{many:,} parts of the transcript were" if many > 1 else "1 part of the transcript was"
+        yield f"{unused} not used; line {first.line}: {first.error}"
 
 
 def _segment(place: int, segment: Segment) -> str:

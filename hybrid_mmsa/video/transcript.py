@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from ..data.rows.encoding import detect_encoding
 from ..errors import InputError
 from ..inputs import writable
+from ..inputs.media import MOST_SECONDS
 from ..types import Role, RowError, SpokenWord, Utterance
 
 __all__ = ["ROLES", "Roles", "Transcript", "TranscriptSource", "read_transcript"]
@@ -39,6 +40,8 @@ ROLES: Roles = {
 }
 """Names of speakers that say which side they are on; others are told by the caller."""
 MOST_BYTES = 50 * 2**20
+MOST_PARTS = 100_000
+"""In the 24 hours of the longest film somebody speaks less often."""
 _SUFFIXES = {".srt": "captions", ".vtt": "captions", ".json": "JSON"}
 _LISTS = ("segments", "utterances", "Transcript", "transcript")
 """Where JSON holds its parts: ours and Whisper's, others', Contact Lens's."""
@@ -46,7 +49,8 @@ _LISTS = ("segments", "utterances", "Transcript", "transcript")
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})[.,](\d{1,3})"
 _RANGE = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?$")
 _INSIDE = re.compile(rf"<{_TIME}>")
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]*)>")
+# Nothing is given back once it is taken: a caption of a million `<v ` is read in one go.
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*+)?\s++([^<>]*+)>")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>|\{\\[^{}]*\}")
 _SPEAKER = re.compile(r"\s*\[?([^\W\d_][\w .'-]{0,39}?)\]?\s*:\s+(?=\S)")
 
@@ -80,9 +84,11 @@ def read_transcript(source: TranscriptSource, roles: Roles | None = None) -> Tra
     else:
         parts = enumerate(source, 1)
     utterances, errors = [], []
-    for line, part in parts:
+    for number, (line, part) in enumerate(parts):
+        if number == MOST_PARTS:
+            raise InputError(f"found more than {MOST_PARTS:,} parts; wanted fewer", field="transcript")
         try:
-            utterances.append(_utterance(part, known))
+            utterances.append(_within(_utterance(part, known)))
         except (TypeError, ValueError, OverflowError) as error:
             errors.append(RowError(line=line, field="transcript", error=_said(error)))
     if errors and not utterances:
@@ -223,6 +229,12 @@ def _utterance(part: Any, roles: Roles) -> Utterance:
         role=roles.get(str(named).strip().casefold()),
         words=tuple(_words(part.get("words"))),
     )
+
+
+def _within(utterance: Utterance) -> Utterance:
+    if utterance.end > MOST_SECONDS:
+        raise ValueError(f"it ends at {utterance.end:g} s; films are read to {MOST_SECONDS:,.0f} s")
+    return utterance
 
 
 def _words(words: Any) -> Iterator[SpokenWord]:
