@@ -72,7 +72,7 @@ def test_an_answer_is_read():
 def test_what_is_written_fits_the_schema_and_is_read_back(**values):
     written = write_answer(PROMPT, **values)
     assert written.startswith(ANSWER_START + values["label"] + '"')
-    conforms(json.loads(written), answer_schema(PROMPT))
+    conforms(json.loads(written), answer_schema(PROMPT, POST))
     answer = read_answer(written, PROMPT, POST)
     assert (answer.label, answer.text_says, answer.picture_says, answer.sarcastic) == tuple(
         values[key] for key in ("label", "text_says", "picture_says", "sarcastic")
@@ -91,8 +91,23 @@ def conforms(value, schema):
         assert all(re.fullmatch(each["pattern"], item) for item in items if "pattern" in each)
 
 
+BRIEF = replace(PROMPT, brief=True)
+
+
+def test_a_brief_answer_has_labels_and_irony_alone():
+    assert list(answer_schema(BRIEF, WORDS)["properties"]) == ["label", "sarcastic"]
+    assert list(answer_schema(BRIEF, POST)["properties"]) == ["label", "text_says", "picture_says", "sarcastic"]
+    assert BRIEF.hash != PROMPT.hash
+    written = {"label": "negative", "sarcastic": True}
+    answer = read_answer(json.dumps(written), BRIEF, WORDS)
+    assert (answer.label, answer.sarcastic, answer.cues, answer.rationale) == ("negative", True, (), None)
+    for wrong in ({**written, "rationale": "It rains."}, {"label": "negative"}):
+        with pytest.raises(ReasonerError, match="cannot be read"):
+            read_answer(json.dumps(wrong), BRIEF, WORDS)
+
+
 def test_the_schema_puts_the_label_first_and_bounds_everything():
-    schema = answer_schema(PROMPT, label="neutral")
+    schema = answer_schema(PROMPT, POST, label="neutral")
     assert next(iter(schema["properties"])) == "label"
     assert schema["properties"]["label"]["enum"] == ["neutral"]
     assert schema["additionalProperties"] is False

@@ -8,16 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid_mmsa.reasoning import load_prompt
+from hybrid_mmsa.reasoning.prompt import wordings
 from hybrid_mmsa.reasoning.prompt.answer import read_answer, write_answer
-from hybrid_mmsa.training.answers import wordings
-from hybrid_mmsa.training.answers.rationales import Claims, Facts, claims, compose
-from hybrid_mmsa.training.answers.wordings import MOST_CHARACTERS
+from hybrid_mmsa.reasoning.prompt.rationales import Claims, Facts, claims, compose
+from hybrid_mmsa.reasoning.prompt.wordings import MOST_CHARACTERS
 from hybrid_mmsa.types import LABELS, Sample
 
 LABEL = st.sampled_from(LABELS)
 PERHAPS = st.one_of(st.none(), LABEL)
 SEEN = ("golden retriever", "the words say positive", "web site", "scissors", "picture, positive", "ear")
 THINGS = st.lists(st.one_of(st.text("abc -'.;", max_size=40), st.sampled_from(SEEN)), max_size=3).map(tuple)
+CUES = st.lists(st.sampled_from(("so it goes; great", "neutral", "a", "it's: a “trap”")), max_size=3).map(tuple)
 FACTS = st.builds(
     Facts,
     label=LABEL,
@@ -25,6 +26,7 @@ FACTS = st.builds(
     picture=PERHAPS,
     sarcastic=st.one_of(st.none(), st.booleans()),
     things=THINGS,
+    cues=CUES,
     alone=st.booleans(),
 )
 WHOLE = Facts("positive", "positive", "neutral", None, ("golden retriever", "ball"))
@@ -59,18 +61,19 @@ def test_the_same_facts_are_told_in_very_many_ways():
 
 def test_every_wording_is_read_as_it_is_written():
     """Each clause alone, so that none hides behind another."""
-    filled = {"label": "neutral", "text": "neutral", "picture": "neutral", "both": "neutral"}
+    filled = {"label": "neutral", "text": "neutral", "picture": "neutral", "both": "neutral", "only": "neutral"}
     lists = [value for name, value in vars(wordings).items() if name.isupper() and isinstance(value, tuple)]
     clauses = [w for clauses in lists for w in clauses if w not in wordings.JOINS]
     assert len(clauses) > 80
     for clause in clauses:
-        told = clause.format(seen="a dog", **filled)
+        told = clause.format(seen="a dog", quoted="“so it goes” and “dog”", **filled)
         found = claims(told)
         assert found is not None, told
         assert not found.opposed
-        assert found != Claims(), told
+        assert (found == Claims()) == (clause in wordings.QUOTED), told
         for name in ("label", "text", "picture"):
-            wanted = "neutral" if f"{{{name}}}" in clause or "{both}" in clause else None
+            slots = {"label": ("both", "only"), "text": ("both", "only"), "picture": ("both",)}[name]
+            wanted = "neutral" if any(f"{{{slot}}}" in clause for slot in (name, *slots)) else None
             assert getattr(found, name) == wanted, told
 
 

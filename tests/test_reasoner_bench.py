@@ -11,7 +11,7 @@ from eval.bench.reasoner.everyday import groups
 from eval.bench.reasoner.figures import contradicts, label_accuracy, rationales, shuffled, side_accuracy, spread
 from eval.bench.reasoner.table import table
 from hybrid_mmsa.data import load_manifest
-from hybrid_mmsa.training.answers.rationales import Claims, Facts, compose
+from hybrid_mmsa.reasoning.prompt.rationales import Claims, Facts, compose
 from hybrid_mmsa.training.posts.rows import MVSA_SPLIT
 from hybrid_mmsa.types import LABELS, Sample, Verdict
 

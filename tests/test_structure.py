@@ -30,10 +30,10 @@ ROWS = (
     ("fusion",),
     ("calibration",),
     ("routing",),
+    ("explain",),
     ("reasoning",),
     ("pooling",),
     ("senses",),
-    ("explain",),
     ("adapters",),
     ("model",),
     ("analysis",),
@@ -55,7 +55,7 @@ RANK = {room: rank for rank, rooms in enumerate(ROWS) for room in rooms}
 # Inside a room with sub-rooms the same holds, and those of one row know nothing of each other. Files at the room's top
 # stand in the row that they are named in; the room's `__init__` stands above all rows.
 SUBROOMS = {
-    "reasoning": (("base", "config"), ("prompt",), ("backends",), ("models",), ("deferred", "budget")),
+    "reasoning": (("base", "config"), ("prompt",), ("hiding",), ("backends",), ("models",), ("deferred", "budget")),
     "training": (
         ("common",),
         ("posts",),

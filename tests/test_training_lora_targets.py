@@ -99,6 +99,27 @@ def test_half_of_the_turns_teach_the_label_alone():
     assert sum(turn.reasons for turn in turns) / len(turns) == pytest.approx(0.5, abs=0.08)
 
 
+def test_turns_that_teach_more_go_to_posts_of_which_more_is_known():
+    samples = [Sample(text=str(n), label=LABELS[n % 3]) for n in range(90)]
+    telling = set(range(0, 90, 2))
+    turns = [t for b in plan_course(samples, TuningRecipe(epochs=8, reasons=0.4), 1, telling).batches for t in b]
+    assert {turn.row for turn in turns if turn.reasons} <= telling
+    assert sum(turn.reasons for turn in turns) / len(turns) == pytest.approx(0.4, abs=0.08)
+
+
+def test_brief_answers_teach_labels_and_irony_alone():
+    brief = replace(PROMPT, brief=True)
+    words = Sample(text="what a lovely day", label="negative", sarcastic=True)
+    target = reasoned_target(words, brief, verdict=verdict())
+    assert target.words == '{"label": "negative", "sarcastic": true}'
+    assert read_answer(target.answer, brief, words).sarcastic
+    assert target.tells
+    assert not reasoned_target(replace(words, sarcastic=None), brief, verdict=verdict()).tells
+    sides = '{"label": "negative", "text_says": "positive", "picture_says": "negative", "sarcastic": }'
+    assert reasoned_target(BOTH, brief).words == sides
+    assert label_target(words, brief).words == '{"label": "negative'
+
+
 @pytest.mark.parametrize("gpus", [1, 3])
 def test_a_micro_batch_is_of_one_kind_and_steps_are_whole(gpus):
     samples = [

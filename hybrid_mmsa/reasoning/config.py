@@ -30,10 +30,6 @@ class ReasonerConfig(BaseModel):
         pattern=r"^[\w-]+$",
         description="transformers: a bundled adapter, whose LoRA answers where no other is asked for.",
     )
-    writes: bool = Field(
-        default=True,
-        description="transformers: whether it may be asked to write. If not, its verdicts hold probabilities alone.",
-    )
     mmproj: Path | None = Field(
         default=None, description="llama_cpp: the GGUF file of the picture side, if it has one."
     )

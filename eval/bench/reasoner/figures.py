@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hybrid_mmsa.metrics import accuracy, bootstrap_labels, confusion, wilson
-from hybrid_mmsa.training.answers.rationales import Claims, claims
+from hybrid_mmsa.reasoning.prompt.rationales import Claims, claims
 from hybrid_mmsa.types import LABELS, Label, Sample, Verdict
 
 QUOTE = re.compile(r"“([^“”]+)”")

@@ -19,6 +19,7 @@ from ...forks import Home, OpenLock
 from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
 from ..base import words_of
 from ..config import ReasonerConfig
+from ..hiding import with_reasons
 from ..prompt.answer import Answer, answer_schema, read_answer, verdict
 from ..prompt.chat_text import ChatText
 from ..prompt.labels import ANSWER_START, LabelTokens, label_probabilities, label_tokens
@@ -95,6 +96,16 @@ class LlamaCppReasoner:
         if not self.reads_pictures:
             samples = [words_of(sample, self.id) for sample in samples]
         prompt = self._prompts.of(lora)
+        verdicts = self._judged(samples, prompt, lora, rationale)
+        if rationale:
+            return with_reasons(
+                prompt, samples, verdicts, lambda parts: self._judged(parts, prompt, lora, rationale=False)
+            )
+        return verdicts
+
+    def _judged(
+        self, samples: Sequence[Sample], prompt: Prompt, lora: LoraRef | None, rationale: bool
+    ) -> list[Verdict]:
         return [self._judge(sample, prompt.for_sample(sample), lora, rationale) for sample in samples]
 
     def _judge(self, sample: Sample, prompt: Prompt, lora: LoraRef | None, rationale: bool) -> Verdict:
@@ -130,7 +141,7 @@ class LlamaCppReasoner:
     ) -> tuple[Answer, float | None, int]:
         """The answer to the label the logits chose, P(sarcastic) where it shows, and the number of tokens written."""
         label = LABELS[int(probabilities.argmax())]
-        schema = answer_schema(prompt, label=prompt.labels[label])
+        schema = answer_schema(prompt, sample, label=prompt.labels[label])
         start = [*tokens.prefix, tokens.ids[label]]
         written = write_json(self._context, schema, start, self.config.max_rationale_tokens)
         return read_answer(written.text, prompt, sample), written.sarcasm, written.tokens

@@ -147,7 +147,7 @@ class OpenAIServerReasoner:
             {**message, "content": [_part(part) for part in message["content"]]}
             for message in prompt.messages(sample, image_size=self.config.image_size)
         ]
-        schema = answer_schema(prompt)
+        schema = answer_schema(prompt, sample)
         model = self.config.model if lora is None else lora.name
         if not rationale:
             label_alone = {"properties": {"label": schema["properties"]["label"]}, "required": ["label"]}
@@ -162,7 +162,8 @@ class OpenAIServerReasoner:
             answer = read_answer(reply.text, prompt, sample)
             label = LABELS[int(probabilities.argmax())]
             if answer.label != label:  # spelled in a less likely way; the probabilities decide
-                reply = self._ask(model, messages, answer_schema(prompt, label=prompt.labels[label]), most, deadline)
+                schema = answer_schema(prompt, sample, label=prompt.labels[label])
+                reply = self._ask(model, messages, schema, most, deadline)
                 answer = read_answer(reply.text, prompt, sample)
             shares = word_shares(reply.tokens, SARCASTIC, ["true", "false"])
             sarcasm = None if shares is None else float(shares[0])

@@ -30,15 +30,13 @@ __all__ = ["pull_packaged"]
 _library: Any = transformers  # its classes are annotated only in part
 
 REASONER = """\
-# How this model is opened: asked in one sentence, in the precision that every CPU is quick in. A model as small as
-# this writes nothing worth reading.
+# How this model is opened: asked in one sentence, in the precision that every CPU is quick in.
 backend = "transformers"
 model = "."
 id = "{name}"
 prompt = "smol"
 dtype = "float32"
 context = 2048
-writes = false
 """
 
 

@@ -2,6 +2,8 @@
 
 The answer is one JSON object, the label first, so that one prefill decides it. What a model writes is untrusted: it is
 bounded, stripped of control characters, and quotations that do not stand in the post are dropped.
+
+A model too small to write (`Prompt.brief`) gives labels, and whether the post is meant as it stands: no free words.
 """
 
 from __future__ import annotations
@@ -22,7 +24,16 @@ from .escape import escape, plain
 from .labels import ANSWER_START
 from .question import Prompt
 
-__all__ = ["ANSWER_START", "Answer", "answer_schema", "read_answer", "read_label", "verdict", "write_answer"]
+__all__ = [
+    "ANSWER_START",
+    "Answer",
+    "answer_keys",
+    "answer_schema",
+    "read_answer",
+    "read_label",
+    "verdict",
+    "write_answer",
+]
 
 MOST_CUES = 3
 CUE_CHARACTERS = 60
@@ -51,25 +62,42 @@ class _WrittenAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     label: str
-    text_says: str
-    picture_says: str
+    text_says: str = NOTHING
+    picture_says: str = NOTHING
     sarcastic: bool
-    text_cues: list[str]
-    picture_cues: list[str]
-    rationale: str
+    text_cues: list[str] = []
+    picture_cues: list[str] = []
+    rationale: str = ""
 
 
-def answer_schema(prompt: Prompt, *, label: str | None = None) -> dict[str, Any]:
+_KEYS = tuple(_WrittenAnswer.model_fields)
+
+
+def answer_keys(prompt: Prompt, sample: Sample) -> tuple[str, ...]:
+    """The keys of an answer about a post, in order: all of them, or the brief ones.
+
+    Args:
+        prompt: Says whether answers are brief.
+        sample: What its only side says is not asked for then: it is the label.
+    """
+    if not prompt.brief:
+        return _KEYS
+    sides = ("text_says", "picture_says") if sample.text and sample.image is not None else ()
+    return ("label", *sides, "sarcastic")
+
+
+def answer_schema(prompt: Prompt, sample: Sample, *, label: str | None = None) -> dict[str, Any]:
     """The JSON schema of an answer: every string and array bounded, every key required, in this order.
 
     Args:
         prompt: Gives the label words.
+        sample: The post: brief answers about posts of one side are shorter.
         label: A label word that the answer must begin with: the one the logits chose.
     """
     words = [prompt.labels[each] for each in LABELS]
     says = {"type": "string", "enum": [*words, NOTHING]}
     cues = {"type": "array", "items": {"type": "string", "pattern": _TEXT % CUE_CHARACTERS}, "maxItems": MOST_CUES}
-    properties = {
+    rules: dict[str, dict[str, Any]] = {
         "label": {"type": "string", "enum": words if label is None else [label]},
         "text_says": says,
         "picture_says": says,
@@ -78,6 +106,7 @@ def answer_schema(prompt: Prompt, *, label: str | None = None) -> dict[str, Any]
         "picture_cues": cues,
         "rationale": {"type": "string", "pattern": _TEXT % RATIONALE_CHARACTERS},
     }
+    properties = {key: rules[key] for key in answer_keys(prompt, sample)}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
@@ -91,8 +120,19 @@ def write_answer(
     text_cues: Sequence[str] = (),
     picture_cues: Sequence[str] = (),
     rationale: str = "",
+    keys: Sequence[str] = _KEYS,
 ) -> str:
-    """The JSON that a model should write: for examples in a prompt, and as a training target."""
+    """The JSON that a model should write: for examples in a prompt, and as a training target.
+
+    Args:
+        prompt: Gives the label words.
+        label: Of the post.
+        text_says, picture_says: What each side says by itself.
+        sarcastic: Whether the author means the opposite.
+        text_cues, picture_cues: What of each side decides.
+        rationale: Why.
+        keys: What the answer has of this, see `answer_keys`.
+    """
     values = {
         "label": prompt.labels[label],
         "text_says": NOTHING if text_says is None else prompt.labels[text_says],
@@ -102,7 +142,7 @@ def write_answer(
         "picture_cues": [_bounded(cue, CUE_CHARACTERS) for cue in picture_cues[:MOST_CUES]],
         "rationale": _bounded(rationale, RATIONALE_CHARACTERS),
     }
-    return json.dumps(values, ensure_ascii=False)
+    return json.dumps({key: values[key] for key in keys}, ensure_ascii=False)
 
 
 def read_answer(text: str, prompt: Prompt, sample: Sample) -> Answer:
@@ -126,6 +166,8 @@ def read_answer(text: str, prompt: Prompt, sample: Sample) -> Answer:
         text_says, picture_says = (
             None if word == NOTHING else labels[word] for word in (written.text_says, written.picture_says)
         )
+        if written.model_fields_set != set(answer_keys(prompt, sample)):
+            raise KeyError("not the keys that were asked for")
     except (ValidationError, KeyError, RecursionError) as error:
         raise ReasonerError(f"the model's answer cannot be read: {plain(text)[:80]!r}") from error
     has_text, has_image = bool(sample.text), sample.image is not None

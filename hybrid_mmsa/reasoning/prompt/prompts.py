@@ -14,7 +14,7 @@ from ...errors import InputError
 from ...inputs import read_sample
 from ...types import LABELS, Label, LoraRef, Sample
 from ..config import causes
-from .answer import NOTHING, write_answer
+from .answer import NOTHING, answer_keys, write_answer
 from .question import Example, Prompt
 
 __all__ = ["Prompt", "Prompts", "load_prompt"]
@@ -57,6 +57,7 @@ class _Template(_Closed):
     examples: tuple[_Example, ...] = ()
     partner: str | None = Field(default=None, pattern=r"^[\w-]+$")
     reworded: bool = False
+    brief: bool = False
 
     @field_validator("post")
     @classmethod
@@ -148,5 +149,6 @@ def _example(example: _Example, prompt: Prompt, folder: Path) -> Example:
     if picture is not None and not picture.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"the example's picture {example.image!r} lies outside of the prompt's folder", field="image")
     sample = read_sample(Sample(text=example.text, image=picture, target=example.target))
-    answer = write_answer(prompt, **example.model_dump(exclude={"text", "image", "target"}))
+    given = example.model_dump(exclude={"text", "image", "target"})
+    answer = write_answer(prompt, **given, keys=answer_keys(prompt, sample))
     return Example(sample, answer, "" if picture is None else hashlib.sha256(picture.read_bytes()).hexdigest())

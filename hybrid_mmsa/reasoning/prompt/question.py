@@ -52,6 +52,8 @@ class Prompt:
         partner: Asks the posts that this one is not for: those with a target, or those without.
         reworded: Whether a post's words are rewritten as the fast tier reads them (`inputs.reword`), for models that
             were trained so.
+        brief: The model gives labels and whether the post is meant as it stands, and writes no words of its own; what
+            decides is found by hiding words (`hiding`). For models too small to write.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Prompt:
     examples: tuple[Example, ...] = ()
     partner: Prompt | None = None
     reworded: bool = False
+    brief: bool = False
 
     @cached_property
     def hash(self) -> str:
@@ -76,8 +79,7 @@ class Prompt:
             "labels": [self.labels[label] for label in LABELS],
             "examples": [[e.sample.text, e.sample.target, e.picture, e.answer] for e in self.examples],
         }
-        if self.reworded:
-            shown["reworded"] = True
+        shown.update({name: True for name in ("reworded", "brief") if getattr(self, name)})
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
     @property

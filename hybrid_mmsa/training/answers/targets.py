@@ -10,15 +10,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...reasoning.prompt.answer import write_answer
+from ...reasoning.prompt.answer import answer_keys, write_answer
 from ...reasoning.prompt.labels import ANSWER_START
 from ...reasoning.prompt.question import Prompt
+from ...reasoning.prompt.rationales import Facts, compose
 from ...types import Label, Sample, Verdict
-from .rationales import Facts, compose
 
 __all__ = ["Known", "Target", "known_target", "label_target", "reasoned_target"]
-
-_KEYS = ("label", "text_says", "picture_says", "sarcastic", "text_cues", "picture_cues", "rationale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +28,14 @@ class Target:
         label: The label it gives.
         taught: Spans of its characters that are known and taught, in order.
         closes: Whether the end of the answer is taught too.
+        tells: Whether anything but the label is known.
     """
 
     answer: str
     label: Label
     taught: tuple[tuple[int, int], ...]
     closes: bool
+    tells: bool = False
 
     @property
     def words(self) -> str:
@@ -72,7 +72,7 @@ def label_target(sample: Sample, prompt: Prompt) -> Target:
         prompt: Gives the label's word.
     """
     label = _label_of(sample)
-    answer = write_answer(prompt, label=label)
+    answer = write_answer(prompt, label=label, keys=answer_keys(prompt, sample))
     return Target(answer, label, ((0, len(ANSWER_START) + len(prompt.labels[label])),), closes=False)
 
 
@@ -118,6 +118,7 @@ def known_target(sample: Sample, prompt: Prompt, known: Known, *, stand_in: Labe
     """
     label = known.label or stand_in
     has_text, has_image = bool(sample.text), sample.image is not None
+    keys = answer_keys(prompt, sample)
     answer = write_answer(
         prompt,
         label=label,
@@ -127,6 +128,7 @@ def known_target(sample: Sample, prompt: Prompt, known: Known, *, stand_in: Labe
         text_cues=known.text_cues or (),
         picture_cues=known.picture_cues or (),
         rationale=known.rationale or "",
+        keys=keys,
     )
     unknown = {
         "label": known.label is None,
@@ -137,7 +139,10 @@ def known_target(sample: Sample, prompt: Prompt, known: Known, *, stand_in: Labe
         "picture_cues": known.picture_cues is None,
         "rationale": not known.rationale,
     }
-    return Target(answer, label, _without(answer, [key for key in _KEYS if unknown[key]]), closes=True)
+    tells = not all(unknown[key] for key in keys if key != "label")
+    return Target(
+        answer, label, _without(answer, keys, [key for key in keys if unknown[key]]), closes=True, tells=tells
+    )
 
 
 def _label_of(sample: Sample) -> Label:
@@ -151,12 +156,12 @@ def _side(*known: Label | None) -> Label | None:
     return next((label for label in known if label is not None), None)
 
 
-def _without(answer: str, keys: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """The answer's spans with the values of some keys left out. No string in it holds a quote, so keys are found."""
+def _without(answer: str, keys: Sequence[str], left_out: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """The answer's spans with the values of some of its keys left out. No string in it holds a quote, so keys are found."""
     spans, start = [], 0
-    for key in keys:
+    for key in left_out:
         begin = answer.index(f'"{key}": ') + len(f'"{key}": ')
-        following = _KEYS[_KEYS.index(key) + 1 :]
+        following = keys[keys.index(key) + 1 :]
         end = answer.index(f', "{following[0]}": ', begin) if following else len(answer) - 1
         quoted = answer[begin] == '"'
         spans.append((start, begin + quoted))

@@ -24,7 +24,7 @@ from ..routing.router import LEAST_POSTS
 from .estimate import Estimate, estimate
 from .examples import Examples
 from .recipe import TuningRecipe
-from .turns import Course, plan_course
+from .turns import Course, Turn, plan_course
 
 __all__ = ["LEAST_TUNED", "TuningPlan", "plan_tuning"]
 
@@ -152,11 +152,12 @@ def plan_tuning(
         raise InputError(f"{prompt_file} shows pictures, which an adapter's folder does not carry", field="prompt")
     known = {} if teacher is None else _teacher(teacher, posts)
     samples = [posts.samples[i] for i in parts.train]
-    course = plan_course(samples, recipe, here.size)
     shape = open_shape(base)
     if not shape.sees and (silent := sum(not sample.text for sample in posts.samples)):
         raise InputError(f"{base.id} reads no pictures, and {silent} posts have no words", field="posts")
     examples = Examples(shape, prompt, samples, teacher=known, image_size=base.image_size)
+    telling = {row for row in range(len(samples)) if examples.target(Turn(row, reasons=True, variant=0)).tells}
+    course = plan_course(samples, recipe, here.size, telling)
     rough = estimate(shape, examples, course, recipe, posts=len(samples), device=torch.device(base.device))
     folder = run or out.with_name(f"{out.name}.run")
     return TuningPlan(
@@ -187,7 +188,7 @@ def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
         raise InputError(f"no model {recipe.base!r}; {known}; or name a model's folder", field="--base")
     config = own_config(folder) or config
     changes = {
-        "lora": None,  # what is tuned begins at the model as it was published
+        "lora": None,  # what is tuned is measured beside the model as it was published
         "prompt": recipe.prompt or config.prompt,
         "quantise": "4bit" if recipe.quantise == "4bit" else None,
         "device": device,

@@ -28,6 +28,8 @@ class TuningRecipe:
     """A preset's name, or a model's folder; the command line may name another."""
     prompt: str = ""
     """A bundled prompt's name, or a TOML file; empty: the one that the base was made for, else `sentiment`."""
+    start: str = ""
+    """A folder with a LoRA of the same shape to go on from, or the name of a bundled adapter with one; empty: none."""
     quantise: str = "none"
     """`4bit` holds the base in NF4, doubly quantised (QLoRA, Dettmers et al. 2023)."""
     image_size: int = 0
@@ -99,7 +101,7 @@ def load_recipe(name_or_path: str | Path) -> TuningRecipe:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} is no recipe: {error}", field="--recipe") from error
-    for field in ("base", "prompt"):
+    for field in ("base", "prompt", "start"):
         if isinstance(values.get(field), str) and (path.parent / values[field]).exists():
             values[field] = str(path.parent / values[field])
     return _recipe_of(values, path)

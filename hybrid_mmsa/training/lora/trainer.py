@@ -21,13 +21,15 @@ import torch
 import trl
 from accelerate.utils import gather_object
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
 from ... import metrics
-from ...errors import ArtefactError
+from ...bundled import bundled_path
+from ...errors import ArtefactError, InputError
 from ...reasoning.backends.transformers.beginning import beginning_first, read_beginning, repeated, shared_beginning
 from ...reasoning.backends.transformers.loading import memory_is_bounded
 from ...reasoning.prompt.labels import label_probabilities
@@ -44,6 +46,7 @@ _library: Any = trl  # it does not say what it exports
 _remarks: Any = logging
 _Trainer: Any = _library.SFTTrainer
 LOG, DONE, LORA = "log.jsonl", "done.json", "lora"
+WEIGHTS = "adapter_model.safetensors"
 STATE = "trainer_state.json"
 
 
@@ -224,7 +227,7 @@ def train_lora(
         callbacks: The trainer's, such as one that stops it.
 
     Raises:
-        InputError: What would be learnt is not the answers.
+        InputError: What would be learnt is not the answers, or there is nothing to begin at.
         ArtefactError: More than the language model's LoRA would be trained, or something else changed.
         ReasonerError: Memory ended.
     """
@@ -243,10 +246,33 @@ def train_lora(
         watching = [EarlyStoppingCallback(recipe.patience), _Journal(folder / LOG, advance), *callbacks]
         trainer = _trainer(learning, held, turns, recipe, args=options, callbacks=watching)
         trained = check_frozen(vlm, trainer.model)
+        if recipe.start and checkpoint is None:
+            begin_at(trainer.model, recipe.start)
         trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
         if frozen_print(vlm) != before:
             raise ArtefactError("weights outside of the language model changed in training: the adapter is not kept")
         return _finish(trainer, folder, trained)
+
+
+def begin_at(model: Any, start: str) -> None:
+    """Set a new LoRA's weights to those of another one.
+
+    Args:
+        model: A PEFT model.
+        start: See `TuningRecipe.start`.
+
+    Raises:
+        InputError: There is no LoRA of that name, or it is of another shape.
+    """
+    places = (Path(start), Path(start) / LORA, bundled_path("adapters") / start / LORA)
+    file = next((place / WEIGHTS for place in places if (place / WEIGHTS).is_file()), None)
+    if file is None:
+        raise InputError(f"found {start!r}; wanted a folder with a LoRA, or a bundled adapter with one", field="start")
+    expected = {name: value.shape for name, value in get_peft_model_state_dict(model).items()}
+    found = load_file(file)
+    if expected != {name: value.shape for name, value in found.items()}:
+        raise InputError(f"{file} has other layers than the recipe's LoRA, or another rank", field="start")
+    set_peft_model_state_dict(model, {name: value.float() for name, value in found.items()})
 
 
 def _trainer(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...types import LABELS, Sample
@@ -53,7 +53,9 @@ class Course:
     batches: tuple[tuple[Turn, ...], ...]
 
 
-def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) -> Course:
+def plan_course(
+    samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1, telling: Collection[int] | None = None
+) -> Course:
     """The order of a run over the training part.
 
     A micro-batch holds posts that may be asked about together: all with a picture or none, all with a target or none;
@@ -63,13 +65,15 @@ def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) 
         samples: The training part, labelled.
         recipe: Epochs, batch sizes, balance, share of reasons, seed.
         gpus: How many share a step.
+        telling: The posts of which more than the label is known, by number; by default all. Turns that teach more are
+            theirs, and are as many as the recipe says, where they suffice.
     """
     accumulate = math.ceil(recipe.batch_size / (recipe.micro_batch * gpus))
     steps = math.ceil(recipe.epochs * len(samples) / recipe.batch_size)
     patience = min(len(samples), MOST_WAITING * recipe.batch_size)
     batches: list[tuple[Turn, ...]] = []
     waiting: dict[tuple[bool, bool, bool, int], deque[tuple[int, Turn]]] = {}
-    for drawn, turn in enumerate(_turns(samples, recipe)):
+    for drawn, turn in enumerate(_turns(samples, recipe, telling)):
         if len(batches) >= steps * accumulate * gpus:
             break
         sample = samples[turn.row]
@@ -86,7 +90,7 @@ def plan_course(samples: Sequence[Sample], recipe: TuningRecipe, gpus: int = 1) 
     return Course(steps, accumulate, tuple(batches[: steps * accumulate * gpus]))
 
 
-def _turns(samples: Sequence[Sample], recipe: TuningRecipe) -> Iterator[Turn]:
+def _turns(samples: Sequence[Sample], recipe: TuningRecipe, telling: Collection[int] | None) -> Iterator[Turn]:
     """Turns without end: a label by its share, then the next post of that label in a shuffled round."""
     chance = random.Random(recipe.seed)
     rows = {label: [i for i, sample in enumerate(samples) if sample.label == label] for label in LABELS}
@@ -101,6 +105,8 @@ def _turns(samples: Sequence[Sample], recipe: TuningRecipe) -> Iterator[Turn]:
             yield from chance.sample(posts, len(posts))
 
     rounds = {label: rounds_of(posts) for label, posts in rows.items()}
+    tells = [telling is None or row in telling for row in range(len(samples))]
+    reasons = recipe.reasons * len(tells) / max(1, sum(tells))
     owed = dict.fromkeys(rows, 0.0)
     while True:
         # The label that is furthest behind its share, so that every step is nearly balanced.
@@ -108,4 +114,5 @@ def _turns(samples: Sequence[Sample], recipe: TuningRecipe) -> Iterator[Turn]:
             owed[label] += share
         label = max(owed, key=lambda each: (owed[each], chance.random()))
         owed[label] -= 1
-        yield Turn(next(rounds[label]), chance.random() < recipe.reasons, chance.getrandbits(31))
+        row = next(rounds[label])
+        yield Turn(row, tells[row] and chance.random() < reasons, chance.getrandbits(31))

@@ -20,6 +20,7 @@ from ....forks import Home, OpenLock
 from ....types import LoraRef, Sample, Verdict
 from ...base import words_of
 from ...config import ReasonerConfig
+from ...hiding import with_reasons
 from ...prompt.answer import read_answer, verdict
 from ...prompt.labels import LabelTokens, label_probabilities, label_tokens
 from ...prompt.prompts import Prompts
@@ -90,14 +91,14 @@ class TransformersReasoner:
     ) -> list[Verdict]:
         """One verdict per post, in order; batches of posts of one kind, as many at a time as the configuration says.
 
-        `Verdict.timings` hold a post's share of its batch in milliseconds: `prefill`, and `decode` with a rationale.
+        `Verdict.timings` hold a post's share of its batch in milliseconds: `prefill`, and with a rationale `decode`, and
+        `hiding` where the prompt asks for brief answers.
 
         Args:
             samples: Read posts.
             lora: The adapter to answer with, and its prompt if it has one; by default the configuration's, if it names
                 one.
-            rationale: Whether the model also writes, under the schema of `answer_schema`; it does not where the
-                configuration says that it cannot.
+            rationale: Whether the model also writes, under the schema of `answer_schema`.
 
         Raises:
             ReasonerError: A batch took longer than the time-out, memory ended, a post is longer than the context, or
@@ -105,14 +106,26 @@ class TransformersReasoner:
             ArtefactError: The adapter cannot be used.
         """
         self._home.check(self.id)
-        lora, rationale = lora or self._own, rationale and self._config.writes
+        lora = lora or self._own
         if not self._vlm.sees:
             samples = [words_of(sample, self.id) for sample in samples]
-        verdicts: dict[int, Verdict] = {}
         with self._lock, memory_is_bounded(), self._adapters.using(lora):
-            for prompt, rows in self._batches(samples, self._prompt(lora)):
-                answers = self._answer(prompt, [samples[row] for row in rows], lora, rationale)
-                verdicts.update(zip(rows, answers, strict=True))
+            prompt = self._prompt(lora)
+            verdicts = self._judged(samples, prompt, lora, rationale)
+            if rationale:
+                verdicts = with_reasons(
+                    prompt, samples, verdicts, lambda parts: self._judged(parts, prompt, lora, rationale=False)
+                )
+        return verdicts
+
+    def _judged(
+        self, samples: Sequence[Sample], prompt: Prompt, lora: LoraRef | None, rationale: bool
+    ) -> list[Verdict]:
+        """What the model itself says of each post."""
+        verdicts: dict[int, Verdict] = {}
+        for asked, rows in self._batches(samples, prompt):
+            answers = self._answer(asked, [samples[row] for row in rows], lora, rationale)
+            verdicts.update(zip(rows, answers, strict=True))
         return [verdicts[row] for row in range(len(samples))]
 
     def _batches(self, samples: Sequence[Sample], prompt: Prompt) -> Iterator[tuple[Prompt, list[int]]]:
@@ -141,7 +154,9 @@ class TransformersReasoner:
         start = time.perf_counter()
         if not self._vlm.sees:
             inputs = self._resumed(inputs, prompt, labels, lora)
-        step = LabelFirst(prompt, labels, start + self._config.timeout, self._grammar if rationale else None, room)
+        step = LabelFirst(
+            prompt, samples, labels, start + self._config.timeout, self._grammar if rationale else None, room
+        )
         with torch.inference_mode():
             ids = self._vlm.model.generate(**inputs, logits_processor=LogitsProcessorList([step]), max_new_tokens=most)
         done = time.perf_counter()

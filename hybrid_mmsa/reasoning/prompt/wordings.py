@@ -1,7 +1,8 @@
 """The wordings that rationales are put together from, each a clause without capital and full stop. Knows no grammar.
 
-Slots are in braces: a label's word for `label` (the post), `text`, `picture` or `both` (the post and its two sides);
-`seen` things in the picture. None quotes the post: a model too small to copy words for sure would make them up.
+Slots are in braces: a label's word for `label` (the post), `text`, `picture`, `both` (the post and its two sides) or
+`only` (the post and its words);
+`seen` things in the picture; `quoted` words of the post, which stand there for sure.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ __all__ = [
     "LINKS",
     "MOST_CHARACTERS",
     "NOT_IRONIC",
+    "ONLY_QUOTED",
     "PICTURE",
     "PICTURE_DECIDES",
     "PICTURE_SEEN",
+    "QUOTED",
     "TOGETHER",
     "TOGETHER_BOTH",
     "WORDS",
     "WORDS_DECIDE",
+    "WORDS_QUOTED",
 ]
 
 MOST_CHARACTERS = 200
@@ -40,6 +44,32 @@ WORDS = (
     "the writing has a {text} tone",
     "the post is worded in a {text} way",
 )
+WORDS_QUOTED = (
+    "the words are {text}, as in {quoted}",
+    "the words say {text} with {quoted}",
+    "the words sound {text}, see {quoted}",
+    "the text reads as {text}, to go by {quoted}",
+    "with {quoted} the text is {text}",
+    "what is written is {text}, above all {quoted}",
+    "going by {quoted} the words are {text}",
+    "the text is {text}: look at {quoted}",
+)
+ONLY_QUOTED = (
+    "the post is {only}, as in {quoted}",
+    "this is a {only} post: see {quoted}",
+    "the author feels {only}, to go by {quoted}",
+    "with {quoted} the post is {only}",
+    "it is {quoted} that makes the post {only}",
+    "the post sounds {only}, above all with {quoted}",
+)
+"""Of posts that are words alone."""
+QUOTED = (
+    "it turns on {quoted}",
+    "what counts is {quoted}",
+    "see {quoted}",
+    "look at {quoted}",
+)
+"""Of posts whose words are not said to feel anything by themselves."""
 PICTURE = (
     "the picture is {picture}",
     "the picture says {picture}",

@@ -3,6 +3,7 @@
 A rationale is put together from clauses: what the words say, what the picture says, what follows, and whether the
 author means it. Every wording stands once, in `wordings`, and serves both ways: filled in to compose, as a pattern
 to read. So a composed rationale claims what its facts say and nothing else, and a model's own can be held against them.
+Words of the post stand in curly quotes.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ from .wordings import (
     LINKS,
     MOST_CHARACTERS,
     NOT_IRONIC,
+    ONLY_QUOTED,
     PICTURE,
     PICTURE_DECIDES,
     PICTURE_SEEN,
+    QUOTED,
     TOGETHER,
     TOGETHER_BOTH,
     WORDS,
     WORDS_DECIDE,
+    WORDS_QUOTED,
 )
 
 __all__ = ["Claims", "Facts", "claims", "compose"]
@@ -40,6 +44,7 @@ MOST_THINGS = 2
 """Things that a rationale names."""
 _WORDS: Mapping[Label, str] = {label: label for label in LABELS}
 _RESERVED = frozenset({*LABELS, "words", "text", "picture", "post", "ironic", "ironically"})
+_QUOTES = "“”"
 _THING = re.compile(r"[a-z][a-z'\- ]{1,38}[a-z]")
 
 
@@ -52,6 +57,7 @@ class Facts:
         text, picture: What each side says by itself.
         sarcastic: Whether the author means the opposite of what is said.
         things: Things in the picture.
+        cues: Words of the post that decide, as they stand in it.
         alone: The post has one side only.
     """
 
@@ -60,6 +66,7 @@ class Facts:
     picture: Label | None = None
     sarcastic: bool | None = None
     things: tuple[str, ...] = ()
+    cues: tuple[str, ...] = ()
     alone: bool = False
 
 
@@ -85,15 +92,18 @@ def compose(facts: Facts, chance: random.Random, words: Mapping[Label, str] = _W
     """A rationale of at most `MOST_CHARACTERS` characters: what is known, in one of very many wordings.
 
     Args:
-        facts: What is known; things whose names would be read as something else are left out.
+        facts: What is known; things whose names would be read as something else are left out, and so are cues with
+            curly quotes of their own.
         chance: Chooses the wording.
         words: What each label is called. `claims` reads labels by their own names.
     """
     things = [thing for thing in facts.things if _THING.fullmatch(thing) and not _RESERVED & set(thing.split())]
     # Mostly one or two of the things, sometimes none.
     facts = replace(facts, things=tuple(things[: chance.choices((0, 1, MOST_THINGS), (1, 3, 3))[0]]))
+    facts = replace(facts, cues=tuple(cue for cue in facts.cues if not set(cue) & set(_QUOTES))[:MOST_THINGS])
     while len(rationale := _sentences(facts, chance, words)) > MOST_CHARACTERS:
-        facts = replace(facts, things=facts.things[:-1])  # no wording without any is too long
+        # No wording without any of them is too long.
+        facts = replace(facts, things=facts.things[:-1], cues=facts.cues[:-1])
     return rationale
 
 
@@ -128,19 +138,23 @@ def _clauses(facts: Facts, chance: random.Random, words: Mapping[Label, str]) ->
     def filled(wordings: Sequence[str]) -> str:
         return _filled(chance.choice(wordings), facts, words)
 
-    text = None if facts.text is None else filled(WORDS)
+    text = None if facts.text is None else filled(WORDS_QUOTED if facts.cues else WORDS)
     picture = None if facts.picture is None else filled(PICTURE_SEEN if facts.things else PICTURE)
     if text is None or picture is None:
         side = text or picture
-        if side is None:
+        if facts.alone and facts.cues and facts.text == facts.label:
+            yield filled(ONLY_QUOTED)
+        elif side is None:
             yield filled(TOGETHER)
+            if facts.cues:
+                yield filled(QUOTED)
         elif facts.alone and facts.label in {facts.text, facts.picture} and chance.random() < 0.5:
             yield f"{side}; {filled(ALONE)}"
         else:
             yield side
             yield filled((*TOGETHER, *FOLLOWING))
         return
-    if facts.text == facts.picture == facts.label and chance.random() < 0.3:
+    if facts.text == facts.picture == facts.label and not facts.cues and chance.random() < 0.3:
         yield filled(BOTH)
         return
     link = chance.choice(LINKS["same" if facts.text == facts.picture else "apart"])
@@ -167,9 +181,11 @@ def _conclusions(facts: Facts) -> Sequence[str]:
 
 def _filled(wording: str, facts: Facts, words: Mapping[Label, str]) -> str:
     things = " and ".join(_article(thing) for thing in facts.things)
-    labels = {"label": facts.label, "text": facts.text, "picture": facts.picture, "both": facts.label}
+    labels = {"label": facts.label, "text": facts.text, "picture": facts.picture}
+    labels |= dict.fromkeys(("both", "only"), facts.label)
     names = {slot: "" if label is None else words[label] for slot, label in labels.items()}
-    return wording.format(seen=things, **names)
+    quoted = " and ".join(f"{_QUOTES[0]}{cue}{_QUOTES[1]}" for cue in facts.cues)
+    return wording.format(seen=things, quoted=quoted, **names)
 
 
 def _article(thing: str) -> str:
@@ -189,14 +205,16 @@ _SLOTS = {
     "text": ("text",),
     "picture": ("picture",),
     "both": ("label", "text", "picture"),
+    "only": ("label", "text"),
 }
-_SEEN = r"[a-z][a-z'\- ]*?"
+_HELD = {"seen": r"[a-z][a-z'\- ]*?", "quoted": "“[^“”]+”(?: and “[^“”]+”)?"}
+"""What stands in the slots that claim nothing."""
 
 
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], tuple[tuple[str, bool], ...]], ...]:
     """Every wording as a pattern, with what it claims beyond its slots."""
-    sides = (WORDS, PICTURE, PICTURE_SEEN, BOTH)
+    sides = (WORDS, WORDS_QUOTED, ONLY_QUOTED, QUOTED, PICTURE, PICTURE_SEEN, BOTH)
     whole = (AGREEING, WORDS_DECIDE, PICTURE_DECIDES, APART, TOGETHER, TOGETHER_BOTH, FOLLOWING, ALONE)
     plain = [(_pattern(wording), ()) for wordings in (*sides, *whole) for wording in wordings]
     irony = [(_pattern(w), (("sarcastic", value),)) for ws, value in ((IRONIC, True), (NOT_IRONIC, False)) for w in ws]
@@ -212,7 +230,7 @@ def _pattern(wording: str) -> re.Pattern[str]:
         elif part in _SLOTS:
             parts.append(f"(?P<{part}{number}>{labels})")
         else:
-            parts.append(_SEEN)
+            parts.append(_HELD[part])
     return re.compile("".join(parts), re.IGNORECASE)
 
 
