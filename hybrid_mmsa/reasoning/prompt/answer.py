@@ -127,9 +127,11 @@ def write_answer(
     Args:
         prompt: Gives the label words.
         label: Of the post.
-        text_says, picture_says: What each side says by itself.
+        text_says: What the words say by themselves.
+        picture_says: What the picture says by itself.
         sarcastic: Whether the author means the opposite.
-        text_cues, picture_cues: What of each side decides.
+        text_cues: Words that decide.
+        picture_cues: What decides in the picture.
         rationale: Why.
         keys: What the answer has of this, see `answer_keys`.
     """

@@ -157,7 +157,7 @@ def _side(*known: Label | None) -> Label | None:
 
 
 def _without(answer: str, keys: Sequence[str], left_out: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """The answer's spans with the values of some of its keys left out. No string in it holds a quote, so keys are found."""
+    """The answer's spans without the values of some of its keys. No string in it holds a quote, so keys are found."""
     spans, start = [], 0
     for key in left_out:
         begin = answer.index(f'"{key}": ') + len(f'"{key}": ')
