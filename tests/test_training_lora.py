@@ -1,5 +1,6 @@
 """Tuning a LoRA adapter on a small VLM that really sees and reads: what is learnt, what is refused, a killed run."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from hybrid_mmsa.training.lora.checks import check_frozen, check_learnt, languag
 from hybrid_mmsa.training.lora.examples import IGNORED, Examples
 from hybrid_mmsa.training.lora.plan import LEAST_TUNED, plan_tuning
 from hybrid_mmsa.training.lora.recipe import TuningRecipe
-from hybrid_mmsa.training.lora.trainer import HeldOut, answer_loss, train_lora
+from hybrid_mmsa.training.lora.trainer import HeldOut, answer_loss, begin_at, train_lora
 from hybrid_mmsa.training.lora.tune import tune
 from hybrid_mmsa.training.lora.turns import Turn
 from hybrid_mmsa.training.posts.labelled_file import read_labelled_file
@@ -250,6 +251,23 @@ def test_an_adapter_outside_of_the_language_model_is_refused(vlm):
         weights.requires_grad_("lora_" in name and "language_model" in name)
     with pytest.raises(ArtefactError, match="a LoRA stands outside of the language model"):
         check_frozen(vlm, vlm.model)
+
+
+def test_a_run_goes_on_from_a_lora_of_its_own_shape(tuned, vlm):
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    def new(rank):
+        return get_peft_model(copy.deepcopy(vlm.model), LoraConfig(r=rank, target_modules=language_linears(vlm)))
+
+    model = new(QUICK.rank)
+    begin_at(model, str(tuned[0]))
+    wanted = load_file(tuned[0] / "lora" / "adapter_model.safetensors")
+    assert all(torch.equal(value, wanted[name]) for name, value in get_peft_model_state_dict(model).items())
+    with pytest.raises(InputError, match="another rank"):
+        begin_at(new(QUICK.rank + 1), str(tuned[0]))
+    with pytest.raises(InputError, match="found 'nobody'; wanted a folder with a LoRA"):
+        begin_at(model, "nobody")
 
 
 def test_an_adapter_with_a_wrong_prefix_is_refused(tuned, trained_vlm, tmp_path):

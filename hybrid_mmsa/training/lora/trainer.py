@@ -40,7 +40,16 @@ from .examples import IGNORED, Examples
 from .recipe import TuningRecipe
 from .turns import Course, Turn
 
-__all__ = ["AnswerTrainer", "HeldOut", "LearningCurve", "answer_loss", "quietly", "steps_done", "train_lora"]
+__all__ = [
+    "AnswerTrainer",
+    "HeldOut",
+    "LearningCurve",
+    "answer_loss",
+    "begin_at",
+    "quietly",
+    "steps_done",
+    "train_lora",
+]
 
 _library: Any = trl  # it does not say what it exports
 _remarks: Any = logging

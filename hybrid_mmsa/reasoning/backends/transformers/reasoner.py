@@ -91,7 +91,7 @@ class TransformersReasoner:
     ) -> list[Verdict]:
         """One verdict per post, in order; batches of posts of one kind, as many at a time as the configuration says.
 
-        `Verdict.timings` hold a post's share of its batch in milliseconds: `prefill`; with a rationale also `decode`, and
+        `Verdict.timings` hold a post's share of its batch in milliseconds: `prefill`, `decode` with a rationale, and
         `hiding` where the prompt asks for brief answers.
 
         Args:
