@@ -30,6 +30,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from ._version import __version__
@@ -120,9 +121,12 @@ class Adapter:
         """Vectors in the space of words and pictures; errors as in `fusion.usable_space`."""
         return usable_space(self.space, self.name, self.encoder_hash).embed(features)
 
-    def gain_from(self, reasoner: str | None) -> float:
-        """P(error) from which asking this reasoner is known to help; 0 where that was not measured."""
-        return self.pooling.gain_from if self.pooling is not None and self.pooling.reasoner == reasoner else 0.0
+    def gain_from(self, reasoner: str | None, features: Features) -> NDArray[np.float64]:
+        """P(error) from which asking this reasoner is known to help, `[n]`; 0 where that was not measured."""
+        pooling = self.pooling
+        if pooling is None or pooling.reasoner != reasoner:
+            return np.zeros(len(features))
+        return np.where(features.has_image & (not pooling.pictures), 0.0, pooling.gain_from)
 
     def provenance(self) -> Provenance:
         """Which weights answer with this adapter."""

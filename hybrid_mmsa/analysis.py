@@ -49,6 +49,10 @@ OTHER_POOLED = (
     "a verdict is attached and does not count: the pooling was fitted to another reasoner, adapter or prompt; "
     "fit it again with `hybrid-mmsa route fit POSTS --verdicts FILE`"
 )
+WORDS_POOLED = (
+    "a verdict is attached and does not count: the pooling was fitted to posts without a picture; "
+    "fit one to yours with `hybrid-mmsa route fit POSTS --verdicts FILE`"
+)
 NOT_READY = (
     "the adapter that answered is not ready: when it was made, it did not surely beat its base, or its cascade the "
     "fast tier; its card says which"
@@ -260,7 +264,7 @@ class _Post:
         if self.verdict is None:
             return None
         pooling = self.batch.adapter.pooling
-        if pooling is not None and pooling.fits(self.verdict):
+        if pooling is not None and pooling.holds(self.verdict, self.batch.samples[self.row]):
             return "pooled"
         return "alone" if "requested" in self.batch.routes[self.row].reasons else "ignored"
 
@@ -348,7 +352,11 @@ class _Post:
         """Why a verdict does not count, or should not count for much."""
         warnings = []
         if use == "ignored":
-            warnings.append(NOT_POOLED if self.batch.adapter.pooling is None else OTHER_POOLED)
+            pooling = self.batch.adapter.pooling
+            if pooling is None:
+                warnings.append(NOT_POOLED)
+            else:
+                warnings.append(WORDS_POOLED if self.verdict and pooling.fits(self.verdict) else OTHER_POOLED)
         if self.verdict is not None and self.verdict.adapter is not None and not self.batch.adapter.ready:
             warnings.append(NOT_READY)
         return warnings

@@ -92,6 +92,7 @@ class PoolingFile(Artefact):
     verdict_weight: NotNegative
     bias: Annotated[list[float], Field(min_length=3, max_length=3)]
     gain_from: NotNegative | None
+    pictures: bool = True
 
 
 class _Weights(Artefact):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ArtefactError
-from .types import LABELS, BoolArray, FloatArray, Verdict
+from .types import LABELS, BoolArray, FloatArray, Sample, Verdict
 
 __all__ = ["PictureWordsPooling", "Pooling", "fit_pooling", "pool"]
 
@@ -41,6 +41,7 @@ class Pooling:
         fast_weight, verdict_weight: a and b of the formula.
         bias: c, one number per label.
         gain_from: Deferring helps where P(error) is at least this; `inf` where it helps nowhere.
+        pictures: Whether posts with a picture were among those it was fitted to; if none were, it holds for none.
         fitted_on: Posts, date, and accuracy before and after, cross-fitted.
     """
 
@@ -52,12 +53,17 @@ class Pooling:
     bias: tuple[float, float, float]
     target_prompt: str | None = None
     gain_from: float = 0.0
+    pictures: bool = True
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
 
     def fits(self, verdict: Verdict) -> bool:
         """Whether it was fitted to verdicts of this model, adapter and prompt."""
         known = (verdict.reasoner, verdict.adapter) == (self.reasoner, self.adapter)
         return known and verdict.prompt in (self.prompt, self.target_prompt or self.prompt)
+
+    def holds(self, verdict: Verdict, sample: Sample) -> bool:
+        """Whether it was fitted to such verdicts (`fits`), and to posts like this one."""
+        return self.fits(verdict) and (self.pictures or sample.image is None)
 
     def probabilities(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
         """The pooled posterior `[3]` of one post."""
@@ -76,6 +82,7 @@ class Pooling:
             "fast_weight": self.fast_weight,
             "verdict_weight": self.verdict_weight,
             "bias": list(self.bias),
+            "pictures": self.pictures,
             "gain_from": None if math.isinf(self.gain_from) else self.gain_from,
             "fitted_on": dict(self.fitted_on),
         }
@@ -85,15 +92,18 @@ class Pooling:
         """A pooling from the values of `pooling.json`; `ArtefactError` if one is missing or of the wrong kind."""
         try:
             rest = {key: values[key] for key in ("reasoner", "adapter", "prompt", "fitted_on")}
-            rest["target_prompt"] = values.get("target_prompt")  # older files know no other prompt
+            # Older files know no other prompt, and do not say that no picture was among the posts.
+            rest |= {"target_prompt": values.get("target_prompt"), "pictures": values.get("pictures", True)}
             a, b, *bias = (float(v) for v in (values["fast_weight"], values["verdict_weight"], *values["bias"]))
             gain_from = math.inf if values["gain_from"] is None else float(values["gain_from"])
         except (KeyError, TypeError, ValueError) as error:
             raise ArtefactError(f"pooling: {error!r} in its file") from error
         if len(bias) != len(LABELS) or not all(map(math.isfinite, (a, b, *bias))) or min(a, b) < 0:
             raise ArtefactError("pooling: the weights must be finite, not below 0, and the bias one number per label")
-        if not isinstance(rest["reasoner"], str) or not gain_from >= 0:
-            raise ArtefactError("pooling: it must name its reasoner, and `gain_from` must be a number of 0 or more")
+        if not isinstance(rest["reasoner"], str) or not isinstance(rest["pictures"], bool) or not gain_from >= 0:
+            raise ArtefactError(
+                "pooling: it must name its reasoner, `gain_from` be a number of 0 or more, and `pictures` true or false"
+            )
         return cls(**rest, fast_weight=a, verdict_weight=b, bias=(bias[0], bias[1], bias[2]), gain_from=gain_from)
 
 

@@ -1,5 +1,6 @@
 """How an analyzer is opened, called, closed and moved: rows of every kind, adapters by name, cache, processes."""
 
+import math
 import multiprocessing
 import os
 import pickle
@@ -85,6 +86,19 @@ def test_the_fast_answer_is_remembered_and_how_the_verdict_counts(loaded, pictur
         assert [*answer.sentiment.probabilities.values()] == pytest.approx(POOLING.probabilities(values, VERDICT))
     else:
         assert answer.sentiment == expected[use]
+
+
+def test_a_pooling_of_posts_without_pictures_holds_for_such_posts_alone(loaded, picture):
+    words_only = with_verdict(loaded, replace(POOLING, pictures=False, gain_from=0.0))
+    words, both = words_only.analyze_batch([Sample(text=WORDS, id="x"), Sample(text=WORDS, image=picture, id="x")])
+    assert words.route.verdict == "pooled"
+    assert words.sentiment != words.fast
+    assert both.route.verdict == "ignored"
+    assert both.sentiment == both.fast
+    assert any("was fitted to posts without a picture" in warning for warning in both.warnings)
+    nowhere = with_verdict(loaded, replace(POOLING, pictures=False, gain_from=math.inf))
+    words, both = nowhere.analyze_batch([Sample(text=WORDS, id="x"), Sample(text=WORDS, image=picture, id="x")])
+    assert (words.route.decision, both.route.decision) == ("keep", "defer")
 
 
 def test_each_side_alone_is_remembered(loaded, picture):

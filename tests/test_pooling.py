@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,6 +193,18 @@ def test_a_pooling_survives_its_file_and_counts_for_one_reasoner_only():
         assert not again.fits(verdict([0.2, 0.3, 0.5], **change))
     p = again.probabilities(np.array([0.5, 0.3, 0.2], np.float32), said)
     assert (p.dtype, p.sum()) == (np.float32, pytest.approx(1))
+
+
+def test_a_pooling_fitted_without_pictures_says_so():
+    gold, fast, said = drawn(60)
+    posts = judged(gold, fast)
+    pooling = fit_verdicts(posts, gold / 3, [verdict(p) for p in said], {})
+    assert not Pooling.from_dict(json.loads(json.dumps(pooling.to_dict()))).pictures
+    one = np.arange(60) == 7
+    pictured = replace(posts, features=replace(posts.features, has_image=one))
+    assert fit_verdicts(pictured, gold / 3, [verdict(p) for p in said], {}).pictures
+    older = {key: value for key, value in pooling.to_dict().items() if key != "pictures"}
+    assert Pooling.from_dict(older).pictures
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ class Router:
         mode: Mode = "auto",
         policy: Policy | None = None,
         *,
-        keep_below: float = 0.0,
+        keep_below: float | Floats = 0.0,
         foreign: BoolArray | None = None,
     ) -> list[RouteDecision]:
         """One decision per post, each from that post's own numbers alone.
@@ -132,9 +132,9 @@ class Router:
             features: What they were computed from.
             mode: `fast` keeps all, `deep` defers all, `auto` follows the policy.
             policy: The user's choice; `None` is `Policy()`.
-            keep_below: Posts with a lower P(error) are kept, because the reasoner is known to gain nothing there;
-                `inf` keeps all. Not where the user wants all deferred, nor where a risk was promised: the promise is
-                about all posts that are kept.
+            keep_below: Posts with a lower P(error) are kept, because the reasoner is known to gain nothing there; one
+                number, or one per post `[n]`; `inf` keeps all. Not where the user wants all deferred, nor where a risk
+                was promised: the promise is about all posts that are kept.
             foreign: bool `[n]`, posts in a language that the model does not read. They are deferred whatever their
                 scores are, unless nothing is.
         """
@@ -152,9 +152,10 @@ class Router:
             above["low_confidence"] = np.ones(len(p_error), dtype=bool)
         limit = moved(limits.p_error, level)
         unread = np.zeros(len(p_error), dtype=bool) if foreign is None or level == np.inf else foreign
+        least = np.broadcast_to(keep_below, p_error.shape)
         decisions = []
         for i, error in enumerate(p_error):
-            may_defer = kind in ("always", "risk") or (kind != "never" and error >= keep_below)
+            may_defer = kind in ("always", "risk") or (kind != "never" and error >= least[i])
             reasons = tuple(reason for reason, exceeds in above.items() if exceeds[i]) if may_defer else ()
             if unread[i] and kind != "never":
                 reasons = (*reasons, "language")

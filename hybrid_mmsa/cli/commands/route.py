@@ -260,7 +260,7 @@ def _slow_right(
     labels = []
     for record, fast in zip(records, rows.probabilities["sentiment"], strict=True):
         verdict = verdicts[record.sample.id or ""]
-        if pooling is not None and pooling.fits(verdict):
+        if pooling is not None and pooling.holds(verdict, record.sample):
             labels.append(int(pooling.probabilities(fast, verdict).argmax()))
         else:
             labels.append(LABELS.index(verdict.label))

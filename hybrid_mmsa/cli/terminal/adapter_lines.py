@@ -74,6 +74,8 @@ def _pooling(pooling: Pooling | None) -> str:
     weights = (
         f"verdicts of {pooling.reasoner} count {pooling.verdict_weight:.2f}, fast answers {pooling.fast_weight:.2f}"
     )
+    if not pooling.pictures:
+        weights += ", on posts without a picture"
     if math.isinf(pooling.gain_from):
         return f"{weights}; asking gains nothing that was proved: in mode auto no post is deferred to this reasoner"
     share = facts.get("asking", {}).get("share", 1.0)

@@ -52,7 +52,8 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
     """The pooling for one reasoner, and from which P(error) on asking it helps.
 
     Gains are cross-fitted: each post is pooled with weights fitted without it. They are gains over the fast posterior
-    calibrated to the same posts without the verdicts, so that calibration alone is no reason to ask.
+    calibrated to the same posts without the verdicts, so that calibration alone is no reason to ask. Where none of the
+    posts has a picture, the pooling holds for none that has.
 
     Args:
         judged: Labelled posts that neither the fast tier nor the reasoner was trained on, `n`.
@@ -95,6 +96,7 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         verdict_weight=float(weights[1]),
         bias=(float(weights[2]), float(weights[3]), float(weights[4])),
         gain_from=gain.p_error,
+        pictures=bool(judged.features.has_image.any()),
         fitted_on=dict(facts)
         | _accuracy_facts(judged.gold, fast, slow, pooled)
         | _asking_facts(judged.gold, p_error, gain, fast, pooled),
