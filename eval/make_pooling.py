@@ -1,0 +1,142 @@
+"""Fit how verdicts of the preset `smol` join the bundled model's answers, and write it into the model's folder.
+
+    python eval/make_pooling.py --data CORPORA [--model adapters/default] [--posts 1500] [--save]
+
+Nothing is trained: two weights and a bias are fitted to posts of words alone that neither the towers nor the LoRA were
+fitted to, the dev parts of the corpora of the text tower's mixture, and with them from which P(error) on asking helps.
+`smol` reads no pictures, so the pooling holds for posts without one. What the cascade then answers is measured on as
+many posts of the test parts, which chose nothing; `--save` keeps that as eval/bench/results/pooling-DATE.json. No
+everyday post is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from eval.bench.keeping import circumstances, keep
+from eval.make_smol_posts import posts_of
+from hybrid_mmsa import Analysis, Analyzer, metrics
+from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.data import Record
+from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.model import open_model
+from hybrid_mmsa.pooling import Pooling
+from hybrid_mmsa.reasoning import Reasoner, RecordedReasoner, open_reasoner
+from hybrid_mmsa.training.common.provenance import made_now
+from hybrid_mmsa.training.posts.mixture import load_mixture
+from hybrid_mmsa.training.posts.rows import TextRow
+from hybrid_mmsa.training.routing.posts import pool_on_posts
+from hybrid_mmsa.types import LABELS, Sample, Verdict
+
+PRESET = "smol"
+BATCH = 32
+
+
+def drawn(parts: Mapping[str, Sequence[TextRow]], count: int, chance: random.Random) -> list[Record]:
+    """Labelled posts of words, of each kind (a sentiment, one towards a target, irony) and corpus about as many."""
+    kinds: dict[tuple[str, str], list[Record]] = {}
+    for source, rows in sorted(parts.items()):
+        for row in rows:
+            for kind, post in posts_of(row):
+                sample = Sample(text=post["text"], label=post["label"], target=post.get("target"))
+                kinds.setdefault((kind, source), []).append(Record(sample))
+    chosen: list[Record] = []
+    left = count
+    for n, ((kind, source), records) in enumerate(sorted(kinds.items(), key=lambda item: len(item[1]))):
+        some = chance.sample(records, min(len(records), left // (len(kinds) - n)))
+        left -= len(some)
+        chosen += [
+            replace(record, sample=replace(record.sample, id=f"{kind}/{source}/{i}")) for i, record in enumerate(some)
+        ]
+    return chosen
+
+
+def verdicts_of(reasoner: Reasoner, records: Sequence[Record], title: str) -> dict[str, Verdict]:
+    """What the reasoner says, by id; posts of about one length together."""
+    read = (read_sample(record.sample) for record in records)
+    samples = sorted(read, key=lambda sample: (sample.target is None, len(sample.text or "")))
+    found: dict[str, Verdict] = {}
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=len(samples))
+        for start in range(0, len(samples), BATCH):
+            some = samples[start : start + BATCH]
+            found |= {str(s.id): v for s, v in zip(some, reasoner.reason(some), strict=True)}
+            bar.update(task, advance=len(some))
+    return found
+
+
+def judged(adapter: Adapter, records: Sequence[Record], verdicts: Mapping[str, Verdict]) -> list[dict[str, Any]]:
+    """What the cascade gains on posts that fitted nothing, by kind of post, by corpus, and on all."""
+    opened = open_model()
+    analyzer = Analyzer(opened.encoder, [adapter], reasoner=RecordedReasoner(dict(verdicts), PRESET))
+    answers = analyzer.analyze_batch([record.sample for record in records], explain="none")
+    rows = [(r.sample, a) for r, a in zip(records, answers, strict=True) if isinstance(a, Analysis)]
+    groups: dict[str, list[tuple[Sample, Analysis]]] = {}
+    for sample, answer in rows:
+        kind, source, _ = str(sample.id).split("/", 2)
+        for name in (f"kind: {kind}", f"corpus: {source}", "all"):
+            groups.setdefault(name, []).append((sample, answer))
+    return [{"posts_of": name, **_figures(group)} for name, group in sorted(groups.items())]
+
+
+def _figures(rows: Sequence[tuple[Sample, Analysis]]) -> dict[str, Any]:
+    gold = np.array([LABELS.index(sample.label) for sample, _ in rows if sample.label])
+    fast = np.array([LABELS.index(answer.fast.label) for _, answer in rows])
+    cascade = np.array([LABELS.index(answer.sentiment.label) for _, answer in rows])
+    return {
+        "posts": len(rows),
+        "asked": sum(answer.verdict is not None for _, answer in rows) / len(rows),
+        "fast": float((fast == gold).mean()),
+        "cascade": float((cascade == gold).mean()),
+        "gain": asdict(metrics.paired_difference(metrics.accuracy, gold, cascade, fast, len(LABELS))),
+    }
+
+
+def main() -> None:
+    """Fit, judge, show, save."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of the corpora")
+    parser.add_argument("--model", type=Path, default=Path(__file__).parents[1] / "adapters" / "default")
+    parser.add_argument("--reasoner", default=PRESET, help="the preset, or a configuration of it")
+    parser.add_argument("--posts", type=int, default=1500, help="posts to fit to, and as many to judge")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", action="store_true", help="keep what was measured among the records")
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    mixture = load_mixture(options.data, seed=options.seed)
+    dev, test = (drawn(part, options.posts, chance) for part in (mixture.dev, mixture.test))
+    opened, reasoner = open_model(options.model), open_reasoner(options.reasoner)
+    known = verdicts_of(reasoner, dev, "posts to fit to")
+    pooling = cast(Pooling, pool_on_posts(opened.adapter, opened.encoder, dev, known).pooling)
+    facts = {**made_now(), "data": "dev parts of the text tower's corpora, words alone", **pooling.fitted_on}
+    adapter = replace(opened.adapter, pooling=replace(pooling, fitted_on=facts))
+    found = judged(adapter, test, verdicts_of(reasoner, test, "posts to judge"))
+    record = {
+        **circumstances(["torch", "transformers"], threads=1),
+        "reasoner": options.reasoner,
+        "pooling": pooling.to_dict(),
+        "judged": found,
+    }
+    shown = Table("posts of", "posts", "asked", "fast", "cascade", "gain")
+    for row in found:
+        gain = "{value:+.3f} [{low:+.3f}, {high:+.3f}]".format(**row["gain"])
+        shares = (f"{row[name]:.3f}" for name in ("asked", "fast", "cascade"))
+        shown.add_row(row["posts_of"], str(row["posts"]), *shares, gain)
+    Console().print(shown)
+    adapter.save(options.model)
+    if options.save:
+        keep("pooling", record)
+
+
+if __name__ == "__main__":
+    main()
