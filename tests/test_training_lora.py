@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from drawn_posts import draw_posts
 from other_domain import other_posts, write_posts
+from random_vlms import FAMILIES
+from safetensors.torch import load_file
 from tiny_lora import rename_keys
 from transformers import TrainerCallback
 
@@ -24,9 +27,9 @@ from hybrid_mmsa.training.lora.checks import check_frozen, check_learnt, languag
 from hybrid_mmsa.training.lora.examples import IGNORED, Examples
 from hybrid_mmsa.training.lora.plan import LEAST_TUNED, plan_tuning
 from hybrid_mmsa.training.lora.recipe import TuningRecipe
-from hybrid_mmsa.training.lora.trainer import HeldOut, answer_loss, begin_at, train_lora
+from hybrid_mmsa.training.lora.trainer import HeldOut, answer_loss, begin_at, quietly, train_lora
 from hybrid_mmsa.training.lora.tune import tune
-from hybrid_mmsa.training.lora.turns import Turn
+from hybrid_mmsa.training.lora.turns import Turn, plan_course
 from hybrid_mmsa.training.posts.labelled_file import read_labelled_file
 
 QUICK = TuningRecipe(
@@ -255,10 +258,10 @@ def test_an_adapter_outside_of_the_language_model_is_refused(vlm):
 
 def test_a_run_goes_on_from_a_lora_of_its_own_shape(tuned, vlm):
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
-    from safetensors.torch import load_file
 
     def new(rank):
-        return get_peft_model(copy.deepcopy(vlm.model), LoraConfig(r=rank, target_modules=language_linears(vlm)))
+        with quietly():
+            return get_peft_model(copy.deepcopy(vlm.model), LoraConfig(r=rank, target_modules=language_linears(vlm)))
 
     model = new(QUICK.rank)
     begin_at(model, str(tuned[0]))
@@ -286,6 +289,21 @@ def test_a_run_folder_of_another_recipe_is_refused(posts, trained_vlm, tmp_path)
     (tmp_path / "run" / "recipe.json").write_text(json.dumps({"recipe": {"rank": 3}}))
     with pytest.raises(InputError, match="another recipe"):
         tune(plan)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_other_families_are_tuned(family, tmp_path):
+    """Two steps: the answer is found in their chats, the language model is told from the picture's side."""
+    prompt = load_prompt("sentiment")
+    vlm = opened(family(tmp_path / "model", draw_posts(60, 11), prompt))
+    samples = [sample for sample in other_posts(40, seed=16) if sample.image and sample.text][:16]
+    recipe = replace(QUICK, batch_size=8, micro_batch=4, epochs=1, evaluate_every=2)
+    held = HeldOut(samples[:4], examples(vlm, samples[:4]))
+    course = plan_course(samples, recipe)
+    curve = train_lora(examples(vlm, samples), held, course, recipe, tmp_path / "run", advance=lambda: None)
+    assert curve.steps == 2
+    learnt = load_file(tmp_path / "run" / "lora" / "adapter_model.safetensors")
+    assert all(weights.any() for name, weights in learnt.items() if "lora_B" in name)
 
 
 def test_four_bits_learn_too(few, trained_vlm, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_posts import draw_posts
-from random_vlms import qwen_vl, smol_vlm
+from random_vlms import FAMILIES, qwen_vl
 from tiny_lora import EVERYWHERE, edit_config, rename_keys, write_lora
 from tiny_vlm import corpus, held_out, make_model, make_processor, make_tokenizer, save
 
@@ -340,7 +340,7 @@ def test_four_bits_on_a_cpu(reasoner, trained_vlm, posts, tmp_path, caplog):
     np.testing.assert_allclose(numbers(small.reason(samples[:32])), numbers(small.reason(samples[:32])), atol=1e-6)
 
 
-@pytest.mark.parametrize("family", [qwen_vl, smol_vlm])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_other_families_answer(family, tmp_path):
     posts = draw_posts(60, 11)
     reasoner = open_reasoner(config(family(tmp_path, posts, PROMPT), max_rationale_tokens=20))
