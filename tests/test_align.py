@@ -28,6 +28,7 @@ def aligned(tiny_model, tmp_path_factory):
     """The folder of a tiny model that got a space by the command."""
     root = tmp_path_factory.mktemp("aligned")
     tiny_photos.write_photos(root / "corpora", 400)
+    tiny_photos.write_named(root / "corpora", {"sun": 6, "sea": 3})
     shutil.copytree(tiny_model, root / "tiny")
     settings = [word for setting in QUICK for word in ("--set", setting)]
     assert run(["train", "align", "--data", str(root / "corpora"), "-o", str(root / "tiny"), *settings]) == 0
@@ -48,7 +49,9 @@ def test_held_out_photos_are_found_by_their_words_and_the_other_way_round(aligne
         assert low > 5 * 10 / 120, "far above chance, the whole interval"
         assert low < first < high
     assert facts["held_out"]["photos"] == 120
-    assert len(facts["chosen_on"]["mean_recall"]) == 12
+    assert len(facts["chosen_on"]["mean_recall"]) == 16
+    learned = facts["photos"] + facts["left_out_as_twins"]
+    assert learned == 400 - 120 + 4 + 3, "captioned photos, and at most four that share a name"
     assert facts["encoder_hash"] == Adapter.load(aligned).encoder_hash
 
 

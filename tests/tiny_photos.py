@@ -44,3 +44,14 @@ def write_photos(root, n, seed=0, name="drawn"):
         rows.append({"image": f"{number}.png", "captions": [tell(*colours, rng)]})
     (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     return folder
+
+
+def write_named(root, counts, seed=0):
+    """`root/photos/named/labels.jsonl`: so many pictures of each name, a colour."""
+    folder = root / "photos" / "named"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    rows = [{"image": f"{name}{n}.png", "label": name} for name, count in counts.items() for n in range(count)]
+    for row in rows:
+        draw(row["label"], row["label"], rng).save(folder / row["image"])
+    (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")

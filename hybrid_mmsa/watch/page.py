@@ -18,7 +18,7 @@ SHOWN = 30
 WINDOWS = 168
 """Windows that a chart shows."""
 _STYLE = """
-body{max-width:60rem}table{width:100%}td.n{text-align:right}svg{max-width:22rem;margin:0;font-size:10px}
+body{max-width:60rem}table{width:100%}td.n{text-align:right}svg{max-width:22rem;margin:0;font-size:9px}
 svg text{fill:var(--soft)}.share{fill:none;stroke:var(--negative);stroke-width:1.5}.axis{stroke:var(--rule)}
 .alert{fill:var(--negative)}
 """

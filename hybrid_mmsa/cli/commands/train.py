@@ -279,8 +279,10 @@ def train_align(
     """Fit one space of words and pictures on captioned photos, and measure it on 200 held out.
 
     The photos stand in FOLDER/photos/SET, captions in captions.jsonl beside them
-    ({"image": ..., "captions": [...]}). Search and likeness (`hybrid-mmsa
-    embed`) use the space only if it finds five times as much as chance.
+    ({"image": ..., "captions": [...]}), names of what they show in labels.jsonl
+    ({"image": ..., "label": ...}); of one name a few are taken. Search and
+    likeness (`hybrid-mmsa embed`) use the space only if it finds five times as
+    much as chance.
 
     For example:
         hybrid-mmsa train align --data corpora -o my-model

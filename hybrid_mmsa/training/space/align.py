@@ -7,6 +7,7 @@ words; knows nothing of how an encoder is made, or of how maps are fitted.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
@@ -40,7 +41,8 @@ class AlignConfig:
         views: Of each picture: as it is, mirrored, and cut at random.
         held_out: Captioned photos to judge by.
         draws: Parts of the training photos, each as large as the held-out part, that the choice is made on.
-        names: Learn also from photos with a class name alone.
+        of_a_name: Photos that have a class name alone are learned from as well, so many of each name at most: many
+            with one name say little, and crowd out what captions say.
         posts: Learn also from the training posts of MVSA-Single and one's own.
         seed: Of views, order and dropout.
     """
@@ -48,11 +50,11 @@ class AlignConfig:
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     shrinkages: tuple[float, ...] = (1.0, 3.0)
     widths: tuple[int, ...] = (64, 128)
-    epochs: tuple[int, ...] = (0, 10, 20)
+    epochs: tuple[int, ...] = (0, 10, 20, 30)
     views: int = 4
     held_out: int = 200
     draws: int = 3
-    names: bool = False
+    of_a_name: int = 4
     posts: bool = False
     seed: int = 0
 
@@ -136,7 +138,11 @@ def count_photos(data: Path, config: AlignConfig) -> int:
 
 
 def _photos(data: Path, config: AlignConfig) -> list[Photo]:
-    photos = [p for p in load_photos(data / PHOTOS) if config.names or not p.named]
+    photos, named = [], Counter[str]()
+    for photo in load_photos(data / PHOTOS):
+        named[photo.captions[0]] += photo.named
+        if not photo.named or named[photo.captions[0]] <= config.of_a_name:
+            photos.append(photo)
     if config.posts:
         posts = [r.sample for r in post_records(data) if r.split == "train"]
         pairs = [(s.id, s.image, s.text) for s in posts if s.text and s.image is not None]
