@@ -64,7 +64,18 @@ def run(count: int, options: argparse.Namespace, folder: Path) -> dict[str, Any]
     file, answers = folder / f"{count}.jsonl", folder / f"{count}.answers.jsonl"
     with file.open("w", encoding="utf-8") as lines:
         lines.writelines(f"{line}\n" for line in rows(count, options.reposts))
-    command = [sys.executable, "-m", "hybrid_mmsa", "batch", file, "-o", answers, "--explain", "none", "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "hybrid_mmsa",
+        "batch",
+        str(file),
+        "-o",
+        str(answers),
+        "--explain",
+        "none",
+        "--quiet",
+    ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began, held = time.monotonic(), []
     with subprocess.Popen([*command, "--cache", str(options.cache), "--workers", str(options.workers)]) as process:
