@@ -7,7 +7,7 @@
     router.json          P(error), thresholds
     router.safetensors   scores of the posts it was calibrated on, for budgets and risks
     pooling.json         how a reasoner's verdicts are pooled with fast answers
-    picture_words.json   how what the words in a picture say joins the fast answer
+    senses.json          how what words and faces in a picture say joins the fast answer
     align.safetensors    maps into one space of words and pictures, with align.json
     lora/                a LoRA adapter for a reasoner
     prompt.toml          the prompt it was trained with
@@ -37,9 +37,9 @@ from ._version import __version__
 from .artefacts import (
     AdapterFile,
     CalibrationFile,
-    PictureWordsFile,
     PoolingFile,
     RouterFile,
+    SensesFile,
     SpaceFile,
     read_arrays,
     read_artefact,
@@ -49,9 +49,9 @@ from .calibration import Calibration
 from .errors import ArtefactError, InputError
 from .foreign import translated
 from .fusion import SPACE_FILES, FusionHead, PresentSides, Space, Strategy, answer_from_sides, usable_space
-from .pooling import PictureWordsPooling, Pooling
+from .pooling import Pooling, SourcePooling
 from .routing import Router
-from .types import Features, FloatArray, LoraRef, Provenance, TaskArrays
+from .types import PICTURE_SOURCES, Features, FloatArray, LoraRef, PictureSource, Provenance, TaskArrays
 
 __all__ = [
     "ADAPTER_FORMAT",
@@ -66,7 +66,7 @@ ADAPTER_FORMAT = 1
 MANIFEST, CARD = "adapter.json", "card.md"
 HEAD, CALIBRATION, ROUTER = "fast.safetensors", "calibration.json", "router.json"
 FITTED = (HEAD, CALIBRATION, ROUTER)
-ROUTER_ARRAYS, POOLING, PICTURE_WORDS = "router.safetensors", "pooling.json", "picture_words.json"
+ROUTER_ARRAYS, POOLING, SENSES = "router.safetensors", "pooling.json", "senses.json"
 LORA, PROMPT = "lora", "prompt.toml"
 
 
@@ -84,7 +84,7 @@ class Adapter:
         hash: SHA-256 (hex) of its manifest, and so of its fitted parts; empty until loaded.
         lora: The LoRA adapter that a reasoner answers with, where there is one.
         pooling: How the verdicts of one reasoner are pooled with fast answers, where that was fitted.
-        picture_words: How what the words in a picture say joins the fast answer, where that was fitted.
+        senses: How what words and faces in a picture say joins the fast answer, each where that was fitted.
         space: One space of words and pictures, where that was fitted.
         ready: Whether its LoRA adapter proved itself when it was made: it surely beat its base, and the cascade the
             fast tier.
@@ -101,7 +101,7 @@ class Adapter:
     hash: str = ""
     lora: LoraRef | None = None
     pooling: Pooling | None = None
-    picture_words: PictureWordsPooling | None = None
+    senses: Mapping[PictureSource, SourcePooling] = field(default_factory=dict)
     space: Space | None = None
     ready: bool = True
 
@@ -165,14 +165,14 @@ class Adapter:
         save_file({k: np.ascontiguousarray(v) for k, v in self.head.arrays.items()}, folder / HEAD)
         _write_json(folder / CALIBRATION, {"temperatures": self.calibration.temperatures})
         _write_json(folder / ROUTER, self.router.to_dict())
-        for name in (ROUTER_ARRAYS, POOLING, PICTURE_WORDS, *SPACE_FILES):
+        for name in (ROUTER_ARRAYS, POOLING, SENSES, *SPACE_FILES):
             (folder / name).unlink(missing_ok=True)
         if arrays := self.router.arrays():
             save_file(dict(arrays), folder / ROUTER_ARRAYS)
         if self.pooling is not None:
             _write_json(folder / POOLING, self.pooling.to_dict())
-        if self.picture_words is not None:
-            _write_json(folder / PICTURE_WORDS, self.picture_words.to_dict())
+        if self.senses:
+            _write_json(folder / SENSES, {source: pooling.to_dict() for source, pooling in self.senses.items()})
         if self.space is not None:
             self.space.save(folder)
         if self.card:
@@ -243,7 +243,7 @@ class Adapter:
                 head=FusionHead(read_arrays(folder / HEAD), cast(Strategy, manifest.strategy)),
                 calibration=Calibration(cast(Any, read_artefact(folder / CALIBRATION, CalibrationFile).temperatures)),
                 router=_router(folder),
-                picture_words=_picture_words(folder),
+                senses=_senses(folder),
                 space=_space(folder),
                 hash=_sha256(described.encode()),
                 **own,
@@ -328,7 +328,7 @@ def describe_adapter(
 
 def _parts(folder: Path) -> list[str]:
     """Every part of an adapter that stands in a folder, by its path inside."""
-    names = (*FITTED, ROUTER_ARRAYS, POOLING, PICTURE_WORDS, *SPACE_FILES, PROMPT, CARD)
+    names = (*FITTED, ROUTER_ARRAYS, POOLING, SENSES, *SPACE_FILES, PROMPT, CARD)
     single = [name for name in names if (folder / name).is_file()]
     return single + sorted(p.relative_to(folder).as_posix() for p in (folder / LORA).rglob("*") if p.is_file())
 
@@ -354,9 +354,11 @@ def _pooling(folder: Path) -> Pooling | None:
     return Pooling.from_dict(_read_json(folder / POOLING))
 
 
-def _picture_words(folder: Path) -> PictureWordsPooling | None:
-    path = folder / PICTURE_WORDS
-    return PictureWordsPooling.from_dict(read_artefact(path, PictureWordsFile).model_dump()) if path.is_file() else None
+def _senses(folder: Path) -> dict[PictureSource, SourcePooling]:
+    if not (folder / SENSES).is_file():
+        return {}
+    fitted = read_artefact(folder / SENSES, SensesFile).model_dump()
+    return {source: SourcePooling.from_dict(fitted[source]) for source in PICTURE_SOURCES if fitted[source]}
 
 
 def _space(folder: Path) -> Space | None:

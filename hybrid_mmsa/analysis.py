@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from time import perf_counter
 
 import numpy as np
@@ -16,6 +17,7 @@ from .routing import FAST
 from .senses import InPictures
 from .types import (
     LABELS,
+    PICTURE_SOURCES,
     Analysis,
     EmotionPrediction,
     ExplainLevel,
@@ -23,8 +25,10 @@ from .types import (
     Features,
     FloatArray,
     FrozenDict,
+    Label,
     Modality,
     PictureReading,
+    PictureSource,
     Prediction,
     Provenance,
     RouteDecision,
@@ -73,10 +77,10 @@ class FastAnswers:
         features: What the encoder made of them.
         sides: Which of their sides are there, and which answers are about a target.
         posteriors: Calibrated probabilities per task.
-        sides_alone: Sentiment without the words in pictures, `[n, 3]`.
+        sides_alone: Sentiment without what was read in pictures, `[n, 3]`.
         conflict: Total variation distance of the two sides `[n]`, NaN where one is missing.
         routes: Which answers are kept.
-        in_pictures: What the senses read in their pictures, where any were asked for; the words there count in
+        in_pictures: What the senses read in their pictures, where any were asked for; what of it counts does so in
             `posteriors` already.
         senses: What reads, by sense.
     """
@@ -92,15 +96,22 @@ class FastAnswers:
     in_pictures: InPictures | None = None
     senses: Mapping[Sense, str] = field(default_factory=dict)
 
-    def joined(self, row: int, sentiment: FloatArray, *, has_text: bool) -> FloatArray:
-        """Sentiment `[3]` of a version of a post with the words in its picture read as well, where they count."""
+    def joined(
+        self,
+        row: int,
+        sentiment: FloatArray,
+        *,
+        has_text: bool,
+        sources: Collection[PictureSource] = PICTURE_SOURCES,
+    ) -> FloatArray:
+        """Sentiment `[3]` of a version of a post with some of what is in its picture read as well, where it counts."""
         if self.in_pictures is None:
             return sentiment
-        joined: FloatArray = self.in_pictures.joined([row], sentiment[None], np.array([has_text]))[0]
+        joined: FloatArray = self.in_pictures.joined([row], sentiment[None], np.array([has_text]), sources)[0]
         return joined
 
     def prior(self, row: int) -> FloatArray:
-        """Class probabilities `[3]` of a post of which neither side is read, but the words in its picture."""
+        """Class probabilities `[3]` of a post of which neither side is read, but what was read in its picture."""
         return self.joined(row, self.adapter.prior(), has_text=False)
 
 
@@ -180,7 +191,7 @@ class _Post:
 
     def analysis(self, explain: ExplainLevel, warnings: Sequence[str], timings: Mapping[str, float]) -> Analysis:
         """All that is known of it; `warnings` are the reasoner's."""
-        adapter, sample, route = self.batch.adapter, self.batch.samples[self.row], self.batch.routes[self.row]
+        sample, route = self.batch.samples[self.row], self.batch.routes[self.row]
         fast, use = prediction(self.probabilities("sentiment")), self.verdict_use
         answered_by = self.reasoner if use in ("pooled", "alone") and self.reasoner is not None else FAST
         has_text, has_image = bool(self.batch.sides.text[self.row]), bool(self.batch.sides.image[self.row])
@@ -200,11 +211,7 @@ class _Post:
             verdict=self.verdict,
             rationale=self.verdict.rationale if self.verdict is not None else None,
             explanation=None if explain == "none" else self.explanation(fast),
-            # Prediction sets are calibrated for answers of the fast tier, and not for those about a target, nor for
-            # those in which the words in a picture count.
-            prediction_set=None
-            if self.about_target or self.picture_counts or answered_by != FAST
-            else adapter.router.prediction_set(self.probabilities("sentiment")),
+            prediction_set=self.prediction_set if answered_by == FAST else None,
             needs_review=route.decision == "defer" and answered_by == FAST,
             timings=timings,
             provenance=self.provenance,
@@ -237,9 +244,21 @@ class _Post:
         return reading.model_copy(update={"faces_conflict": min(distance, 1.0)})
 
     @property
-    def picture_counts(self) -> bool:
-        """Whether the words in the picture count in the answer."""
-        return self.batch.in_pictures is not None and bool(self.batch.in_pictures.counted[self.row])
+    def read_in_picture(self) -> tuple[PictureSource, ...]:
+        """What was read in the picture and counts in the answer."""
+        return () if self.batch.in_pictures is None else self.batch.in_pictures.counted(self.row)
+
+    @property
+    def prediction_set(self) -> tuple[Label, ...] | None:
+        """The labels that the post may well have; sets were not calibrated for answers about a target.
+
+        Where something that was read in the picture counts, the sets are as wide as that source needs them to be.
+        """
+        if self.about_target:
+            return None
+        pictures = self.batch.in_pictures
+        others = [] if pictures is None else [pictures.poolings[each].set_threshold for each in self.read_in_picture]
+        return self.batch.adapter.router.prediction_set(self.probabilities("sentiment"), others)
 
     @property
     def about_target(self) -> bool:
@@ -315,7 +334,7 @@ class _Post:
         )
 
     def values_of_sources(self, fast: Prediction, sides: frozenset[Modality]) -> dict[frozenset[Source], float]:
-        """Probability of the fast label for every set of sources read: the sides, and the words in the picture."""
+        """Probability of the fast label for every set of sources read: the sides, and what is in the picture."""
         k = LABELS.index(fast.label)
         read: dict[frozenset[Source], FloatArray] = {
             frozenset(): self.prior,
@@ -325,11 +344,13 @@ class _Post:
             read[frozenset({"text"})] = self.probabilities("text_alone")
             # For a target the picture is not read: alone it tells no more than the prior.
             read[frozenset({"image"})] = self.prior if self.about_target else self.probabilities("image_alone")
-        values = {sources: float(sentiment[k]) for sources, sentiment in read.items()}
-        if self.picture_counts:
-            for sources, sentiment in read.items():
-                joined = self.batch.joined(self.row, sentiment, has_text="text" in sources)
-                values[sources | {"picture_words"}] = float(joined[k])
+        values: dict[frozenset[Source], float] = {}
+        found = self.read_in_picture
+        for size in range(len(found) + 1):
+            for chosen in combinations(found, size):
+                for sources, sentiment in read.items():
+                    joined = self.batch.joined(self.row, sentiment, has_text="text" in sources, sources=chosen)
+                    values[sources.union(chosen)] = float(joined[k])
         return values
 
     def reading_warnings(self) -> list[str]:

@@ -1,6 +1,6 @@
 """The whole way of a post, top to bottom: inputs → encoders → fusion → calibration → routing → reasoning → Analysis.
 
-Where senses are asked for, the words in pictures join the answer between calibration and routing.
+Where senses are asked for, words and faces in pictures join the answer between calibration and routing.
 
 Knows nothing of file formats or servers.
 """
@@ -262,7 +262,7 @@ class Analyzer(ModelParts):
             call.adapter.sides(features).target,
             encoder=self._checked,
             judge=call.adapter.posteriors,
-            pooling=call.adapter.picture_words,
+            poolings=call.adapter.senses,
             limits=self._limits,
             deadline=deadline,
         )
@@ -310,11 +310,11 @@ class Analyzer(ModelParts):
         if call.explain != "full":
             return ()
         encoder, adapter, target = self._checked.uncached, call.adapter, fast.sides.target
-        if fast.in_pictures is None or not fast.in_pictures.counted.any():
+        if fast.in_pictures is None or not fast.in_pictures.any_counted:
             samples, features = fast.samples, fast.features
             return find_all(encoder, adapter.posteriors, adapter.prior(), samples, features, target, deadline)
         evidence: list[Evidence] = []
-        for row, sample in enumerate(fast.samples):  # the words in its picture belong to each post's own judge
+        for row, sample in enumerate(fast.samples):  # what is in its picture belongs to each post's own judge
             judge, prior = fast.in_pictures.judge(row, adapter.posteriors), fast.prior(row)
             features = fast.features.take([row])
             evidence += find_all(encoder, judge, prior, [sample], features, target[[row]], deadline)

@@ -20,9 +20,9 @@ __all__ = [
     "AdapterFile",
     "CalibrationFile",
     "LoraFile",
-    "PictureWordsFile",
     "PoolingFile",
     "RouterFile",
+    "SensesFile",
     "SpaceFile",
     "read_arrays",
     "read_artefact",
@@ -97,15 +97,21 @@ class PoolingFile(Artefact):
 
 class _Weights(Artefact):
     fast_weight: NotNegative
-    words_weight: NotNegative
+    source_weight: NotNegative
 
 
-class PictureWordsFile(Artefact):
-    """`picture_words.json`: how what the words in a picture say joins the fast answer."""
-
+class _SourcePooling(Artefact):
     with_text: _Weights
     picture_only: _Weights
+    set_threshold: Share | None = None
     fitted_on: dict[str, Any]
+
+
+class SensesFile(Artefact):
+    """`senses.json`: how what words and faces in a picture say joins the fast answer."""
+
+    picture_words: _SourcePooling | None = None
+    faces: _SourcePooling | None = None
 
 
 class _Found(Artefact):

@@ -196,7 +196,8 @@ class ModelParts:
             cache: Remember the features of so many posts, see `CachedEncoder`; default none.
             limits: How much of a post is read, and what its picture may cost.
             senses: What else is read in pictures, each by the packages of the extra of its name: `ocr`, the words
-                there, which count in the answer; `faces`, which are evidence alone. None by default.
+                there, and `faces`; each counts in the answer by weights of the model's folder, and is evidence alone
+                without them. None by default.
 
         Raises:
             ArtefactError: No such adapter, a damaged file, one fitted to another encoder, or a model not pulled.

@@ -1,12 +1,13 @@
 """Fast posterior + verdict posterior → one posterior, and where asking is worth it. Knows no models and no posts.
 
-What the words in a picture say joins the fast posterior in the same way, with weights of its own and c = 0: a picture
-with words in it is no reason for a label.
-
     pooled ∝ exp(a · log p_fast + b · log p_verdict + c)
 
 a, b ≥ 0 are one weight per posterior and c a bias per class (log-linear pooling, Genest and Zidek 1986). With a = 1,
 b = 0 and c = 0 the pooled posterior is the fast one; the fit is held towards that point.
+
+What the words in a picture say joins in the same way, and so does what the faces look like, with weights of their own
+and c = 0: a picture with words or faces in it is no reason for a label. What was read badly counts less: with a
+reliability r in [0, 1] the weights are 1 + r (a - 1) and r b, so that nothing changes where nothing was read.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from .errors import ArtefactError
 from .types import LABELS, BoolArray, FloatArray, Sample, Verdict
 
-__all__ = ["PictureWordsPooling", "Pooling", "fit_pooling", "pool"]
+__all__ = ["Pooling", "SourcePooling", "fit_pooling", "pool"]
 
 _STEPS = 100
 _SMALLEST, _FINEST = 1e-4, 1e-10
@@ -108,53 +109,67 @@ class Pooling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureWordsPooling:
-    """How what the words in a picture say joins the fast answer: a and b of the formula.
+class SourcePooling:
+    """How what one further source says joins the fast answer: a and b of the formula.
 
     Attributes:
         with_text: For posts that have words of their own beside the picture.
         picture_only: For posts that are a picture alone.
+        set_threshold: The least probability with which a label enters the prediction set of an answer in which the
+            source counts; `None` where none was calibrated: there is no set then.
         fitted_on: Posts, date, and accuracy before and after, cross-fitted.
     """
 
     with_text: tuple[float, float]
     picture_only: tuple[float, float]
+    set_threshold: float | None = None
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
 
-    def probabilities(self, fast: FloatArray, words: FloatArray, has_text: BoolArray) -> FloatArray:
+    def probabilities(
+        self, fast: FloatArray, said: FloatArray, has_text: BoolArray, reliability: FloatArray
+    ) -> FloatArray:
         """The pooled posteriors `[n, 3]`.
 
         Args:
-            fast: Of the posts without the words in their pictures, `[n, 3]`.
-            words: What these words say by themselves, `[n, 3]`.
+            fast: Of the posts without the source, `[n, 3]`.
+            said: What the source says by itself, `[n, 3]`.
             has_text: bool `[n]`, whether the post has words of its own.
+            reliability: Of what was read, `[n]` in [0, 1].
         """
-        first, second = np.asarray(fast, np.float64), np.asarray(words, np.float64)
+        first, second = np.asarray(fast, np.float64), np.asarray(said, np.float64)
         both, alone = (
-            pool(first, second, np.array([*weights, 0, 0, 0])) for weights in (self.with_text, self.picture_only)
+            pool(first, second, np.array([*weights, 0, 0, 0]), np.asarray(reliability, np.float64))
+            for weights in (self.with_text, self.picture_only)
         )
         pooled: FloatArray = np.where(has_text[:, None], both, alone).astype(np.float32)
         return pooled
 
     def to_dict(self) -> dict[str, Any]:
-        """The weights as JSON values, for `picture_words.json`."""
+        """The weights as JSON values, for `senses.json`."""
         kinds = {"with_text": self.with_text, "picture_only": self.picture_only}
-        weights = {kind: {"fast_weight": a, "words_weight": b} for kind, (a, b) in kinds.items()}
-        return {**weights, "fitted_on": dict(self.fitted_on)}
+        weights = {kind: {"fast_weight": a, "source_weight": b} for kind, (a, b) in kinds.items()}
+        return {**weights, "set_threshold": self.set_threshold, "fitted_on": dict(self.fitted_on)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PictureWordsPooling:
-        """From the values of `picture_words.json`, which `artefacts.PictureWordsFile` has checked."""
+    def from_dict(cls, values: Mapping[str, Any]) -> SourcePooling:
+        """From the values of `senses.json`, which `artefacts.SensesFile` has checked."""
         with_text, picture_only = (
-            (values[kind]["fast_weight"], values[kind]["words_weight"]) for kind in ("with_text", "picture_only")
+            (values[kind]["fast_weight"], values[kind]["source_weight"]) for kind in ("with_text", "picture_only")
         )
-        return cls(with_text=with_text, picture_only=picture_only, fitted_on=values["fitted_on"])
+        rest = {name: values[name] for name in ("set_threshold", "fitted_on")}
+        return cls(with_text=with_text, picture_only=picture_only, **rest)
 
 
-def pool(fast: Floats, verdicts: Floats, weights: Floats) -> Floats:
-    """Pooled posteriors `[n, 3]` of fast and verdict posteriors `[n, 3]`; `weights` are a, b and c in one row `[5]`."""
-    logs = _logs(fast, verdicts)
-    result: Floats = _softmax(weights[0] * logs[0] + weights[1] * logs[1] + weights[2:])
+def pool(fast: Floats, verdicts: Floats, weights: Floats, reliability: Floats | None = None) -> Floats:
+    """Pooled posteriors `[n, 3]` of two posteriors `[n, 3]`.
+
+    Args:
+        fast: Of the fast tier.
+        verdicts: Of the reasoner, or of a further source.
+        weights: a, b and c in one row `[5]`.
+        reliability: r of the formula, `[n]`; 1 without it.
+    """
+    result: Floats = _Logs.of(fast, verdicts, reliability).pooled(weights)
     return result
 
 
@@ -164,6 +179,7 @@ def fit_pooling(
     gold: NDArray[Any],
     strength: float = 5.0,
     *,
+    reliability: Floats | None = None,
     ignore_verdicts: bool = False,
     biased: bool = True,
 ) -> Floats:
@@ -171,13 +187,15 @@ def fit_pooling(
 
     Args:
         fast: Posteriors `[n, 3]` of the fast tier.
-        verdicts: Posteriors `[n, 3]` of the reasoner.
+        verdicts: Posteriors `[n, 3]` of the reasoner, or of a further source.
         gold: Class indices `[n]`.
         strength: Half of it, times the squared distance of the weights from the fast posterior's, is added to the loss.
+        reliability: r of the formula, `[n]`; 1 without it.
         ignore_verdicts: Give the reasoner no weight (b = 0): the fast posterior, calibrated to these posts.
         biased: Whether labels may have a bias; otherwise c = 0.
     """
-    logs, free = _logs(fast, verdicts), np.array([True, not ignore_verdicts, biased, biased, biased])
+    logs = _Logs.of(fast, verdicts, reliability)
+    free = np.array([True, not ignore_verdicts, biased, biased, biased])
     weights = _newton(logs, gold, strength, free)
     while (weights[:2] < 0).any():  # a posterior that would count backwards gets no weight
         free[int(np.argmin(weights[:2]))] = False
@@ -185,21 +203,39 @@ def fit_pooling(
     return weights
 
 
-def _newton(logs: tuple[Floats, Floats], gold: NDArray[Any], strength: float, free: NDArray[np.bool_]) -> Floats:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Logs:
+    """Log-probabilities of both posteriors, scaled by the reliability, and what is left of the fast one's, `[n, 3]`."""
+
+    fast: Floats
+    verdicts: Floats
+    left: Floats | float
+
+    @classmethod
+    def of(cls, fast: Floats, verdicts: Floats, reliability: Floats | None) -> _Logs:
+        """A probability of 0 counts as the smallest, so that neither posterior has a veto."""
+        first, second = np.log(np.clip(fast, _SMALLEST, 1)), np.log(np.clip(verdicts, _SMALLEST, 1))
+        if reliability is None:
+            return cls(first, second, 0.0)
+        r = reliability[:, None]
+        return cls(r * first, r * second, (1 - r) * first)
+
+    def pooled(self, weights: Floats) -> Floats:
+        return _softmax(self.left + weights[0] * self.fast + weights[1] * self.verdicts + weights[2:])
+
+
+def _newton(logs: _Logs, gold: NDArray[Any], strength: float, free: NDArray[np.bool_]) -> Floats:
     """The lowest point over the free weights by Newton's method with halved steps; what is not free weighs 0."""
     truth = np.eye(len(LABELS))[gold]
     weights = np.where(free, _NEUTRAL, 0.0)
 
-    def posterior(w: Floats) -> Floats:
-        return _softmax(w[0] * logs[0] + w[1] * logs[1] + w[2:])
-
     def loss(w: Floats) -> float:
-        misfit = -np.log(np.clip((posterior(w) * truth).sum(1), 1e-300, 1)).sum()
+        misfit = -np.log(np.clip((logs.pooled(w) * truth).sum(1), 1e-300, 1)).sum()
         return float(misfit + strength / 2 * ((w - _NEUTRAL) ** 2).sum())
 
     for _ in range(_STEPS):
-        p = posterior(weights)
-        slope = np.array([*(((p - truth) * log).sum() for log in logs), *(p - truth).sum(0)])
+        p = logs.pooled(weights)
+        slope = np.array([*(((p - truth) * log).sum() for log in (logs.fast, logs.verdicts)), *(p - truth).sum(0)])
         slope += strength * (weights - _NEUTRAL)
         direction = np.zeros_like(weights)
         direction[free] = np.linalg.solve(_curvature(logs, p, strength)[np.ix_(free, free)], slope[free])
@@ -212,17 +248,12 @@ def _newton(logs: tuple[Floats, Floats], gold: NDArray[Any], strength: float, fr
     return weights
 
 
-def _curvature(logs: tuple[Floats, Floats], p: Floats, strength: float) -> Floats:
+def _curvature(logs: _Logs, p: Floats, strength: float) -> Floats:
     """Second derivatives `[5, 5]` of the penalised log-loss."""
-    slopes = np.stack([*logs, *(np.broadcast_to(row, p.shape) for row in np.eye(len(LABELS)))])
+    slopes = np.stack([logs.fast, logs.verdicts, *(np.broadcast_to(row, p.shape) for row in np.eye(len(LABELS)))])
     mean = np.einsum("jnk,nk->jn", slopes, p)
     second: Floats = np.einsum("ink,jnk,nk->ij", slopes, slopes, p) - mean @ mean.T + strength * np.eye(len(slopes))
     return second
-
-
-def _logs(fast: Floats, verdicts: Floats) -> tuple[Floats, Floats]:
-    """Log-probabilities; a probability of 0 counts as the smallest, so that neither posterior has a veto."""
-    return np.log(np.clip(fast, _SMALLEST, 1)), np.log(np.clip(verdicts, _SMALLEST, 1))
 
 
 def _softmax(logits: Floats) -> Floats:

@@ -238,7 +238,10 @@ def test_documents_on_the_model_show_figures(document):
     assert FIGURE.search((ROOT / document).read_text(encoding="utf-8")), "it shows what was measured"
 
 
-@pytest.mark.parametrize("document", [*LIVING, ROOT / "eval" / "LOG.md", *ROOT.glob("adapters/*/card.md")], ids=name)
+CARDS = [*ROOT.glob("adapters/*/card.md"), *ROOT.glob("hybrid_mmsa/**/card.md")]
+
+
+@pytest.mark.parametrize("document", [*LIVING, ROOT / "eval" / "LOG.md", *CARDS], ids=name)
 def test_figures_are_those_of_the_results(document, known):
     found = FIGURE.findall(document.read_text(encoding="utf-8"))
     assert [figure for figure in found if figure not in known] == []

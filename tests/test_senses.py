@@ -10,19 +10,22 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from hybrid_mmsa import Analysis, Analyzer, ArtefactError, InputError, MissingExtraError, Sample
-from hybrid_mmsa.adapters import PICTURE_WORDS, Adapter
+from hybrid_mmsa.adapters import SENSES, Adapter
 from hybrid_mmsa.cli import run
-from hybrid_mmsa.pooling import PictureWordsPooling
+from hybrid_mmsa.pooling import SourcePooling, fit_pooling, pool
 from hybrid_mmsa.senses import FaceReader, PictureWordReader
 from hybrid_mmsa.senses.expression import sentiment_of
 from hybrid_mmsa.senses.face_detector import apart
 from hybrid_mmsa.types import EXPRESSIONS
 
 BAD = "I hate this, worst day ever"
-WEIGHTS = PictureWordsPooling(with_text=(0.9, 0.2), picture_only=(0.2, 1.0))
+WEIGHTS = {
+    "picture_words": SourcePooling(with_text=(0.9, 0.2), picture_only=(0.2, 1.0)),
+    "faces": SourcePooling(with_text=(0.9, 0.3), picture_only=(0.7, 0.5)),
+}
 
 
 def written(text, size=(900, 300), place=(40, 100), font=48):
@@ -60,7 +63,7 @@ def plain():
 
 @pytest.fixture(scope="module")
 def sensing(plain):
-    adapter = replace(plain.adapters["default"], picture_words=WEIGHTS)
+    adapter = replace(plain.adapters["default"], senses=WEIGHTS)
     return Analyzer(plain.encoder, [adapter], senses=("ocr", "faces"))
 
 
@@ -105,6 +108,44 @@ def test_the_box_of_a_face_moves_with_the_picture(faces):
     assert np.abs(np.array(moved.box) - np.array(face.box) - [200, 100, 200, 100]).max() < picture.width / 20
 
 
+def test_a_face_is_found_however_the_picture_is_held(faces, tmp_path):
+    """A phone writes pictures lying down and says how to turn them; cut-out people stand on nothing."""
+    upright = sample("astronaut.jpg")
+    (face,) = faces.read(upright)
+    lying, clear = tmp_path / "lying.jpg", tmp_path / "clear.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(lying, exif=exif, quality=95)
+    upright.convert("RGBA").save(clear)
+    for held in (
+        tmp_path / "lying.jpg",
+        Image.open(tmp_path / "lying.jpg"),
+        tmp_path / "clear.png",
+        np.asarray(upright),
+    ):
+        (found,) = faces.read(held)
+        assert np.abs(np.array(found.box) - np.array(face.box)).max() <= 4
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (60_000, 1)])
+def test_the_smallest_and_thinnest_pictures_are_read(words, faces, size):
+    assert faces.read(Image.new("RGB", size, "white")) == words.read(Image.new("RGB", size, "white")) == ()
+
+
+def test_a_banner_is_read_where_it_stands(words):
+    (line,) = words.read(written("see you at nine", size=(1200, 60), place=(600, 5), font=40))
+    assert "nine" in line.text
+    assert 550 < line.box[0] < 650 < line.box[2] < 1100
+    assert 0 <= line.box[1] < line.box[3] <= 60
+
+
+@pytest.mark.parametrize("nothing", [np.zeros((0, 0, 3), np.uint8), Image.new("RGB", (0, 0)), b"", b"no picture"])
+def test_what_is_no_picture_is_refused(words, faces, nothing):
+    for reader in (words, faces):
+        with pytest.raises(InputError, match="image"):
+            reader.read(nothing)
+
+
 @pytest.mark.parametrize("name", ["bricks.jpg", "cat.jpg", "espresso.jpg", "galaxies.jpg", "rocket.jpg"])
 def test_where_there_is_no_face_none_is_found(faces, name):
     assert faces.read(sample(name)) == ()
@@ -138,17 +179,73 @@ def test_posts_without_words_or_faces_are_answered_as_without_senses(plain, sens
         assert answer.picture is None or (answer.picture.words, answer.picture.faces) == ((), ())
 
 
-def test_faces_are_evidence_and_move_no_answer(plain):
-    face = Sample(text="This is awful, I want my money back", image=sample("astronaut.jpg"))
-    with Analyzer.from_pretrained(senses=("faces",)) as analyzer:
-        (answer,), (before,) = analyzer.analyze_batch([face]), plain.analyze_batch([face])
+def test_without_weights_faces_are_evidence_and_move_no_answer(plain):
+    post = Sample(text="This is awful, I want my money back", image=sample("astronaut.jpg"))
+    unfitted = replace(plain.adapters["default"], senses={})
+    analyzer = Analyzer(plain.encoder, [unfitted], senses=("faces",))
+    (answer,), (before,) = analyzer.analyze_batch([post]), plain.analyze_batch([post])
     explanation = before.explanation.model_copy(update={"text": answer.explanation.text})
     assert unread(answer) == before.model_copy(update={"explanation": explanation})
     assert answer.picture.words is None
     assert answer.picture.faces_sentiment.label == "positive"
     assert answer.picture.faces_conflict > 0.5
+    assert not answer.picture.faces_count
     assert "face in the picture looks positive" in answer.explanation.text
     assert "but the words say negative" in answer.explanation.text
+
+
+@pytest.mark.parametrize("text", [None, "This is awful, I want my money back"])
+def test_faces_with_weights_are_a_source_of_their_own(plain, sensing, text):
+    picture = sample("astronaut.jpg")
+    before, answer = plain.analyze(text, picture), sensing.analyze(text, picture, explain="full")
+    assert answer.picture.faces_count
+    assert answer.fast.probabilities["positive"] > before.fast.probabilities["positive"]
+    assert (answer.text_sentiment, answer.image_sentiment) == (before.text_sentiment, before.image_sentiment)
+    shares = answer.explanation.shares
+    assert shares.keys() == {"image", "faces", *(["text"] if text else [])}
+    total = answer.explanation.baseline + sum(shares.values())
+    assert total == pytest.approx(answer.fast.probabilities[answer.fast.label], abs=1e-5)
+    assert f"it counts {shares['faces']:+.2f}" in answer.explanation.text
+    assert Analysis.model_validate_json(answer.model_dump_json()) == answer
+
+
+def test_words_and_faces_of_one_picture_share_the_answer(sensing):
+    picture = written(BAD, size=(900, 900), place=(40, 20))
+    picture.paste(sample("astronaut.jpg").resize((600, 600)), (150, 250))
+    answer = sensing.analyze("look at this", picture)
+    shares = answer.explanation.shares
+    assert shares.keys() == {"text", "image", "picture_words", "faces"}
+    total = answer.explanation.baseline + sum(shares.values())
+    assert total == pytest.approx(answer.fast.probabilities[answer.fast.label], abs=1e-5)
+
+
+def test_a_face_that_is_seen_badly_is_less_reliable(faces):
+    picture = sample("astronaut.jpg")
+    (face,) = faces.read(picture)
+    small = picture.resize((picture.width // 2, picture.height // 2))
+    (blurred,) = faces.read(small.filter(ImageFilter.GaussianBlur(1.5)))
+    assert 0 < blurred.reliability < face.reliability < 1
+
+
+def test_what_is_read_badly_counts_less():
+    fast, said = np.array([[0.2, 0.3, 0.5]]), np.array([[0.8, 0.1, 0.1]])
+    weights = np.array([0.6, 1.2, 0, 0, 0])
+    pooled = [pool(fast, said, weights, np.array([r]))[0, 0] for r in (0.0, 0.4, 1.0)]
+    assert pooled[0] == pytest.approx(0.2)
+    assert pooled == sorted(pooled)
+    assert pooled[2] == pool(fast, said, weights)[0, 0]
+
+
+def test_a_source_that_is_right_where_it_is_reliable_gets_more_weight_by_knowing_so():
+    chance = np.random.default_rng(7)
+    gold, reliability = chance.integers(0, 3, 600), chance.random(600)
+    seen = np.where(chance.random(600) < reliability, gold, chance.integers(0, 3, 600))
+    fast, said = np.full((600, 3), 1 / 3), np.eye(3)[seen] * 0.7 + 0.1
+    loss = {}
+    for r in (None, reliability):
+        pooled = pool(fast, said, fit_pooling(fast, said, gold, reliability=r, biased=False), r)
+        loss[r is None] = -np.log(pooled[np.arange(600), gold]).mean()
+    assert loss[False] < loss[True] - 0.01
 
 
 def test_the_words_of_a_screenshot_decide_it(plain, sensing):
@@ -164,6 +261,18 @@ def test_the_words_of_a_screenshot_decide_it(plain, sensing):
 
 
 @pytest.mark.parametrize("text", [None, "look at this"])
+def test_sets_are_as_wide_as_what_was_read_needs_them(plain, text):
+    def answered(threshold):
+        weights = {source: replace(pooling, set_threshold=threshold) for source, pooling in WEIGHTS.items()}
+        adapter = replace(plain.adapters["default"], senses=weights)
+        return Analyzer(plain.encoder, [adapter], senses=("ocr",)).analyze(text, written(BAD)).prediction_set
+
+    assert answered(None) is None
+    assert set(answered(0.0)) == {"negative", "neutral", "positive"}
+    assert set(answered(1.0)) <= set(answered(0.1))
+
+
+@pytest.mark.parametrize("text", [None, "look at this"])
 def test_shares_of_all_sources_sum_to_the_answer(sensing, text):
     answer = sensing.analyze(text, written(BAD))
     shares = answer.explanation.shares
@@ -173,15 +282,17 @@ def test_shares_of_all_sources_sum_to_the_answer(sensing, text):
     assert f"count {shares['picture_words']:+.2f}" in answer.explanation.text
 
 
-def test_an_answer_about_a_target_is_the_words_own(plain, sensing):
-    post = Sample(text="The soup was great", target="soup", image=written(BAD))
+@pytest.mark.parametrize("picture", [written(BAD), sample("astronaut.jpg")])
+def test_an_answer_about_a_target_is_the_words_own(plain, sensing, picture):
+    post = Sample(text="The soup was great", target="soup", image=picture)
     (answer,), (before,) = sensing.analyze_batch([post]), plain.analyze_batch([post])
     assert answer.sentiment == before.sentiment
     assert not answer.picture.words_count
+    assert not answer.picture.faces_count
 
 
 def test_without_weights_the_words_are_evidence_alone(plain):
-    analyzer = Analyzer(plain.encoder, [replace(plain.adapters["default"], picture_words=None)], senses=("ocr",))
+    analyzer = Analyzer(plain.encoder, [replace(plain.adapters["default"], senses={})], senses=("ocr",))
     answer, before = analyzer.analyze(image=written(BAD)), plain.analyze(image=written(BAD))
     assert answer.sentiment == before.sentiment
     assert answer.picture.words_sentiment.label == "negative"
@@ -199,13 +310,12 @@ def test_words_of_another_language_do_not_count(sensing):
 
 def test_weights_go_through_a_folder(plain, tmp_path):
     folder = tmp_path / "mine"
-    replace(plain.adapters["default"], name="mine", picture_words=WEIGHTS).save(folder)
-    again = Adapter.load(folder).picture_words
-    assert again.to_dict() == WEIGHTS.to_dict()
-    values = json.loads((folder / PICTURE_WORDS).read_text())
-    values["with_text"]["fast_weight"] = -1
-    (folder / PICTURE_WORDS).write_text(json.dumps(values))
-    with pytest.raises(ArtefactError, match=PICTURE_WORDS):
+    replace(plain.adapters["default"], name="mine", senses=WEIGHTS).save(folder)
+    assert Adapter.load(folder).senses == WEIGHTS
+    values = json.loads((folder / SENSES).read_text())
+    values["faces"]["with_text"]["fast_weight"] = -1
+    (folder / SENSES).write_text(json.dumps(values))
+    with pytest.raises(ArtefactError, match=SENSES):
         Adapter.load(folder)
 
 

@@ -16,6 +16,7 @@ _NAMES: Mapping[Source, str] = {
     "text": "the words",
     "image": "the picture",
     "picture_words": "the words in the picture",
+    "faces": "the faces in the picture",
 }
 _WHY: Mapping[Reason, str] = {
     "low_confidence": "the answer is unsure",
@@ -65,7 +66,7 @@ def compose(
     sentences = [_sentence(f"{speaker}{sentiment.label}{about} ({sentiment.confidence:.0%}).")]
     sentences.append(_sides(sides, shares, about_target=bool(target)))
     if picture is not None:
-        sentences += [*_picture_words(picture, shares), *_faces(picture, sides.get("text"))]
+        sentences += [*_picture_words(picture, shares), *_faces(picture, sides.get("text"), shares)]
     if evidence is not None:
         sentences += [*_words(evidence), *_regions(evidence)]
     if sarcasm is not None and "sarcasm" in route.reasons:
@@ -125,8 +126,8 @@ def _picture_words(picture: PictureReading, shares: Mapping[Source, float]) -> I
         yield f"The words in the picture are {words}{meaning}; {weight}."
 
 
-def _faces(picture: PictureReading, words: Prediction | None) -> Iterator[str]:
-    """What the faces look like, and whether the post's words say the opposite."""
+def _faces(picture: PictureReading, words: Prediction | None, shares: Mapping[Source, float]) -> Iterator[str]:
+    """What the faces look like, whether the post's words say the opposite, and by how much they moved the answer."""
     if not picture.faces:
         return
     count, look = len(picture.faces), picture.faces_sentiment
@@ -136,7 +137,9 @@ def _faces(picture: PictureReading, words: Prediction | None) -> Iterator[str]:
         return
     against = words is not None and {words.label, look.label} == {"negative", "positive"}
     contrary = f", but the words say {words.label}" if words is not None and against else ""
-    yield f"{faces} look{'s' if count == 1 else ''} {look.label} ({look.confidence:.0%}){contrary}."
+    counts = "it counts" if count == 1 else "they count"
+    weight = f"; {counts} {shares['faces']:+.2f}" if "faces" in shares else ""
+    yield f"{faces} look{'s' if count == 1 else ''} {look.label} ({look.confidence:.0%}){contrary}{weight}."
 
 
 def _words(evidence: Evidence) -> list[str]:

@@ -9,7 +9,7 @@ wrong. So one number says what share is deferred for any reason, and a larger bu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -215,9 +215,17 @@ class Router:
         }
         return defer_scores(by_reason, self.thresholds)
 
-    def prediction_set(self, probabilities: FloatArray) -> tuple[Label, ...] | None:
-        """The labels that one post `[3]` may well have; `None` where none were calibrated."""
-        return None if self.set_threshold is None else prediction_set(probabilities, self.set_threshold)
+    def prediction_set(
+        self, probabilities: FloatArray, others: Sequence[float | None] = ()
+    ) -> tuple[Label, ...] | None:
+        """The labels that one post may well have; `None` where none were calibrated.
+
+        Args:
+            probabilities: Of the post, `[3]`.
+            others: Thresholds for what else counts in the answer; the sets are as wide as the lowest asks.
+        """
+        thresholds = [each for each in (self.set_threshold, *others) if each is not None]
+        return prediction_set(probabilities, min(thresholds)) if len(thresholds) == 1 + len(others) else None
 
     def to_dict(self) -> dict[str, Any]:
         """The router as JSON values, for `router.json`; its arrays are `arrays()`."""

@@ -17,7 +17,7 @@ from PIL import Image
 from ..encoders.onnx_session import open_session
 from ..types import EXPRESSIONS, LABELS, Expression, FloatArray, Label, PixelBox
 
-__all__ = ["ExpressionNetwork", "sentiment_of"]
+__all__ = ["ExpressionNetwork", "faces_in", "sentiment_of"]
 
 WEIGHTS = Path(__file__).parent / "weights" / "expression.onnx"
 SIDE = 64
@@ -54,12 +54,20 @@ class ExpressionNetwork:
 
     def probabilities(self, image: Image.Image, boxes: Sequence[PixelBox]) -> FloatArray:
         """Probabilities of `EXPRESSIONS` for the face in each box, `[n, 7]`."""
-        if not boxes:
+        return self.of_faces(faces_in(image, boxes))
+
+    def of_faces(self, faces: FloatArray) -> FloatArray:
+        """Probabilities of `EXPRESSIONS` for cut-out faces, `[n, 7]`; see `faces_in`."""
+        if not len(faces):
             return np.zeros((0, len(EXPRESSIONS)), np.float32)
-        grey = image.convert("L")
-        faces = np.stack([_face(grey, box) for box in boxes])[:, None]
-        rows: FloatArray = self._session.run(["probabilities"], {"faces": faces})[0]
+        rows: FloatArray = self._session.run(["probabilities"], {"faces": faces[:, None]})[0]
         return rows
+
+
+def faces_in(image: Image.Image, boxes: Sequence[PixelBox]) -> FloatArray:
+    """The faces in boxes as the network reads them: shades of grey in [-1, 1], `[n, 64, 64]`."""
+    grey = image.convert("L")
+    return np.stack([_face(grey, box) for box in boxes]) if boxes else np.zeros((0, SIDE, SIDE), np.float32)
 
 
 def sentiment_of(expressions: FloatArray) -> FloatArray:

@@ -46,10 +46,10 @@ class FaceDetector:
         self._session = open_session(path, threads)
 
     def find(self, image: Image.Image) -> tuple[Floats, Floats]:
-        """Boxes `[n, 4]` (left, top, right, bottom, in pixels of the picture) and scores `[n]` in [0, 1]."""
+        """Boxes `[n, 4]` (left, top, right, bottom, in pixels of an RGB picture) and scores `[n]` in [0, 1]."""
         scale = min(SIDE / max(image.size), 1.0)
         width, height = (max(round(side * scale), 1) for side in image.size)
-        small = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        small = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         pixels = np.zeros((SIDE, SIDE, 3), np.float32)
         pixels[:height, :width] = np.asarray(small)[:, :, ::-1]
         outputs = self._session.run(_OUTPUTS, {"input": pixels.transpose(2, 0, 1)[None]})

@@ -1,15 +1,15 @@
-"""What is read in the pictures of a batch, what the words there say, and how that joins the fast answers.
+"""What is read in the pictures of a batch, what it says, and how that joins the fast answers.
 
-The words go through the same text tower and head as a post's own. Their probabilities are pooled with the fast answer's
-by the weights of the model (`pooling.PictureWordsPooling`); without such weights they are evidence alone. Knows nothing
-of how pictures are read, nor of adapters.
+Words go through the same text tower and head as a post's own; faces say what their expressions say. Each source's
+probabilities are pooled with the fast answer's by weights of the model (`pooling.SourcePooling`); without such weights
+they are evidence alone. Knows nothing of how pictures are read, nor of adapters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL.Image import Image
@@ -18,8 +18,19 @@ from ..bounds.deadline import NO_TIME, Deadline
 from ..encoders.checked import CheckedEncoder
 from ..errors import InputError
 from ..inputs import FOREIGN, Limits, read_sample
-from ..pooling import PictureWordsPooling
-from ..types import LABELS, BoolArray, Features, FloatArray, PictureReading, Sample, TaskArrays, prediction
+from ..pooling import SourcePooling
+from ..types import (
+    LABELS,
+    PICTURE_SOURCES,
+    BoolArray,
+    Features,
+    FloatArray,
+    PictureReading,
+    PictureSource,
+    Sample,
+    TaskArrays,
+    prediction,
+)
 from .reading import PictureReaders
 
 __all__ = ["InPictures", "Judge", "read_pictures"]
@@ -32,45 +43,85 @@ FOREIGN_WORDS = "the words in the picture do not look English and do not count"
 NOT_FITTED = "the words in the picture do not count: this model has no weights for them"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Said:
+    """What one source says in `n` pictures.
+
+    Attributes:
+        sentiment: Probabilities `[n, 3]`; NaN where it says nothing that counts.
+        reliability: How well it was read, `[n]` in [0, 1].
+    """
+
+    sentiment: FloatArray
+    reliability: FloatArray
+
+    @classmethod
+    def nothing(cls, n: int) -> _Said:
+        """Nothing in any picture."""
+        return cls(np.full((n, len(LABELS)), np.nan, np.float32), np.zeros(n, np.float32))
+
+    def put(self, rows: Sequence[int], sentiment: FloatArray, reliability: float) -> None:
+        """Note what is said in some of the pictures."""
+        self.sentiment[rows], self.reliability[rows] = sentiment, reliability
+
+    @property
+    def counted(self) -> BoolArray:
+        """Whether anything is said that counts, bool `[n]`."""
+        result: BoolArray = np.isfinite(self.sentiment[:, 0])
+        return result
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class InPictures:
     """What was read in the pictures of `n` posts; row `i` of each part is post `i`.
 
     Attributes:
-        pooling: The weights; `None` for a model that has none.
+        poolings: How each source joins the answer, of those that the model has weights for.
         readings: What was read; `None` for a post without a picture, or where there was no time.
-        words: What the words in the picture say by themselves, `[n, 3]`; NaN where they do not count.
+        said: What each source of `poolings` says.
         warnings: What could not be read, or does not count.
     """
 
-    pooling: PictureWordsPooling | None
+    poolings: Mapping[PictureSource, SourcePooling]
     readings: Sequence[PictureReading | None]
-    words: FloatArray
+    said: Mapping[PictureSource, _Said]
     warnings: Sequence[tuple[str, ...]]
 
-    @property
-    def counted(self) -> BoolArray:
-        """Whether the words in the picture count in the answer, bool `[n]`."""
-        result: BoolArray = np.isfinite(self.words[:, 0])
-        return result
+    def counted(self, row: int) -> tuple[PictureSource, ...]:
+        """The sources that count in a post's answer, in the order in which they join it."""
+        return tuple(source for source, said in self.said.items() if said.counted[row])
 
-    def joined(self, rows: Sequence[int], sentiment: FloatArray, has_text: BoolArray) -> FloatArray:
-        """Sentiment `[m, 3]` of some posts, or versions of them, with the words in their pictures read as well.
+    @property
+    def any_counted(self) -> bool:
+        """Whether any source counts in any answer."""
+        return any(said.counted.any() for said in self.said.values())
+
+    def joined(
+        self,
+        rows: Sequence[int],
+        sentiment: FloatArray,
+        has_text: BoolArray,
+        sources: Collection[PictureSource] = PICTURE_SOURCES,
+    ) -> FloatArray:
+        """Sentiment `[m, 3]` of some posts, or versions of them, with what is in their pictures read as well.
 
         Args:
             rows: Which post each is of, `[m]`.
-            sentiment: Theirs without these words.
+            sentiment: Theirs without it.
             has_text: bool `[m]`, whether they have words of their own.
+            sources: What is read.
         """
-        counted = self.counted[list(rows)]
-        if self.pooling is None or not counted.any():
-            return sentiment
-        pooled = self.pooling.probabilities(sentiment, self.words[list(rows)], has_text)
-        result: FloatArray = np.where(counted[:, None], pooled, sentiment)
-        return result
+        chosen = list(rows)
+        for source, pooling in self.poolings.items():
+            said = self.said[source]
+            counted = said.counted[chosen]
+            if source in sources and counted.any():
+                pooled = pooling.probabilities(sentiment, said.sentiment[chosen], has_text, said.reliability[chosen])
+                sentiment = np.where(counted[:, None], pooled, sentiment)
+        return sentiment
 
     def judge(self, row: int, judge: Judge) -> Judge:
-        """The judge of versions of a post who reads the words in its picture as well."""
+        """The judge of versions of a post who reads what is in its picture as well."""
 
         def judged(features: Features) -> TaskArrays:
             posteriors = judge(features)
@@ -87,50 +138,46 @@ def read_pictures(
     *,
     encoder: CheckedEncoder,
     judge: Judge,
-    pooling: PictureWordsPooling | None,
+    poolings: Mapping[PictureSource, SourcePooling],
     limits: Limits,
     deadline: Deadline,
 ) -> InPictures:
-    """What the senses read in the pictures of posts, and what the words there say.
+    """What the senses read in the pictures of posts, and what that says.
 
     Args:
         readers: The senses.
         posts: Read posts, `n`.
-        about_target: bool `[n]`, whether the answer is about a target: then the words in the picture do not count.
+        about_target: bool `[n]`, whether the answer is about a target: then nothing in the picture counts.
         encoder: Encodes the words.
         judge: Judges them.
-        pooling: How they join the fast answer; `None` for a model without such weights.
+        poolings: How each source joins the fast answer, of those that the model has weights for.
         limits: How many of the words are read.
         deadline: When no more pictures are read.
     """
-    readings: list[PictureReading | None] = []
-    warnings: list[tuple[str, ...]] = []
+    read = [_read(readers, post, deadline) for post in posts]
+    readings, warnings = [reading for reading, _ in read], [notes for _, notes in read]
     texts: dict[int, Sample] = {}
-    for row, post in enumerate(posts):
-        reading, notes = _read(readers, post, deadline)
-        text = _sample(reading, limits)
-        if text is not None and pooling is None:
-            notes = (*notes, NOT_FITTED)
+    for row, reading in enumerate(readings):
+        text = _text(reading, limits)
+        if text is not None and "picture_words" not in poolings:
+            warnings[row] += (NOT_FITTED,)
         elif text is not None and FOREIGN in text.warnings:
-            notes, text = (*notes, FOREIGN_WORDS), None
+            warnings[row], text = (*warnings[row], FOREIGN_WORDS), None
         if text is not None and not about_target[row]:
             texts[row] = text
-        readings.append(reading)
-        warnings.append(notes)
-    words = np.full((len(posts), len(LABELS)), np.nan, np.float32)
     encoded = encoder.encode_each([*texts.values()], deadline)
-    places = [*texts]
+    places, words = [*texts], _Said.nothing(len(posts))
     if encoded.features is not None:
-        words[[places[i] for i in encoded.rows]] = judge(encoded.features)["text_sentiment"]
+        words.put([places[i] for i in encoded.rows], judge(encoded.features)["text_sentiment"], 1.0)
     for i, failure in encoded.failures.items():
         warnings[places[i]] += (f"the words in the picture do not count: {failure}",)
-    for row in np.flatnonzero(np.isfinite(words[:, 0])).tolist():
-        update = {"words_sentiment": prediction(words[row]), "words_count": pooling is not None}
-        reading = readings[row]
-        readings[row] = reading and reading.model_copy(update=update)
-    if pooling is None:
-        words = np.full_like(words, np.nan)
-    return InPictures(pooling=pooling, readings=readings, words=words, warnings=warnings)
+    said: dict[PictureSource, _Said] = {"picture_words": words, "faces": _faces(readings, about_target)}
+    return InPictures(
+        poolings=poolings,
+        readings=[_told(reading, row, said, poolings) for row, reading in enumerate(readings)],
+        said={source: said[source] for source in PICTURE_SOURCES if source in poolings},
+        warnings=warnings,
+    )
 
 
 def _read(readers: PictureReaders, post: Sample, deadline: Deadline) -> tuple[PictureReading | None, tuple[str, ...]]:
@@ -139,7 +186,7 @@ def _read(readers: PictureReaders, post: Sample, deadline: Deadline) -> tuple[Pi
     return (None, (NOT_READ,)) if deadline.passed else readers.read(post.image)
 
 
-def _sample(reading: PictureReading | None, limits: Limits) -> Sample | None:
+def _text(reading: PictureReading | None, limits: Limits) -> Sample | None:
     """The words of a reading as a text, where there is anything in them to be judged."""
     if reading is None or not reading.words:
         return None
@@ -147,3 +194,29 @@ def _sample(reading: PictureReading | None, limits: Limits) -> Sample | None:
         return read_sample(Sample(text=" ".join(word.text for word in reading.words)), limits)
     except InputError:  # marks alone
         return None
+
+
+def _faces(readings: Sequence[PictureReading | None], about_target: BoolArray) -> _Said:
+    """What the faces that were judged look like, but where the answer is about a target."""
+    said = _Said.nothing(len(readings))
+    for row, reading in enumerate(readings):
+        if reading is not None and reading.faces_sentiment is not None and not about_target[row]:
+            look = [reading.faces_sentiment.probabilities[label] for label in LABELS]
+            said.put([row], np.array([look], np.float32), reading.faces_reliability or 0.0)
+    return said
+
+
+def _told(
+    reading: PictureReading | None,
+    row: int,
+    said: Mapping[PictureSource, _Said],
+    poolings: Mapping[PictureSource, SourcePooling],
+) -> PictureReading | None:
+    """A reading with what its words say, and with what of it counts."""
+    if reading is None:
+        return None
+    counts = {source: bool(each.counted[row]) and source in poolings for source, each in said.items()}
+    update: dict[str, Any] = {"words_count": counts["picture_words"], "faces_count": counts["faces"]}
+    if said["picture_words"].counted[row]:
+        update["words_sentiment"] = prediction(said["picture_words"].sentiment[row])
+    return reading.model_copy(update=update)

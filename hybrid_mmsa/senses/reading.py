@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import EncoderError, InputError
-from ..types import LABELS, SENSES, Face, PictureReading, Prediction, Sense, box_area, prediction
+from ..types import LABELS, SENSES, Face, PictureReading, Sense, box_area, prediction
 from .face_reader import FaceReader
 from .word_reader import PictureWordReader
 
@@ -65,7 +65,7 @@ class PictureReaders:
         words = None if self._words is None else _tried(self._words.read, image, failures)
         faces = None if self._faces is None else _tried(self._faces.read, image, failures)
         reading = PictureReading(
-            width=image.width, height=image.height, words=words, faces=faces, faces_sentiment=_together(faces or ())
+            width=image.width, height=image.height, words=words, faces=faces, **_together(faces or ())
         )
         return reading, tuple(failures)
 
@@ -81,11 +81,14 @@ def _tried(
         return None
 
 
-def _together(faces: Iterable[Face]) -> Prediction | None:
-    """What faces look like together: the mean of their probabilities, each face counting by its area."""
-    judged = [(box_area(face.box), face.sentiment) for face in faces if face.sentiment is not None]
+def _together(faces: Iterable[Face]) -> dict[str, Any]:
+    """What faces look like together, and how reliable that is: means, each face counting by its area."""
+    judged = [(box_area(f.box), f.sentiment, f.reliability or 0.0) for f in faces if f.sentiment is not None]
     if not judged:
-        return None
-    areas, sentiments = zip(*judged, strict=True)
+        return {}
+    areas, sentiments, reliabilities = zip(*judged, strict=True)
     rows = np.array([[sentiment.probabilities[label] for label in LABELS] for sentiment in sentiments])
-    return prediction(np.average(rows, axis=0, weights=areas).astype(np.float32))
+    return {
+        "faces_sentiment": prediction(np.average(rows, axis=0, weights=areas).astype(np.float32)),
+        "faces_reliability": float(np.average(reliabilities, weights=areas)),
+    }

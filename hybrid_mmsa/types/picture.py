@@ -37,6 +37,9 @@ class Face(FrozenModel):
         default=None, description="Probabilities, summing to 1; null where no expression was judged."
     )
     sentiment: Prediction | None = Field(default=None, description="What the expression says of the sentiment.")
+    reliability: float | None = Field(
+        default=None, ge=0, le=1, description="How likely the sentiment's label is right; see `docs/senses.md`."
+    )
 
 
 class PictureReading(FrozenModel):
@@ -48,9 +51,11 @@ class PictureReading(FrozenModel):
     words_sentiment: Prediction | None = Field(default=None, description="What these words say by themselves.")
     words_count: bool = Field(default=False, description="Whether these words count in the answer.")
     faces: tuple[Face, ...] | None = Field(default=None, description="The largest first. Null: not asked for.")
-    faces_sentiment: Prediction | None = Field(
-        default=None, description="What the faces look like together. It does not count in the answer."
+    faces_sentiment: Prediction | None = Field(default=None, description="What the faces look like together.")
+    faces_reliability: float | None = Field(
+        default=None, ge=0, le=1, description="Theirs together; what is less reliable counts less."
     )
+    faces_count: bool = Field(default=False, description="Whether the faces count in the answer.")
     faces_conflict: float | None = Field(
         default=None,
         ge=0,

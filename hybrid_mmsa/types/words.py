@@ -19,8 +19,10 @@ Reason: TypeAlias = Literal["low_confidence", "sarcasm", "conflict", "novel", "l
 Modality: TypeAlias = Literal["text", "image"]
 Sense: TypeAlias = Literal["ocr", "faces"]
 """What else may be read in a picture: its words, and what faces in it look like. Named as the extras are."""
-Source: TypeAlias = Literal["text", "image", "picture_words"]
-"""What an answer may rest on: a side of the post, or the words that are read in its picture."""
+PictureSource: TypeAlias = Literal["picture_words", "faces"]
+"""What is read in a picture and may join the answer."""
+Source: TypeAlias = Literal["text", "image", "picture_words", "faces"]
+"""What an answer may rest on: a side of the post, or what is read in its picture."""
 VerdictUse: TypeAlias = Literal["pooled", "alone", "ignored"]
 """How a verdict counts in the answer: pooled with the fast answer, in its place, or not at all."""
 Task: TypeAlias = Literal[
@@ -41,6 +43,8 @@ LABELS: tuple[Label, ...] = ("negative", "neutral", "positive")
 EMOTIONS: tuple[EmotionLabel, ...] = ("anger", "joy", "optimism", "sadness", "none")
 TASKS: tuple[Task, ...] = get_args(Task)
 SENSES: tuple[Sense, ...] = get_args(Sense)
+PICTURE_SOURCES: tuple[PictureSource, ...] = get_args(PictureSource)
+"""In the order in which they join the answer."""
 
 FloatArray: TypeAlias = NDArray[np.float32]
 BoolArray: TypeAlias = NDArray[np.bool_]

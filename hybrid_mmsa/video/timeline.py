@@ -52,7 +52,7 @@ class Film(FrozenModel):
 
     name: str = Field(description="Its name, without folders.")
     duration: float = Field(ge=0)
-    width: int | None = Field(default=None, description="Of a frame in pixels; null of sound alone.")
+    width: int | None = Field(default=None, description="Of a frame in pixels, not turned; null of sound alone.")
     height: int | None = None
 
 

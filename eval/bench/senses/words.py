@@ -177,7 +177,7 @@ def joined(adapter: Adapter, without: Sequence[Analysis], reading: Sequence[Anal
     What was read for `reading` is joined here as the analyzer joins it: so the words of a picture are read once for all
     that is compared, and with the weights that the model has when everything is read.
     """
-    labels, pooling = labels_of(without), adapter.picture_words
+    labels, pooling = labels_of(without), adapter.senses.get("picture_words")
     if pooling is None:
         raise SystemExit("the model has no weights for words in pictures: run eval/make_picture_words.py")
     for i, (fast, read) in enumerate(zip(without, reading, strict=True)):
@@ -186,7 +186,7 @@ def joined(adapter: Adapter, without: Sequence[Analysis], reading: Sequence[Anal
             before, words = (
                 np.array([[p.probabilities[label] for label in LABELS]], np.float32) for p in (fast.fast, said)
             )
-            labels[i] = pooling.probabilities(before, words, np.array([has_text])).argmax()
+            labels[i] = pooling.probabilities(before, words, np.array([has_text]), np.ones(1, np.float32)).argmax()
     return labels
 
 
