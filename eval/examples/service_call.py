@@ -158,6 +158,7 @@ def main() -> None:
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(made)
+        folder.mkdir(parents=True, exist_ok=True)
         film, transcript = make(folder)
         timeline = analyze_video(film, transcript, faces=FaceReader())
         (folder / "call.html").write_text(timeline_page(timeline, film, folder / "call.html"), encoding="utf-8")
