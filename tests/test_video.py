@@ -417,6 +417,27 @@ def test_parts_that_fail_are_told_and_end_with_one(desk, capsys):
     assert "1 part of the transcript was not used" in Path("odd.html").read_text()
 
 
+PROGRAM = """
+import sys
+import numpy as np
+from pathlib import Path
+from hybrid_mmsa.cli.terminal.heap import give_large_blocks_back
+said = give_large_blocks_back()
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096 if said else 0
+np.ones(4_000_000)  # 32 MB: once it is freed, glibc keeps smaller blocks in its heap by default
+begun = resident()
+large = [np.ones(500_000) for _ in range(20)]
+last = np.ones(100_000)  # what stays behind them keeps them all in the heap
+large.clear()
+print(said, resident() - begun < 20_000_000)
+"""
+
+
+def test_a_long_run_gives_large_blocks_back():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
+    assert done.stdout.split()[1] == "True", done.stderr
+
+
 # ---- the page ----
 
 HOSTILE = [

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import InputError
+from ..extras import needs
 
 __all__ = ["Batch", "Values", "arrow_schema", "columns_like", "length", "rows_of", "values_of"]
 
@@ -72,7 +73,8 @@ def columns_like(batch: Batch, columns: Mapping[str, Any], kinds: Kinds) -> Batc
         return type(batch)({name: _for_numpy(name, values, kinds) for name, values in columns.items()})
     if isinstance(batch, Mapping):
         return {name: _for_numpy(name, values, kinds) for name, values in columns.items()}
-    import pyarrow
+    with needs("tables", "Arrow batches"):
+        import pyarrow
 
     kind_of = arrow_schema(kinds)
     arrays = {
@@ -86,7 +88,8 @@ def columns_like(batch: Batch, columns: Mapping[str, Any], kinds: Kinds) -> Batc
 
 def arrow_schema(kinds: Kinds) -> Any:
     """The columns as a `pyarrow.Schema`."""
-    import pyarrow
+    with needs("tables", "Arrow batches"):
+        import pyarrow
 
     types = {float: pyarrow.float64(), bool: pyarrow.bool_(), str: pyarrow.string()}
     return pyarrow.schema([(name, types[kind]) for name, kind in kinds.items()])

@@ -17,6 +17,7 @@ from ...errors import InputError
 from ...inputs import Limits
 from ...types import Role
 from ..terminal.console import counted, emit, page, say, tell_written
+from ..terminal.heap import give_large_blocks_back
 from ..terminal.options import AnswerOptions, AsJson, check_file, with_answer_options, with_options
 from ..terminal.progress import progress
 from ..terminal.whole import whole_file
@@ -98,6 +99,7 @@ def video(
     """
     from ...video import analyze_video, read_transcript
 
+    give_large_blocks_back()
     _check_out(out, (film, spoken.transcript))
     roles, speech = spoken.roles(), spoken.reader()
     analyzer, adapter = options.open()
