@@ -396,7 +396,9 @@ def test_the_command_prints_the_moments(desk, capsys):
 
 def test_what_cannot_be_read_ends_the_command(desk, capsys):
     Path("no.mp4").write_text("no film")
+    Path("nothing.mp4").touch()
     for words, said in (
+        (["nothing.mp4"], "nothing.mp4 is empty"),
         (["no.mp4"], "no.mp4 is damaged or of no known format"),
         (["none.mp4"], "found no file"),
         (["call.mp4", "-o", "call.mp4"], "wanted a name that ends in"),

@@ -176,6 +176,8 @@ def open_media(path: str | Path, limits: Limits = DEFAULT_LIMITS, *, extra: str 
 def _file(path: Path) -> BinaryIO:
     if not path.is_file():
         raise InputError(f"found no file {path.name!r}; wanted {WANTED}", field="video")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path.name} is empty; wanted {WANTED}", field="video")
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
