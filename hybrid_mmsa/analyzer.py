@@ -18,6 +18,7 @@ import numpy as np
 from .adapters import Adapter
 from .analysis import FastAnswers, Stopwatch, compose_analyses
 from .bounds.deadline import Deadline
+from .encoders import PostMap
 from .errors import EncoderError, InputError
 from .explain import Evidence, find_all
 from .foreign import translated
@@ -74,8 +75,8 @@ class Analyzer(ModelParts):
             target: Ask for the sentiment towards this person or thing, named in the text.
             adapter: Name of a loaded or bundled adapter to answer instead of the default.
             mode: `fast` never defers, `deep` always does, `auto` follows the policy.
-            explain: `modality` says how much each side counts; `full` also which words and regions (about 100 ms
-                of one core, up to 400 of a long text); `none` explains nothing.
+            explain: `modality` says how much each side counts; `full` also which words and regions, for about four
+                times the time; `none` explains nothing.
 
         Raises:
             InputError: Neither text nor picture, one that cannot be used, or an unknown option.
@@ -230,7 +231,9 @@ class Analyzer(ModelParts):
         self._check_open()  # a stream may go on after `close`
         watch = Stopwatch(len(samples))
         deadline = Deadline(self._limits.max_post_seconds * max(len(samples), 1))
-        encoded = self._checked.encode_each(samples, deadline)
+        in_full = call.explain == "full"  # then the encoder keeps its reading, which a memory for posts could not
+        encoder = self._checked.uncached if in_full else self._checked
+        encoded = encoder.encode_each(samples, deadline, keep=in_full)
         watch.lap("encode")
         if encoded.features is None:
             return [*encoded.failures.values()]
@@ -241,7 +244,7 @@ class Analyzer(ModelParts):
         watch.lap("decide")
         verdicts = self._ask_deferred(fast, call, deadline)
         watch.lap("reason", recorded=bool(verdicts.by_row or verdicts.warnings))
-        evidence = self._find_evidence(fast, call, deadline)
+        evidence = self._find_evidence(fast, encoded.maps, call, deadline)
         watch.lap("explain", recorded=bool(evidence))
         analyses = iter(
             compose_analyses(
@@ -306,18 +309,20 @@ class Analyzer(ModelParts):
             deadline=deadline,
         )
 
-    def _find_evidence(self, fast: FastAnswers, call: _Call, deadline: Deadline) -> Sequence[Evidence]:
+    def _find_evidence(
+        self, fast: FastAnswers, kept: Sequence[PostMap | None], call: _Call, deadline: Deadline
+    ) -> Sequence[Evidence]:
         if call.explain != "full":
             return ()
         encoder, adapter, target = self._checked.uncached, call.adapter, fast.sides.target
         if fast.in_pictures is None or not fast.in_pictures.any_counted:
             samples, features = fast.samples, fast.features
-            return find_all(encoder, adapter.posteriors, adapter.prior(), samples, features, target, deadline)
+            return find_all(encoder, adapter.posteriors, adapter.prior(), samples, features, target, kept, deadline)
         evidence: list[Evidence] = []
         for row, sample in enumerate(fast.samples):  # what is in its picture belongs to each post's own judge
             judge, prior = fast.in_pictures.judge(row, adapter.posteriors), fast.prior(row)
             features = fast.features.take([row])
-            evidence += find_all(encoder, judge, prior, [sample], features, target[[row]], deadline)
+            evidence += find_all(encoder, judge, prior, [sample], features, target[[row]], [kept[row]], deadline)
         return evidence
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ArtefactError
 from ..extras import needs
 from ..plugins import find_plugin, installed_plugins
-from .base import Encoder, MapEncoder
+from .base import Encoder, MapEncoder, MappedEncoder, PostMap
 from .cached import CachedEncoder
 from .checked import CheckedEncoder, Encoded, checked_encoder
 from .compact import CompactEncoder
@@ -26,6 +26,8 @@ __all__ = [
     "Encoded",
     "Encoder",
     "MapEncoder",
+    "MappedEncoder",
+    "PostMap",
     "checked_encoder",
     "extract_features",
     "moved_name",

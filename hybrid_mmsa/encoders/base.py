@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from ..types import Features, FloatArray, Sample
 
-__all__ = ["Encoder", "MapEncoder"]
+__all__ = ["Encoder", "MapEncoder", "MappedEncoder", "PostMap"]
 
 
 class Encoder(Protocol):
@@ -41,5 +42,37 @@ class MapEncoder(Encoder, Protocol):
 
         Raises:
             InputError: A post has no picture, or one that `inputs.read_sample` has not read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PostMap:
+    """What an encoder keeps of the reading of one post, so that evidence needs no second one.
+
+    Attributes:
+        picture: The last feature map, float32 `[rows, columns, d_image]`, as `MapEncoder.image_maps` gives it; `None`
+            without a picture.
+        words: Of a kind that the encoder alone knows; `None` without words, or where it can estimate nothing.
+    """
+
+    picture: FloatArray | None = None
+    words: Any = None
+
+
+@runtime_checkable
+class MappedEncoder(MapEncoder, Protocol):
+    """An encoder that can tell from one reading of a post what its parts do."""
+
+    def encode_mapped(self, samples: Sequence[Sample]) -> tuple[Features, list[PostMap]]:
+        """Features of read posts as `encode` gives them, and what is kept of the reading of each."""
+        ...
+
+    def without_words(self, post: PostMap, texts: Sequence[str]) -> FloatArray:
+        """About what `encode` would make of a post's text with something left out, float32 `[n, d_text]`.
+
+        Args:
+            post: What was kept of it; its `words` are not `None`.
+            texts: Its text with something left out, in each.
         """
         ...

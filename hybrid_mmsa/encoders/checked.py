@@ -15,7 +15,7 @@ from ..bounds.deadline import ENDLESS, NO_TIME, Deadline
 from ..errors import EncoderError
 from ..foreign import translated
 from ..types import Features, FloatArray, Sample
-from .base import Encoder, MapEncoder
+from .base import Encoder, MapEncoder, MappedEncoder, PostMap
 from .cached import CachedEncoder
 
 __all__ = ["CheckedEncoder", "Encoded", "checked_encoder"]
@@ -29,11 +29,13 @@ class Encoded:
         rows: Their places in the batch, in order.
         features: Theirs, row by row; `None` where there are none.
         failures: What went wrong with each of the others.
+        maps: What was kept of the reading of each of `rows`, where that was asked for and the encoder can tell.
     """
 
     rows: Sequence[int]
     features: Features | None
     failures: Mapping[int, EncoderError] = field(default_factory=dict)
+    maps: Sequence[PostMap | None] = ()
 
 
 class CheckedEncoder:
@@ -61,21 +63,35 @@ class CheckedEncoder:
             self._check(features, len(samples))
             return features
 
+    def encode_kept(self, samples: Sequence[Sample]) -> tuple[Features, Sequence[PostMap | None]]:
+        """Features, and what is kept of the reading of each post; `None` for encoders that keep nothing."""
+        return self.encode(samples), [None] * len(samples)
+
     @property
     def uncached(self) -> CheckedEncoder:
         """The same without a memory for posts: for changed versions of a post, which do not come up again."""
         encoder = self.encoder.encoder if isinstance(self.encoder, CachedEncoder) else self.encoder
         return checked_encoder(encoder, *self._widths.values())
 
-    def encode_each(self, samples: Sequence[Sample], deadline: Deadline = ENDLESS) -> Encoded:
-        """Features of the posts that can be encoded in time: together, or one by one where some fail."""
+    def encode_each(self, samples: Sequence[Sample], deadline: Deadline = ENDLESS, *, keep: bool = False) -> Encoded:
+        """Features of the posts that can be encoded in time: together, or one by one where some fail.
+
+        Args:
+            samples: The posts, read.
+            deadline: When no more is encoded.
+            keep: Whether evidence will be looked for, which needs what the encoder can keep of its reading.
+        """
         rows: list[int] = []
         parts: list[Features] = []
+        maps: list[PostMap | None] = []
         failures: dict[int, EncoderError] = {}
 
         def encode(group: Sequence[int]) -> None:
+            posts = [samples[row] for row in group]
             try:
-                parts.append(self.encode([samples[row] for row in group]))
+                features, kept = self.encode_kept(posts) if keep else (self.encode(posts), [None] * len(posts))
+                parts.append(features)
+                maps.extend(kept)
                 rows.extend(group)
             except EncoderError as error:
                 if len(group) == 1:
@@ -90,7 +106,7 @@ class CheckedEncoder:
         for row in range(len(samples)) if len(rows) + len(failures) < len(samples) else ():
             if row not in rows:
                 failures.setdefault(row, EncoderError(f"the post was not read: {NO_TIME}"))
-        return Encoded(rows, Features.concatenate(parts) if parts else None, failures)
+        return Encoded(rows, Features.concatenate(parts) if parts else None, failures, maps)
 
     def _check(self, features: Any, n: int) -> None:
         if not isinstance(features, Features):
@@ -126,7 +142,37 @@ class _CheckedMapEncoder(CheckedEncoder):
             return maps
 
 
+class _CheckedMappedEncoder(_CheckedMapEncoder):
+    """The same, for an encoder that can tell from one reading what a post's parts do."""
+
+    encoder: MappedEncoder
+
+    def encode_mapped(self, samples: Sequence[Sample]) -> tuple[Features, list[PostMap]]:
+        """Features, and what is kept of the reading of each post; see `MappedEncoder.encode_mapped`."""
+        with translated(lambda cause: EncoderError(f"the encoder {self.name!r} failed ({cause})")):
+            features, maps = self.encoder.encode_mapped(samples)
+            self._check(features, len(samples))
+            if len(maps) != len(samples):
+                raise EncoderError(f"the encoder {self.name!r} kept {len(maps)} readings of {len(samples)} posts")
+            return features, maps
+
+    def encode_kept(self, samples: Sequence[Sample]) -> tuple[Features, Sequence[PostMap | None]]:
+        """See `CheckedEncoder.encode_kept`."""
+        return self.encode_mapped(samples)
+
+    def without_words(self, post: PostMap, texts: Sequence[str]) -> FloatArray:
+        """About the features of shortened texts; see `MappedEncoder.without_words`."""
+        with translated(lambda cause: EncoderError(f"the encoder {self.name!r} failed ({cause})")):
+            found = self.encoder.without_words(post, texts)
+            wanted = (len(texts), self._widths["text_features"])
+            if not isinstance(found, np.ndarray) or found.shape != wanted or not np.isfinite(found).all():
+                raise EncoderError(f"the encoder {self.name!r} estimated no features {list(wanted)}")
+            return found
+
+
 def checked_encoder(encoder: Encoder, text_width: int, image_width: int) -> CheckedEncoder:
     """The encoder behind the border; it offers feature maps where the encoder does. See `CheckedEncoder`."""
-    kind = _CheckedMapEncoder if isinstance(encoder, MapEncoder) else CheckedEncoder
-    return kind(encoder, text_width, image_width)
+    for offers, kind in ((MappedEncoder, _CheckedMappedEncoder), (MapEncoder, _CheckedMapEncoder)):
+        if isinstance(encoder, offers):
+            return kind(encoder, text_width, image_width)
+    return CheckedEncoder(encoder, text_width, image_width)

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,10 @@ from ..artefacts import wrong_fields
 from ..errors import ArtefactError, InputError
 from ..inputs import as_sentence, reword, to_pixels
 from ..types import BoolArray, Features, FloatArray, IntArray, Sample
+from .base import PostMap
+from .left_out import DEPTHS, LeftOut, TokenStates
 from .onnx_session import open_session
+from .onnx_weights import Shown
 from .wordpieces import TokenBatch, WordPieces, padded_length
 
 __all__ = ["CompactEncoder", "CompactManifest"]
@@ -34,6 +37,10 @@ TOKENS, PICTURES = 256, 8
 """Tokens, padding included, and pictures that a tower reads at a time. So many tokens keep their activations in the
 processor's cache: 32 windows of 128 take 2.6 times as long each. More pictures would take as long and 6 MB more."""
 FILES = ("text.onnx", "image.onnx", "tokenizer.json")
+LEFT_OUT = "left_out.safetensors"
+"""See `left_out`. No part of the encoder's hash: it changes no features."""
+STATES = Shown("LayerNormalization", DEPTHS)
+"""The embeddings of the text tower end with one, and each layer with the second of its two."""
 WEIGHTS = Path(__file__).parent / "weights" / "compact"
 
 
@@ -113,7 +120,9 @@ class CompactEncoder:
             pieces = pool.submit(WordPieces, folder / "tokenizer.json", self.manifest.max_tokens)
             checked.result()  # before a damaged file is opened, and before anything else is said of it
             self._pieces = pieces.result()
-            self._text, self._image = pool.map(lambda name: open_session(folder / name, threads), FILES[:2])
+            image = pool.submit(open_session, folder / FILES[1], threads)
+            self._text, self._image = open_session(folder / FILES[0], threads, STATES), image.result()
+        self._left_out = LeftOut.load(folder / LEFT_OUT, self.manifest.files[FILES[0]])
 
     def __reduce__(self) -> tuple[Any, ...]:
         folder, threads, name = self._arguments
@@ -121,21 +130,52 @@ class CompactEncoder:
 
     def encode(self, samples: Sequence[Sample]) -> Features:
         """Features of read posts, in their order; see `Encoder.encode`."""
-        n = len(samples)
-        texts = [as_sentence(reword(s.text)) if s.text else "" for s in samples]
+        return self._encode(samples)
+
+    def encode_mapped(self, samples: Sequence[Sample]) -> tuple[Features, list[PostMap]]:
+        """Features, states of tokens, and the map of the picture; see `MappedEncoder.encode_mapped`."""
+        kept = _Kept()
+        features = self._encode(samples, kept)
+        words = kept.words if self._left_out is not None else {}
+        return features, [PostMap(kept.pictures.get(row), words.get(row)) for row in range(len(samples))]
+
+    def token_states(self, samples: Sequence[Sample]) -> list[TokenStates | None]:
+        """How the text tower reads each post's tokens; `None` without words. What a `LeftOut` is fitted to."""
+        kept = _Kept()
+        self._encode(samples, kept)
+        return [kept.words.get(row) for row in range(len(samples))]
+
+    def without_words(self, post: PostMap, texts: Sequence[str]) -> FloatArray:
+        """See `MappedEncoder.without_words`.
+
+        Raises:
+            InputError: Nothing was kept of the post's words, as with a tower that no `LeftOut` was fitted to.
+        """
+        if self._left_out is None or not isinstance(post.words, TokenStates):
+            raise InputError("nothing was kept of the words; wanted what `encode_mapped` gives", field="text")
+        return self._left_out.features(post.words, [self.token_numbers(text) for text in texts])
+
+    def token_numbers(self, text: str) -> list[int]:
+        """The tokens of a text as the tower would read them, without special ones."""
+        return self._pieces.numbers(_sentence(text))
+
+    def _encode(self, samples: Sequence[Sample], kept: _Kept | None = None) -> Features:
+        texts = [_sentence(s.text) if s.text else "" for s in samples]
         targets = [reword(s.target) if s.target and t else "" for s, t in zip(samples, texts, strict=True)]
         has_text = np.array([bool(t) for t in texts], dtype=bool)
         has_image = np.array([s.image is not None for s in samples], dtype=bool)
-        text_features = np.zeros((n, self.manifest.text_width), np.float32)
-        image_features = np.zeros((n, self.manifest.image_width), np.float32)
         tokens = self._pieces.encode(texts, targets)
-        for windows in _buckets(tokens.mask.sum(1), has_text[tokens.text]):
-            features = self._read_windows(tokens, windows) * tokens.shares[windows, None]
-            np.add.at(text_features, tokens.text[windows], features)
-        pictures = np.flatnonzero(has_image)
-        for start in range(0, len(pictures), PICTURES):
-            rows = pictures[start : start + PICTURES]
-            image_features[rows] = self._read_pictures([samples[i].image for i in rows])
+        text_features, states = self._read_texts(tokens, has_text, keep=kept is not None)
+        image_features, maps = self._read_pictures(samples, np.flatnonzero(has_image), keep=kept is not None)
+        if kept is not None:
+            kept.pictures.update(maps)
+            for row in np.flatnonzero(has_text).tolist():
+                windows = np.flatnonzero(tokens.text == row).tolist()
+                kept.words[row] = TokenStates(
+                    tokens=self._pieces.numbers(texts[row]),
+                    places=np.concatenate([tokens.places[w, : len(states[w])] for w in windows]),
+                    states=np.concatenate([states[w] for w in windows]),
+                )
         return Features(
             text_features=text_features,
             image_features=image_features,
@@ -146,6 +186,36 @@ class CompactEncoder:
             truncated=tokens.truncated,
             unknown_share=tokens.unknown_share,
         )
+
+    def _read_texts(
+        self, tokens: TokenBatch, chosen: BoolArray, *, keep: bool
+    ) -> tuple[FloatArray, dict[int, FloatArray]]:
+        """Features by text, and by window the states `[t, layers, d]` of its tokens where they are kept."""
+        found = np.zeros((len(chosen), self.manifest.text_width), np.float32)
+        states: dict[int, FloatArray] = {}
+        lengths, outputs = tokens.mask.sum(1), self._text.outputs if keep else ["features"]
+        for windows in _buckets(lengths, chosen[tokens.text]):
+            length = padded_length(int(lengths[windows].max()))
+            inputs = {"ids": tokens.ids[windows, :length], "mask": tokens.mask[windows, :length]}
+            features, *layers = self._text.run(outputs, inputs)
+            np.add.at(found, tokens.text[windows], features * tokens.shares[windows, None])
+            for place, window in enumerate(windows) if keep else ():
+                states[int(window)] = np.stack([layer[place, : lengths[window]] for layer in layers], axis=1)
+        return found, states
+
+    def _read_pictures(
+        self, samples: Sequence[Sample], chosen: IntArray, *, keep: bool
+    ) -> tuple[FloatArray, dict[int, FloatArray]]:
+        """Features by post, and the map `[rows, columns, d]` of each picture where maps are kept."""
+        found = np.zeros((len(samples), self.manifest.image_width), np.float32)
+        maps: dict[int, FloatArray] = {}
+        for start in range(0, len(chosen), PICTURES):
+            rows = chosen[start : start + PICTURES]
+            pixels = self._pixels([samples[row].image for row in rows])
+            found[rows], *kept = self._image.run(["features", "map"] if keep else ["features"], {"pixels": pixels})
+            for values in kept:
+                maps.update(zip(rows.tolist(), values.transpose(0, 2, 3, 1), strict=True))
+        return found, maps
 
     def image_maps(self, samples: Sequence[Sample]) -> FloatArray:
         """The last feature map of each picture, float32 `[n, rows, columns, d_image]`; see `MapEncoder`."""
@@ -158,18 +228,21 @@ class CompactEncoder:
         ]
         return np.ascontiguousarray(np.concatenate(parts).transpose(0, 2, 3, 1))
 
-    def _read_windows(self, tokens: TokenBatch, rows: IntArray) -> FloatArray:
-        length = padded_length(int(tokens.mask[rows].sum(1).max()))
-        inputs = {"ids": tokens.ids[rows, :length], "mask": tokens.mask[rows, :length]}
-        features: FloatArray = self._text.run(["features"], inputs)[0]
-        return features
-
-    def _read_pictures(self, pictures: Sequence[object]) -> FloatArray:
-        features: FloatArray = self._image.run(["features"], {"pixels": self._pixels(pictures)})[0]
-        return features
-
     def _pixels(self, pictures: Sequence[object]) -> NDArray[np.uint8]:
         return np.stack([to_pixels(p, self.manifest.image_size) for p in pictures if isinstance(p, Image)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What is kept of a batch as it is read, by post."""
+
+    words: dict[int, TokenStates] = field(default_factory=dict)
+    pictures: dict[int, FloatArray] = field(default_factory=dict)
+
+
+def _sentence(text: str) -> str:
+    """What is read of a text."""
+    return as_sentence(reword(text))
 
 
 def _buckets(lengths: IntArray, chosen: BoolArray) -> Iterator[IntArray]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ArtefactError
 from ..forks import tell_of_forks
 from ..privacy import switch_telemetry_off
-from .onnx_weights import graph_alone
+from .onnx_weights import Shown, graph_alone
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -32,11 +32,17 @@ class Session:
     Args:
         path: See `open_session`.
         threads: See `open_session`.
+        shown: See `open_session`.
+
+    Attributes:
+        outputs: Their names: the model's own, then those of what is shown.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
-        self._path, self._threads = path, threads
-        self._session: onnxruntime.InferenceSession | None = _inference_session(path, threads)
+    def __init__(self, path: Path, threads: int, shown: Shown | None = None) -> None:
+        self._path, self._threads, self._shown = path, threads, shown
+        session = _inference_session(path, threads, shown)
+        self.outputs: tuple[str, ...] = tuple(output.name for output in session.get_outputs())
+        self._session: onnxruntime.InferenceSession | None = session
         self._calls: list[None] = []  # one entry for each that runs: appending and popping need no lock
         tell_of_forks(self)
 
@@ -52,7 +58,7 @@ class Session:
         calls = self._calls
         calls.append(None)
         try:
-            session = self._session or _inference_session(self._path, self._threads)
+            session = self._session or _inference_session(self._path, self._threads, self._shown)
             self._session = session
             values: list[Any] = session.run(outputs, inputs)
         finally:
@@ -60,20 +66,21 @@ class Session:
         return values
 
 
-def open_session(path: Path, threads: int) -> Session:
+def open_session(path: Path, threads: int, shown: Shown | None = None) -> Session:
     """Open a model file for inference on the CPU.
 
     Args:
         path: An `.onnx` file.
         threads: Threads inside one operator; a session may be run by many threads at once.
+        shown: What inside the model can be asked for besides its outputs.
 
     Raises:
         ArtefactError: The file is missing or no valid model.
     """
-    return Session(path, threads)
+    return Session(path, threads, shown)
 
 
-def _inference_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _inference_session(path: Path, threads: int, shown: Shown | None) -> onnxruntime.InferenceSession:
     switch_telemetry_off()
     import onnxruntime  # not before: a process that only asks a reasoner opens no encoder
 
@@ -89,6 +96,6 @@ def _inference_session(path: Path, threads: int) -> onnxruntime.InferenceSession
     path = path.resolve()  # weights may not lie elsewhere than the model seems to
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
-        return onnxruntime.InferenceSession(graph_alone(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(graph_alone(path, shown), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own error classes are private
         raise ArtefactError(f"cannot open the model {path}: {error}") from error

@@ -10,16 +10,19 @@ https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, in protobuf's wire forma
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-__all__ = ["graph_alone"]
+__all__ = ["Shown", "graph_alone"]
 
 LEAST = 1 << 19
 """Bytes of a weight from which on it stays in the file. Mapping costs a call and a page each, and what is folded into
 other weights as the model is opened, as small filters are, would be held twice."""
-_GRAPH, _INITIALIZER, _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 7, 5, 9, 13, 14, 1
+_GRAPH, _NODE, _INITIALIZER, _OUTPUT = 7, 1, 5, 12
+_MADE, _KIND, _NAME = 2, 4, 1
+_RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 9, 13, 14, 1
 _KEY, _VALUE = 1, 2
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 Change: TypeAlias = Callable[[int, int], bytes]
@@ -35,11 +38,25 @@ class _Field(NamedTuple):
     end: int
 
 
-def graph_alone(path: Path) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Values inside a graph that are to be outputs as well, behind its own: the first outputs of some nodes.
+
+    Attributes:
+        operator: The nodes' kind.
+        depths: Which of that kind, from the first (0) to the last (1) in the order of the graph.
+    """
+
+    operator: str
+    depths: Sequence[float]
+
+
+def graph_alone(path: Path, shown: Shown | None = None) -> bytes:
     """A model as bytes whose large weights are said to lie in `path.name`.
 
     Args:
         path: An `.onnx` file.
+        shown: What becomes an output; nothing that is computed changes.
 
     Raises:
         OSError: It cannot be read.
@@ -58,7 +75,9 @@ def graph_alone(path: Path) -> bytes:
             return b"".join([*kept, *entries, _varint(_DATA_LOCATION << 3 | _VARINT), _varint(_EXTERNAL)])
 
         def graph(start: int, end: int) -> bytes:
-            return _changed(data, start, end, {_INITIALIZER: weight})
+            names = () if shown is None else _made_by(data, start, end, shown)
+            outputs = (_tagged(_OUTPUT, _tagged(_NAME, name)) for name in names)
+            return b"".join([_changed(data, start, end, {_INITIALIZER: weight}), *outputs])
 
         return _changed(data, 0, len(data), {_GRAPH: graph})
 
@@ -71,6 +90,21 @@ def _changed(data: mmap.mmap, start: int, end: int, changes: Mapping[int, Change
         else data[field.begin : field.end]
         for field in _fields(data, start, end)
     )
+
+
+def _made_by(data: mmap.mmap, start: int, end: int, shown: Shown) -> list[bytes]:
+    """The names of the values that are to be shown, in a graph that stands between two places."""
+    found: list[bytes] = []
+    for node in _fields(data, start, end):
+        if node.number == _NODE:
+            parts = {
+                part.number: data[part.value : part.end] for part in reversed([*_fields(data, node.value, node.end)])
+            }
+            if parts.get(_KIND) == shown.operator.encode():
+                found.append(parts[_MADE])
+    if not found:
+        raise ValueError(f"found no {shown.operator}, whose values are wanted; this is another model")
+    return [found[round(depth * (len(found) - 1))] for depth in shown.depths]
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[_Field]:

@@ -47,6 +47,7 @@ class TokenBatch:
 
     Attributes:
         ids, mask: int64 `[m, length]`.
+        places: int64 `[m, length]`, which token of its text each is; -1 for special ones, the target and padding.
         text: int64 `[m]`, the text that a window belongs to; the windows of a text stand one after the other.
         n_tokens: int64 `[n]`, tokens of the text read, special ones and the target left out.
         truncated: bool `[n]`.
@@ -55,6 +56,7 @@ class TokenBatch:
 
     ids: IntArray
     mask: IntArray
+    places: IntArray
     text: IntArray
     n_tokens: IntArray
     truncated: BoolArray
@@ -93,6 +95,10 @@ class WordPieces:
         wanted = " or ".join(", ".join(marks[:4]) for marks in FAMILIES)
         raise ArtefactError(f"the tokenizer {path} lacks special tokens: wanted {wanted}")
 
+    def numbers(self, text: str) -> list[int]:
+        """The tokens of a whole text, without special ones."""
+        return self._numbers(text)
+
     def encode(self, texts: Sequence[str], targets: Sequence[str | None]) -> TokenBatch:
         """Encode texts, each with its target or `None`: start, text, end; or start, text, separator, target, end.
 
@@ -101,6 +107,7 @@ class WordPieces:
         text_ids = list(map(self._numbers, texts))
         target_ids = [self._numbers(target or "")[: self.max_tokens // 4] for target in targets]
         rows: list[list[int]] = []
+        cuts: list[slice] = []
         owners: list[int] = []
         n_tokens = np.zeros(len(texts), np.int64)
         unknown = np.zeros(len(texts), np.int64)
@@ -108,13 +115,18 @@ class WordPieces:
             tail = [*self._between, *target, self._end] if target else [self._end]
             windows = _windows(len(words), self.max_tokens - 1 - len(tail))
             rows += [[self._start, *words[window], *tail] for window in windows]
+            cuts += windows
             owners += [number] * len(windows)
             n_tokens[number] = windows[-1].stop
             unknown[number] = words[: windows[-1].stop].count(self._unknown)
         ids, mask = self._padded(rows)
+        places = np.full_like(ids, -1)
+        for row, cut in enumerate(cuts):
+            places[row, 1 : 1 + cut.stop - cut.start] = np.arange(cut.start, cut.stop)
         return TokenBatch(
             ids=ids,
             mask=mask,
+            places=places,
             text=np.array(owners, dtype=np.int64),
             n_tokens=n_tokens,
             truncated=n_tokens < [len(words) for words in text_ids],

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL.Image import Image
 
-from ..encoders import CachedEncoder, Encoder, MapEncoder
+from ..encoders import CachedEncoder, Encoder, MapEncoder, MappedEncoder, PostMap
 from ..inputs import reword
-from ..types import Features, FloatArray, Sample, TaskArrays
+from ..types import Features, FloatArray, IntArray, Sample, TaskArrays
 
 __all__ = ["Opinions", "Probe"]
 
@@ -24,6 +24,12 @@ class Opinions:
 
     sentiment: FloatArray
     sarcasm: FloatArray
+
+    def replaced(self, rows: IntArray, others: Opinions) -> Opinions:
+        """The same with other opinions in some rows."""
+        sentiment, sarcasm = self.sentiment.copy(), self.sarcasm.copy()
+        sentiment[rows], sarcasm[rows] = others.sentiment, others.sarcasm
+        return Opinions(sentiment, sarcasm)
 
 
 class Probe:
@@ -36,6 +42,7 @@ class Probe:
         sample: The post, read.
         features: Its features, one row.
         about_target: Whether the answer is about the post's target: then the words alone count.
+        kept: What the encoder kept of reading the post; without it the post is read again where that is needed.
     """
 
     def __init__(
@@ -47,12 +54,13 @@ class Probe:
         features: Features,
         *,
         about_target: bool = False,
+        kept: PostMap | None = None,
     ) -> None:
         self.encoder = encoder.encoder if isinstance(encoder, CachedEncoder) else encoder
         self.judge, self.prior = judge, prior
         self.sample, self.features = sample, features
         self.text = sample.text if features.has_text[0] else None
-        self._about_target = about_target
+        self._about_target, self._kept = about_target, kept
         # Sentiment towards a target is judged from the words alone: there is nothing to find in the picture.
         self.image = sample.image if isinstance(sample.image, Image) and not self._about_target else None
         self.whole = self._judge(features)
@@ -64,6 +72,23 @@ class Probe:
         features, whole = self.encoder.encode(changed), self._rows(len(texts))
         return self._judge(replace(features, image_features=whole.image_features, has_image=whole.has_image))
 
+    @property
+    def estimates(self) -> bool:
+        """Whether the encoder kept what `estimated` needs."""
+        return self._kept is not None and self._kept.words is not None and isinstance(self.encoder, MappedEncoder)
+
+    def estimated(self, texts: Sequence[str]) -> Opinions:
+        """About what `with_texts` would say of its own text with words left out, without reading those texts.
+
+        Raises:
+            ValueError: The encoder cannot tell; see `estimates`.
+        """
+        if self._kept is None or not isinstance(self.encoder, MappedEncoder):
+            raise ValueError(f"the encoder {self.encoder.name!r} kept nothing of the post to estimate from")
+        left = np.array([bool(reword(text)) for text in texts], dtype=bool)
+        rows, features = self._rows(len(texts)), self.encoder.without_words(self._kept, texts)
+        return self._judge(replace(rows, text_features=features, has_text=left, has_target=rows.has_target & left))
+
     def with_pictures(self, pictures: Sequence[Image]) -> Opinions:
         """The post with other pictures in place of its own."""
         return self.with_image_features(self.encoder.encode([Sample(image=p) for p in pictures]).image_features)
@@ -74,6 +99,8 @@ class Probe:
 
     def image_map(self) -> FloatArray | None:
         """The picture's last feature map `[rows, columns, d_image]`; `None` if the encoder has no such thing."""
+        if self._kept is not None and self._kept.picture is not None:
+            return self._kept.picture
         return self.encoder.image_maps([self.sample])[0] if isinstance(self.encoder, MapEncoder) else None
 
     def _rows(self, n: int) -> Features:

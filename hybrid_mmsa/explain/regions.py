@@ -20,7 +20,8 @@ PLACES = 7
 """Rows and columns of places where a box may stand."""
 APART = 3
 """So many places between two boxes, and they do not overlap."""
-MOST_BOXES = 6
+MOST_BOXES = 3
+"""Of six, those beyond the third were told for one post in a hundred."""
 SIDE = 1024
 """Pictures are looked at again at this size at most: more than the towers read, and quick to copy."""
 

@@ -17,6 +17,9 @@ class WordEffect(FrozenModel):
     start: int = Field(ge=0, description="First character in the text as it was read.")
     end: int = Field(ge=0, description="One past its last character.")
     effect: float = Field(description="By how much hiding it lowers the probability; below 0 it speaks against.")
+    estimated: bool = Field(
+        default=False, description="The effect was estimated from one reading; else the text was read without the word."
+    )
 
 
 class Region(FrozenModel):

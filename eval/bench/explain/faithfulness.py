@@ -5,7 +5,8 @@
 On posts of MVSA-Single, each with words and a picture (a fixed draw), for the label the model gives:
 
 - words: the label's probability without the three words of the largest effect, against the mean without 20 random
-  triples. Posts of three words or fewer, and ties, are left out.
+  triples. Posts of three words or fewer, and ties, are left out. The same with effects that were all measured, by
+  reading the text without each word, where the product estimates most of them (`words_all_read`).
 - region: the strongest region that the explanation tells (a tenth of the picture, taken from the heat map and checked)
   painted in the picture's mean colour, against the mean of 20 such boxes at random places; posts for which none is told
   are left out. Likewise the tenth where the heat map alone, unchecked, is highest, on all posts.
@@ -39,6 +40,7 @@ from eval.bench.keeping import keep, today
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.data import Record
+from hybrid_mmsa.encoders import MappedEncoder
 from hybrid_mmsa.encoders.stored import extract_features
 from hybrid_mmsa.explain import Probe
 from hybrid_mmsa.explain.evidence import heat_map, hidden_words, region_evidence
@@ -59,6 +61,7 @@ ORDERS = 2
 TIE = 1e-6
 FEWEST = 5
 """Words and cells a rank correlation needs."""
+RESAMPLES = 2000
 PENALTY = 1.0
 """Pull of the shuffled heads to 0, see `training.heads.logistic`."""
 
@@ -115,20 +118,25 @@ def indices(labels: Sequence[Label | None]) -> IntArray:
 
 
 def word_figures(probe: Probe, label: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Effects of the words, what the strongest three do together, and the deletion curves."""
-    text = probe.text or ""
-    parts, found = hidden_words(probe)
-    effects = probe.whole.sentiment[0, label] - found.sentiment[:, label]
-    strongest, n = np.argsort(-effects, kind="stable"), len(parts)
-    figures: dict[str, Any] = {"effects": effects}
+    """Effects of the words, what the strongest three do together, and the deletion curves; and with all words read."""
+    text, whole = probe.text or "", probe.whole.sentiment[0, label]
+    hidden = hidden_words(probe)
+    parts = hidden.parts
+    read = probe.with_texts([hide(text, part) for part in parts])
+    effects, exact = (whole - found.sentiment[:, label] for found in (hidden.opinions, read))
+    strongest, n = [np.argsort(-each, kind="stable") for each in (effects, exact)], len(parts)
+    figures: dict[str, Any] = {"effects": effects, "exact": exact, "read": hidden.read}
     if n <= TOP_WORDS:
         return figures
-    picks = [strongest[:TOP_WORDS], *(rng.choice(n, TOP_WORDS, replace=False) for _ in range(DRAWS))]
-    orders = [strongest, *(rng.permutation(n) for _ in range(ORDERS))]
+    picks = [order[:TOP_WORDS] for order in strongest]
+    picks += [rng.choice(n, TOP_WORDS, replace=False) for _ in range(DRAWS)]
+    orders = [*strongest, *(rng.permutation(n) for _ in range(ORDERS))]
     picks += [order[:k] for order in orders for k in range(1, n + 1)]
     p = probe.with_texts([hide(text, [s for i in pick for s in parts[i]]) for pick in picks]).sentiment[:, label]
-    figures["fall"] = Fall(float(p[0]), float(p[1 : DRAWS + 1].mean()))
-    figures["areas"] = areas(probe, label, p[DRAWS + 1 :].reshape(len(orders), n))
+    random, curves = float(p[2 : DRAWS + 2].mean()), p[DRAWS + 2 :].reshape(len(orders), n)
+    figures["fall"], figures["fall_all_read"] = Fall(float(p[0]), random), Fall(float(p[1]), random)
+    figures["areas"] = areas(probe, label, curves[[0, *range(2, len(orders))]])
+    figures["areas_all_read"] = areas(probe, label, curves[1:])
     return figures
 
 
@@ -176,12 +184,20 @@ def correlation(ours: Array, others: Array) -> float | None:
     return float(spearmanr(ours, others).statistic)
 
 
+def probe_of(analyzer: Analyzer, adapter: Adapter, sample: Sample) -> Probe:
+    """A read post as the product probes it."""
+    encoder = analyzer.encoder
+    features, kept = (
+        encoder.encode_mapped([sample]) if isinstance(encoder, MappedEncoder) else (encoder.encode([sample]), [None])
+    )
+    about = bool(adapter.sides(features).target[0])
+    return Probe(encoder, adapter.posteriors, adapter.prior(), sample, features, about_target=about, kept=kept[0])
+
+
 def post_figures(analyzer: Analyzer, models: Sequence[Adapter], record: Record, seed: int) -> dict[str, Any]:
     """Everything that is measured of one post."""
     adapter, sample = analyzer.adapters[analyzer.default], read_sample(record.sample)
-    features = analyzer.encoder.encode([sample])
-    about = bool(adapter.sides(features).target[0])
-    probe = Probe(analyzer.encoder, adapter.posteriors, adapter.prior(), sample, features, about_target=about)
+    probe = probe_of(analyzer, adapter, sample)
     label, rng = int(probe.whole.sentiment[0].argmax()), np.random.default_rng(seed)
     explained = analyzer.analyze_batch([sample], mode="fast")[0]
     figures: dict[str, Any] = {"words": word_figures(probe, label, rng)}
@@ -191,8 +207,8 @@ def post_figures(analyzer: Analyzer, models: Sequence[Adapter], record: Record, 
         told = explained.explanation.baseline + sum(explained.explanation.shares.values())
         figures["shares"] = abs(told - float(probe.whole.sentiment[0, label]))
     for model in models:
-        other = Probe(analyzer.encoder, model.posteriors, model.prior(), sample, features, about_target=about)
-        effects = other.whole.sentiment[0, label] - hidden_words(other)[1].sentiment[:, label]
+        other = probe_of(analyzer, model, sample)
+        effects = other.whole.sentiment[0, label] - hidden_words(other).opinions.sentiment[:, label]
         figures.setdefault("word_ranks", []).append(correlation(figures["words"]["effects"], effects))
         heat = heat_map(other, label)
         if heat is not None:
@@ -215,17 +231,39 @@ def share_of_falls(falls: Sequence[Fall]) -> dict[str, Any]:
     }
 
 
+def estimates(words: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How near estimated effects are to measured ones, and what they cost in faithfulness: paired, by post."""
+    effects, exact, read = (np.concatenate([w[key] for w in words]) for key in ("effects", "exact", "read"))
+    wins = np.array([[w[key].named < w[key].drawn for key in ("fall", "fall_all_read")] for w in words if "fall" in w])
+    lost = wins[:, 0].astype(float) - wins[:, 1]
+    draws = np.random.default_rng(0).choice(lost, (RESAMPLES, len(lost))).mean(1)
+    return {
+        "share_of_words": float(1 - read.mean()),
+        "correlation": float(np.corrcoef(effects[~read], exact[~read])[0, 1]) if (~read).any() else None,
+        "mean_absolute_error": float(np.abs(effects - exact)[~read].mean()) if (~read).any() else None,
+        "faithful_posts_gained": float(lost.mean()),
+        "low": float(np.quantile(draws, 0.025)),
+        "high": float(np.quantile(draws, 0.975)),
+    }
+
+
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """All posts made one record."""
     words, regions = [r["words"] for r in rows], [r.get("regions", {}) for r in rows]
     found: dict[str, Any] = {
         "words": share_of_falls([w["fall"] for w in words if "fall" in w]),
+        "words_all_read": share_of_falls([w["fall_all_read"] for w in words if "fall" in w]),
+        "words_estimated": estimates(words),
         "region_told": share_of_falls([r["told"] for r in regions if "told" in r]),
         "region_by_map_alone": share_of_falls([r["fall"] for r in regions if "fall" in r]),
         "shares_largest_error": max(r["shares"] for r in rows),
     }
-    for name, side in (("words", words), ("regions", regions)):
-        ours, random = np.mean([s["areas"] for s in side if "areas" in s], axis=0)
+    for name, side, key in (
+        ("words", words, "areas"),
+        ("words_all_read", words, "areas_all_read"),
+        ("regions", regions, "areas"),
+    ):
+        ours, random = np.mean([s[key] for s in side if key in s], axis=0)
         found[f"deletion_area_{name}"] = {"strongest_first": float(ours), "random_order": float(random)}
     for name in ("word_ranks", "region_ranks"):
         known = np.array([v for r in rows for v in r.get(name, ()) if v is not None])
@@ -242,13 +280,18 @@ def table(found: dict[str, Any], title: str) -> Table:
     shown = Table(title=title)
     for heading in ("", "found", "wanted"):
         shown.add_column(heading)
-    kinds = {"words": "top 3 words", "region_told": "10 % region told", "region_by_map_alone": "10 % region by the map"}
+    kinds = {
+        "words": "top 3 words",
+        "words_all_read": "top 3 words, all read",
+        "region_told": "10 % region told",
+        "region_by_map_alone": "10 % region by the map",
+    }
     for name, what in kinds.items():
         f = found[name]
         figure = f"{f['share']:.1%} [{f['low']:.1%}, {f['high']:.1%}] of {f['posts']} posts, {f['ties']} ties"
         wanted = "80 % or more" if name != "region_by_map_alone" else ""
         shown.add_row(f"{what}: taken away, the label falls more than at random", figure, wanted)
-    for name in ("words", "regions"):
+    for name in ("words", "words_all_read", "regions"):
         f = found[f"deletion_area_{name}"]
         shown.add_row(
             f"deletion area, {name}", f"{f['strongest_first']:.3f}", f"below {f['random_order']:.3f} (random)"

@@ -34,13 +34,12 @@ from rich.table import Table
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from spacy.lang.en.stop_words import STOP_WORDS
 
-from eval.bench.explain.faithfulness import drawn_posts
+from eval.bench.explain.faithfulness import drawn_posts, probe_of
 from eval.bench.keeping import program, tell, today
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.data import LoadReport
 from hybrid_mmsa.data.everyday import EVERYDAY, load_everyday
-from hybrid_mmsa.explain import Probe
 from hybrid_mmsa.explain.evidence import hidden_words
 from hybrid_mmsa.explain.telling import told
 from hybrid_mmsa.explain.words import hide
@@ -150,10 +149,11 @@ def post_figures(analyzer: Analyzer, sample: Sample, seed: int) -> dict[str, Any
     """What is named of one post, what was before, and what hiding it does."""
     read = read_sample(sample)
     adapter = analyzer.adapters[analyzer.default]
-    probe = Probe(analyzer.encoder, adapter.posteriors, adapter.prior(), read, analyzer.encoder.encode([read]))
+    probe = probe_of(analyzer, adapter, read)
     label, text = int(probe.whole.sentiment[0].argmax()), probe.text or ""
-    parts, opinions = hidden_words(probe)
-    effects = probe.whole.sentiment[0, label] - opinions.sentiment[:, label]
+    hidden = hidden_words(probe)
+    parts = hidden.parts
+    effects = probe.whole.sentiment[0, label] - hidden.opinions.sentiment[:, label]
     edges = [(part[0][0], part[-1][1]) for part in parts]
     words = [
         WordEffect(word=text[a:b], start=a, end=b, effect=float(effect))
@@ -167,8 +167,8 @@ def post_figures(analyzer: Analyzer, sample: Sample, seed: int) -> dict[str, Any
         rng = np.random.default_rng(seed)
         size = min(len(chosen), len(others))
         picks: list[Sequence[int]] = [chosen, *(rng.choice(others, size, replace=False).tolist() for _ in range(DRAWS))]
-        hidden = [hide(text, [span for i in pick for span in parts[i]]) for pick in picks]
-        p = probe.with_texts(hidden).sentiment[:, label]
+        versions = [hide(text, [span for i in pick for span in parts[i]]) for pick in picks]
+        p = probe.with_texts(versions).sentiment[:, label]
         whole = float(probe.whole.sentiment[0, label])
         figures["fall"] = (whole - float(p[0]), whole - float(p[1:].mean()))
     return figures
