@@ -2,6 +2,7 @@
 
     hybrid-mmsa adapter train posts.jsonl --recipe smol --teacher cues.jsonl -o FOLDER   # see make_smol_posts.py
     python eval/make_smol.py FOLDER
+    python eval/make_pooling.py --data DATA   # how its verdicts count then
 
 What `adapter train` measured on its test posts stays in the card. The fast tier and the pooling stay behind: the LoRA
 answers beside any model, and whether asking it helps is fitted elsewhere (`hybrid-mmsa route fit`).
@@ -28,10 +29,10 @@ TERMS = (
 USE = """
 ## What it is for
 
-It is the LoRA of the preset `smol`. It reads words alone and comes without a pooling, so by itself it changes no label:
-`mode="auto"` attaches its verdict, `mode="deep"` lets it decide. The cascade above is pooled by weights fitted to posts
-like those it was tuned on; on posts with pictures the same weights do harm (`eval/LOG.md` has the figures). Fit your
-own: `hybrid-mmsa route fit`.
+It is the LoRA of the preset `smol`, and reads words alone. How its verdicts count is fitted for the bundled model
+(`adapters/default/pooling.json`, `eval/make_pooling.py`): on posts without a picture they are pooled with the fast
+answer, on others they are attached and change no label. The cascade above is pooled by weights fitted to posts like
+those it was tuned on. It writes nothing: its reasons are found by hiding words.
 """
 
 

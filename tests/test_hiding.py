@@ -37,6 +37,11 @@ def test_the_words_that_move_the_label_are_quoted_as_they_stand():
     assert told("What a day it was").cues == ()
 
 
+def test_the_target_itself_is_not_hidden():
+    sample = Sample(text="The lovely day was lovely", target="lovely day")
+    assert with_reasons(BRIEF, [sample], [judge(sample)], lambda some: [judge(each) for each in some])[0].cues == ()
+
+
 def test_the_rationale_claims_what_the_verdict_holds():
     plain = told("What a lovely day", sarcasm=0.2)
     assert claims(plain.rationale) == Claims("positive", "positive")

@@ -65,13 +65,18 @@ def with_reasons(
 
 
 def _parts(sample: Sample, verdict: Verdict) -> list[tuple[int, int]]:
-    """Where the words stand that are hidden in turn; a single word is not: nothing would be left to ask about."""
-    if verdict.label == "neutral":
+    """Where the words stand that are hidden in turn: all but those of the target, and none where they are all."""
+    words = list(_WORD.finditer(sample.text or ""))
+    if verdict.label == "neutral" or len(words) < 2:
         return []
-    words = [match.span() for match in _WORD.finditer(sample.text or "")]
     together = -(-len(words) // MOST_HIDDEN)
-    runs = [words[n : n + together] for n in range(0, len(words), together)] if len(words) > 1 else []
-    return [(run[0][0], run[-1][1]) for run in runs]
+    runs = (words[n : n + together] for n in range(0, len(words), together))
+    named = {_bare(word) for word in (sample.target or "").split()}  # without it nothing could be asked
+    return [(run[0].start(), run[-1].end()) for run in runs if not named & {_bare(word[0]) for word in run}]
+
+
+def _bare(word: str) -> str:
+    return word.strip(_AROUND).casefold()
 
 
 def _without(sample: Sample, start: int, end: int) -> Sample:

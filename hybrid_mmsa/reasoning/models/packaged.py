@@ -37,6 +37,7 @@ id = "{name}"
 prompt = "smol"
 dtype = "float32"
 context = 2048
+batch_size = 32
 """
 
 
