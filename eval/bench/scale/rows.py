@@ -59,11 +59,19 @@ def memory_mb(pid: int) -> float | None:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def run(count: int, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """One run of the command: its rows are counted, its memory is watched."""
+def run(count: int, workers: int, folder: Path, *, reposts: float, cache: int | None = None) -> dict[str, Any]:
+    """One run of the command: its rows are counted, its memory is watched.
+
+    Args:
+        count: Rows.
+        workers: Threads of the command.
+        folder: Where the files lie meanwhile.
+        reposts: Share of rows that repeat one before them.
+        cache: Posts that the command remembers, if any.
+    """
     file, answers = folder / f"{count}.jsonl", folder / f"{count}.answers.jsonl"
     with file.open("w", encoding="utf-8") as lines:
-        lines.writelines(f"{line}\n" for line in rows(count, options.reposts))
+        lines.writelines(f"{line}\n" for line in rows(count, reposts))
     command = [
         sys.executable,
         "-m",
@@ -78,7 +86,8 @@ def run(count: int, options: argparse.Namespace, folder: Path) -> dict[str, Any]
     ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began, held = time.monotonic(), []
-    with subprocess.Popen([*command, "--cache", str(options.cache), "--workers", str(options.workers)]) as process:
+    command += [] if cache is None else ["--cache", str(cache)]
+    with subprocess.Popen([*command, "--workers", str(workers)]) as process:
         while process.poll() is None:
             held.append(memory_mb(process.pid))
             time.sleep(1.0 if count > 1_000 else 0.05)
@@ -106,7 +115,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The record."""
     sizes = [10**power for power in range(10) if 10**power <= options.most]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        runs = [run(count, options, Path(folder)) for count in sizes]
+        limits = {"reposts": options.reposts, "cache": options.cache}
+        runs = [run(count, options.workers, Path(folder), **limits) for count in sizes]
     large = [(each["rows"], each["seconds"]) for each in runs if each["rows"] >= LINEAR_FROM]
     x, y = np.log(np.array(large)).T
     return {
