@@ -216,6 +216,18 @@ def test_a_bundled_adapter_answers_where_no_other_is_asked_for(random_vlm, loras
     )
 
 
+def test_irony_is_read_as_it_would_be_written(random_vlm, posts, tmp_path, monkeypatch):
+    wording = bundled_path("prompts", "sentiment.toml").read_text(encoding="utf-8")
+    (tmp_path / "brief.toml").write_text(f"brief = true\n{wording}", encoding="utf-8")
+    some = [replace(post.sample, image=None) for post in posts[:70:10]]
+    reasoner = open_reasoner(config(random_vlm, prompt=tmp_path / "brief.toml"))
+    read = reasoner.reason(some, rationale=True)
+    monkeypatch.setattr(reasoner_module, "BRIEFEST", ())
+    written = reasoner.reason(some, rationale=True)
+    assert [said.sarcasm for said in read] == pytest.approx([said.sarcasm for said in written], abs=1e-5)
+    assert [said.rationale for said in read] == [said.rationale for said in written]
+
+
 def test_a_model_that_answers_briefly_quotes_what_is_there_and_contradicts_nothing(random_vlm, posts, tmp_path):
     """Whatever its weights are: a random model shows it best."""
     wording = bundled_path("prompts", "sentiment.toml").read_text(encoding="utf-8")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import TypeVar
 
 import numpy as np
 
 from ...errors import ArtefactError, ReasonerError
 from ...types import LABELS, FloatArray, Label
 
-__all__ = ["ANSWER_START", "LabelTokens", "label_probabilities", "label_tokens"]
+__all__ = ["ANSWER_START", "LabelTokens", "irony_tokens", "label_probabilities", "label_tokens"]
+
+T = TypeVar("T")
 
 ANSWER_START = '{"label": "'
 """What the assistant's turn begins with; the label word comes next."""
@@ -46,9 +49,7 @@ def label_tokens(
         ArtefactError: Two words have the same first token, so that one prefill cannot tell them apart.
     """
     written = {label: list(encode(start + words[label] + '"')) for label in LABELS}
-    columns = zip(*written.values(), strict=False)
-    prefix = tuple(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
-    ids = {label: tokens[len(prefix)] for label, tokens in written.items() if len(tokens) > len(prefix)}
+    prefix, ids = _parted(written)
     if len(set(ids.values())) < len(LABELS):
         listed = ", ".join(f"{words[label]!r} {written[label][len(prefix) :]}" for label in LABELS)
         raise ArtefactError(
@@ -56,6 +57,24 @@ def label_tokens(
             "use a prompt whose `labels` are other words"
         )
     return LabelTokens(prefix, ids)
+
+
+def irony_tokens(encode: Callable[[str], list[int]], word: str) -> tuple[int, ...]:
+    """The tokens of a brief answer with a label's word, up to where it says whether the post is ironic.
+
+    Args:
+        encode: The tokenizer, adding no special tokens.
+        word: The label's word.
+    """
+    start = f'{ANSWER_START}{word}", "sarcastic": '
+    return _parted({value: list(encode(start + value + "}")) for value in ("false", "true")})[0]
+
+
+def _parted(written: Mapping[T, list[int]]) -> tuple[tuple[int, ...], dict[T, int]]:
+    """The tokens that several texts begin with, and the next one of each that goes on."""
+    columns = zip(*written.values(), strict=False)
+    prefix = tuple(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+    return prefix, {name: tokens[len(prefix)] for name, tokens in written.items() if len(tokens) > len(prefix)}
 
 
 def label_probabilities(logits: FloatArray, tokens: LabelTokens | None = None) -> FloatArray:

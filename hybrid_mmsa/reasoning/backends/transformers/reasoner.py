@@ -21,18 +21,20 @@ from ....types import LoraRef, Sample, Verdict
 from ...base import words_of
 from ...config import ReasonerConfig
 from ...hiding import with_reasons
-from ...prompt.answer import read_answer, verdict
-from ...prompt.labels import LabelTokens, label_probabilities, label_tokens
+from ...prompt.answer import answer_keys, read_answer, verdict
+from ...prompt.labels import LabelTokens, irony_tokens, label_probabilities, label_tokens
 from ...prompt.prompts import Prompts
 from ...prompt.question import Prompt
 from .adapters import Adapters
 from .asking import ask
 from .beginning import Beginnings
 from .loading import memory_is_bounded, open_vlm
-from .writing import Grammar, LabelFirst, closing_tokens
+from .writing import Grammar, LabelFirst, NextLogits, closing_tokens
 
 __all__ = ["TransformersReasoner"]
 
+BRIEFEST = ("label", "sarcastic")
+"""The keys of an answer that is read from logits whole."""
 _PROBE = Sample(text="What a day!")
 _UNLIKE = (Sample(text="What a day!", target="day"), Sample(text="So it goes.", target="it"))
 """Posts that share no word, to see what questions begin with."""
@@ -140,7 +142,12 @@ class TransformersReasoner:
     def _answer(
         self, prompt: Prompt, samples: Sequence[Sample], lora: LoraRef | None, rationale: bool
     ) -> list[Verdict]:
-        """The verdicts on one batch: one `generate`, whose first logits are the prefill's."""
+        """The verdicts on one batch: one `generate`, whose first logits are the prefill's.
+
+        Where an answer would have nothing but label and irony, both are read from logits and nothing is written.
+        """
+        if rationale and answer_keys(prompt, samples[0]) == BRIEFEST:
+            return self._with_irony(prompt, samples, self._answer(prompt, samples, lora, rationale=False), lora)
         labels, closing = self._labels[prompt.hash], closing_tokens(prompt)
         try:
             inputs = self._inputs(prompt, samples, labels)
@@ -179,6 +186,26 @@ class TransformersReasoner:
             )
             for n, sample in enumerate(samples)
         ]
+
+    def _with_irony(
+        self, prompt: Prompt, samples: Sequence[Sample], verdicts: Sequence[Verdict], lora: LoraRef | None
+    ) -> list[Verdict]:
+        """Verdicts with P(sarcastic), by one more prefill of the answers that begin with their labels."""
+        start, found = time.perf_counter(), list(verdicts)
+        for label in {each.label for each in verdicts}:
+            rows = [row for row, each in enumerate(verdicts) if each.label == label]
+            begun = irony_tokens(self._vlm.encode, prompt.labels[label])
+            some = [samples[row] for row in rows]
+            inputs = ask(self._vlm, prompt, some, [begun] * len(rows), image_size=self._config.image_size)
+            if not self._vlm.sees:
+                inputs = self._resumed(inputs, prompt, self._labels[prompt.hash], lora)
+            step = NextLogits(start + self._config.timeout)
+            with torch.inference_mode():
+                self._vlm.model.generate(**inputs, logits_processor=LogitsProcessorList([step]), max_new_tokens=1)
+            for row, logits in zip(rows, step.logits.float().cpu().numpy(), strict=True):
+                found[row] = verdicts[row].model_copy(update={"sarcasm": self._grammar.share_of_true(begun, logits)})
+        took = 1000 * (time.perf_counter() - start) / len(samples)
+        return [each.model_copy(update={"timings": {**each.timings, "decode": took}}) for each in found]
 
     def _resumed(
         self, inputs: dict[str, Any], prompt: Prompt, labels: LabelTokens, lora: LoraRef | None

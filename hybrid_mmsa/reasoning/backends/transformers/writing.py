@@ -23,7 +23,7 @@ from ...prompt.answer import answer_keys, answer_schema, write_answer
 from ...prompt.labels import LabelTokens, label_probabilities
 from ...prompt.question import Prompt
 
-__all__ = ["Grammar", "LabelFirst", "Line"]
+__all__ = ["Grammar", "LabelFirst", "Line", "NextLogits", "closing_tokens"]
 
 _SEPARATORS: Any = {
     "whitespace_flexible": False,
@@ -46,12 +46,32 @@ class Grammar:
         self.vocabulary = vocabulary
         self.end: int = tokenizer.eos_token_id
         self._begins = np.array([self.tokens.decode_bytes([n]).lstrip()[:1] for n in range(vocabulary)], dtype="S1")
+        self._beginnings: dict[bytes, list[int]] = {}
         self._started: dict[tuple[str, Label, tuple[str, ...]], tuple[LLMatcher, bytes]] = {}
 
     def begins(self, letter: bytes) -> BoolArray:
         """Which tokens begin with a byte, white space aside, bool `[vocabulary]`."""
         mask: BoolArray = self._begins == letter
         return mask
+
+    def share_of_true(self, before: Sequence[int], scores: FloatArray) -> float:
+        """P(true) / (P(true) + P(false)) where an answer says one of them next, over all tokens that begin either word.
+
+        Args:
+            before: The answer's tokens so far.
+            scores: The model's logits, `[vocabulary]`.
+        """
+        space = b"" if self.tokens.decode_bytes(list(before)).endswith(b" ") else b" "
+        true, false = (scores[self._beginning(space, word)] for word in (b"true", b"false"))
+        return _share(true, false)
+
+    def _beginning(self, space: bytes, word: bytes) -> list[int]:
+        """The tokens that begin a word after a space that is still to come, or after none."""
+        key = space + word
+        if key not in self._beginnings:
+            spelled = ((token, self.tokens.decode_bytes([token])) for token in range(self.vocabulary))
+            self._beginnings[key] = [n for n, each in spelled if len(each) > len(space) and key.startswith(each)]
+        return self._beginnings[key]
 
     def line(self, prompt: Prompt, sample: Sample, label: Label, labels: LabelTokens, room: int) -> Line:
         """An answer about a post that has begun with `label` and may write `room` tokens before it must close."""
@@ -115,10 +135,8 @@ class Line:
 
     def _share_of_true(self, mask: BoolArray, scores: FloatArray) -> float | None:
         """P(true) / (P(true) + P(false)) over the allowed tokens that begin either word; as before where none does."""
-        true, false = (scores[mask & self._grammar.begins(letter)].astype(np.float64) for letter in (b"t", b"f"))
-        if not true.size or not false.size:
-            return self.sarcasm
-        return float(1 / (1 + np.exp(np.logaddexp.reduce(false) - np.logaddexp.reduce(true))))
+        true, false = (scores[mask & self._grammar.begins(letter)] for letter in (b"t", b"f"))
+        return _share(true, false) if true.size and false.size else self.sarcasm
 
     def _closing(self, mask: BoolArray) -> BoolArray:
         """Of the allowed tokens, those that end a string or else a list, where there are any."""
@@ -209,6 +227,38 @@ class LabelFirst(LogitsProcessor):  # type: ignore[misc]  # an Any to mypy, whic
         """The whole answers, after the last token of every row."""
         self._advance(last)
         return [line.written.decode("utf-8") for line in self.lines]
+
+
+class NextLogits(LogitsProcessor):  # type: ignore[misc]  # an Any to mypy, which does not read transformers
+    """Keeps the logits of the next token.
+
+    Args:
+        deadline: When to give up, in `time.perf_counter`'s seconds.
+
+    Attributes:
+        logits: `[n, vocabulary]`, after the prefill.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self.logits = torch.empty(0)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """The scores as they are.
+
+        Raises:
+            ReasonerError: The deadline has passed.
+        """
+        if time.perf_counter() > self._deadline:
+            raise ReasonerError("no answer within the time-out")
+        self.logits = scores
+        return scores
+
+
+def _share(one: FloatArray, other: FloatArray) -> float:
+    """The probability of some tokens, among themselves and some others, from their logits."""
+    ours, theirs = (np.logaddexp.reduce(logits.astype(np.float64)) for logits in (one, other))
+    return float(1 / (1 + np.exp(theirs - ours)))
 
 
 def closing_tokens(prompt: Prompt) -> int:
