@@ -60,6 +60,11 @@ def write(trained: Path, out: Path) -> None:
     shutil.copyfile(trained / PROMPT, out / PROMPT)
     card = (trained / CARD).read_text(encoding="utf-8")
     card = card.replace("Terms of the posts: not stated", f"Terms of the posts: {TERMS}")
+    for before, after in (
+        (f'name: "{trained.name}"', f'name: "{out.name}"'),
+        (f"# {trained.name}\n", f"# {out.name}\n"),
+    ):
+        card = card.replace(before, after, 1)
     (out / CARD).write_text(card.replace("\n## Learning curve", f"{USE}\n## Learning curve"), encoding="utf-8")
     facts = json.loads((trained / MANIFEST).read_text(encoding="utf-8"))["made_with"]
     describe_adapter(out, name=out.name, made_with=facts)

@@ -51,7 +51,7 @@ VERDICT_USES: Mapping[VerdictUse, str] = MappingProxyType(
     {
         "pooled": "fast answer and verdict pooled, as was fitted",
         "alone": "the verdict alone: it was asked for",
-        "ignored": "the fast answer: no pooling is fitted to this reasoner; with --mode deep its verdict stands",
+        "ignored": "the fast answer: no pooling is fitted to such posts and this reasoner; --mode deep lets it decide",
     }
 )
 

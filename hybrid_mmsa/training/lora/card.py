@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from ...reasoning import presets
@@ -32,7 +33,12 @@ def made_with(
         "parts": {name: len(plan.part(name)) for name in ("train", "calibration", "test")},
         "base": {"id": plan.base.id, "revision": plan.base.revision, "quantise": plan.base.quantise},
         "prompt": plan.prompt.id,
-        "recipe": {name: value for name, value in asdict(plan.recipe).items() if name not in ("base", "prompt")},
+        # A path is this machine's.
+        "recipe": {
+            name: Path(value).name if name == "start" else value
+            for name, value in asdict(plan.recipe).items()
+            if name not in ("base", "prompt")
+        },
         "teacher": len(plan.teacher),
         "fast": dict(fast),
         "curve": asdict(curve),
