@@ -97,7 +97,7 @@ def test_inspect_says_that_towers_do_not_fit(trained, tmp_path, capsys):
 def test_an_adapter_keeps_scores_for_checks_budgets_and_sets(posts, trained, tmp_path, capsys):
     """Those of its own posts, answered by heads that were not fitted to them."""
     assert run(["route", "check", str(posts), "--model", str(trained)]) == 0
-    assert "no shift found" in capsys.readouterr().err
+    assert "no shift found" in capsys.readouterr().out
     analyzer = Analyzer.from_pretrained(trained, policy="budget:0.1")
     answers = analyzer.analyze_batch(tiny_encoders.drawn_posts(60, seed=6))
     assert np.mean([answer.route.decision == "defer" for answer in answers]) <= 0.3

@@ -78,9 +78,10 @@ def test_showing_states_changes_no_feature(name, tiny_model):
     assert [output.name for output in graph.output[1:]] == [norms[0], norms[len(norms) // 2], norms[-1]]
 
 
-def test_a_model_without_what_is_to_be_shown_is_an_artefact_error():
-    with pytest.raises(ArtefactError, match="NoSuchOperator"):
-        open_session(WEIGHTS / "image.onnx", 1, Shown("NoSuchOperator", DEPTHS))
+def test_a_model_of_another_make_opens_and_shows_nothing():
+    """Such as a tower of one's own, of which every word is left out in earnest."""
+    path = WEIGHTS / "image.onnx"
+    assert open_session(path, 1, Shown("NoSuchOperator", DEPTHS)).outputs == open_session(path, 1).outputs
 
 
 @pytest.mark.parametrize("text", ["great sun", TEXT, "monday " * 90])

@@ -169,7 +169,7 @@ class CompactEncoder:
         image_features, maps = self._read_pictures(samples, np.flatnonzero(has_image), keep=kept is not None)
         if kept is not None:
             kept.pictures.update(maps)
-            for row in np.flatnonzero(has_text).tolist():
+            for row in np.flatnonzero(has_text).tolist() if states else ():
                 windows = np.flatnonzero(tokens.text == row).tolist()
                 kept.words[row] = TokenStates(
                     tokens=self._pieces.numbers(texts[row]),
@@ -199,7 +199,7 @@ class CompactEncoder:
             inputs = {"ids": tokens.ids[windows, :length], "mask": tokens.mask[windows, :length]}
             features, *layers = self._text.run(outputs, inputs)
             np.add.at(found, tokens.text[windows], features * tokens.shares[windows, None])
-            for place, window in enumerate(windows) if keep else ():
+            for place, window in enumerate(windows) if layers else ():
                 states[int(window)] = np.stack([layer[place, : lengths[window]] for layer in layers], axis=1)
         return found, states
 

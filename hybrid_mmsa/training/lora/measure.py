@@ -105,9 +105,9 @@ def ask_all(
 
 
 def fit_pooled(fast: Adapter, encoder: Encoder, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> Adapter:
-    """The adapter with a pooling fitted to these posts; unchanged where they are too few to fit one."""
+    """The adapter with a pooling fitted to these posts; with none where they are too few to fit one."""
     if len(samples) < LEAST_POSTS:
-        return fast
+        return replace(fast, pooling=None)  # that of another reasoner is none of this one's
     posts = [Record(replace(sample, id=str(i))) for i, sample in enumerate(samples)]
     return pool_on_posts(fast, encoder, posts, {str(i): verdict for i, verdict in enumerate(verdicts)})
 
