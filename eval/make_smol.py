@@ -18,9 +18,9 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 
 from hybrid_mmsa.adapters import CARD, LORA, MANIFEST, PROMPT, describe_adapter
+from hybrid_mmsa.reasoning.backends.transformers.adapters import CONFIG, WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[1]
-WEIGHTS = "adapter_model.safetensors"
 TERMS = (
     "research, and those of each collection: sentences, targets and irony from the corpora of the text tower "
     "(WEIGHTS_LICENSE.md), and texts made by rule"
@@ -54,7 +54,7 @@ def write(trained: Path, out: Path) -> None:
     """
     shutil.rmtree(out, ignore_errors=True)
     (out / LORA).mkdir(parents=True)
-    shutil.copyfile(trained / LORA / "adapter_config.json", out / LORA / "adapter_config.json")
+    shutil.copyfile(trained / LORA / CONFIG, out / LORA / CONFIG)
     weights = load_file(trained / LORA / WEIGHTS)
     save_file({name: value.half() for name, value in weights.items()}, out / LORA / WEIGHTS)
     shutil.copyfile(trained / PROMPT, out / PROMPT)

@@ -56,15 +56,18 @@ TEXT = {
 }
 
 
+def qwen_words(posts, prompt):
+    """The tokenizer of a Qwen-VL, and which of its tokens stand for pictures and films, as its configuration says."""
+    tokenizer = make_tokenizer(corpus(posts, prompt))
+    special = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": special})
+    names = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
+    return tokenizer, dict(zip(names, tokenizer.convert_tokens_to_ids(special), strict=True))
+
+
 def qwen_vl(folder, posts, prompt):
     """A Qwen2.5-VL."""
-    tokenizer = make_tokenizer(corpus(posts, prompt))
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]}
-    )
-    start, end, image, video = tokenizer.convert_tokens_to_ids(
-        ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
-    )
+    tokenizer, places = qwen_words(posts, prompt)
     text = {
         **TEXT,
         "vocab_size": len(tokenizer),
@@ -78,14 +81,7 @@ def qwen_vl(folder, posts, prompt):
         "out_hidden_size": 32,
         "fullatt_block_indexes": [1],
     }
-    config = Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=image,
-        video_token_id=video,
-        vision_start_token_id=start,
-        vision_end_token_id=end,
-    )
+    config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, **places)
     pictures = Qwen2VLImageProcessor(size={"shortest_edge": 28 * 28, "longest_edge": 112 * 112})
     processor = Qwen2_5_VLProcessor(pictures, tokenizer, Qwen2VLVideoProcessor(), chat_template=QWEN_CHAT)
     return save(folder, Qwen2_5_VLForConditionalGeneration(config), processor)
@@ -119,10 +115,7 @@ def smol_vlm(folder, posts, prompt):
 
 def qwen3_vl(folder, posts, prompt):
     """A Qwen3-VL: pictures enter several layers of its language model."""
-    tokenizer = make_tokenizer(corpus(posts, prompt))
-    special = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
-    tokenizer.add_special_tokens({"additional_special_tokens": special})
-    start, end, image, video = tokenizer.convert_tokens_to_ids(special)
+    tokenizer, places = qwen_words(posts, prompt)
     rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True}
     text = {**TEXT, "head_dim": 8, "vocab_size": len(tokenizer), "rope_parameters": rope}
     vision = {
@@ -134,14 +127,7 @@ def qwen3_vl(folder, posts, prompt):
         "num_position_embeddings": 64,
         "deepstack_visual_indexes": [0],
     }
-    config = Qwen3VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=image,
-        video_token_id=video,
-        vision_start_token_id=start,
-        vision_end_token_id=end,
-    )
+    config = Qwen3VLConfig(text_config=text, vision_config=vision, **places)
     pictures = Qwen2VLImageProcessor(size={"shortest_edge": 32 * 32, "longest_edge": 128 * 128}, patch_size=16)
     processor = Qwen3VLProcessor(pictures, tokenizer, Qwen3VLVideoProcessor(), chat_template=QWEN_CHAT)
     return save(folder, Qwen3VLForConditionalGeneration(config), processor)

@@ -78,7 +78,7 @@ def test_generation_goes_on_from_a_remembered_beginning() -> None:
     beginnings.learn("prompt", _padded([[5, 6, 7, 1, 9], [5, 6, 7, 4, 9]]))
     plain = _padded(ROWS)
     options = {"max_new_tokens": 4, "do_sample": False, "output_logits": True, "return_dict_in_generate": True}
-    whole, resumed = (model.generate(**inputs, **options) for inputs in (plain, beginnings.resume("prompt", plain, 1)))
+    whole, resumed = (model.generate(**inputs, **options) for inputs in (plain, beginnings.resume("prompt", plain)))
     assert (whole.sequences[:, WIDTH:] == resumed.sequences[:, WIDTH:]).all()
     torch.testing.assert_close(torch.stack(resumed.logits), torch.stack(whole.logits), atol=1e-5, rtol=1e-4)
 
@@ -87,4 +87,4 @@ def test_questions_that_begin_otherwise_are_read_whole() -> None:
     beginnings = Beginnings(_model())
     beginnings.learn("prompt", _padded([[5, 6, 7, 1, 9], [5, 6, 7, 4, 9]]))
     other = _padded([[5, 6, 8, 9], [5, 6, 8, 8, 9]])
-    assert "past_key_values" not in beginnings.resume("prompt", other, 1)
+    assert "past_key_values" not in beginnings.resume("prompt", other)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..explain.telling import noise, told
+from ..explain.words import Span, groups, hide
 from ..types import Cue, Sample, Verdict, WordEffect
 from .prompt.answer import CUE_CHARACTERS
 from .prompt.question import Prompt
@@ -49,12 +50,14 @@ def with_reasons(
     """
     began = time.perf_counter()
     brief = [row for row, sample in enumerate(samples) if prompt.for_sample(sample).brief]
-    hidden = [(row, start, end) for row in brief for start, end in _parts(samples[row], verdicts[row])]
-    answers = ask([_without(samples[row], start, end) for row, start, end in hidden]) if hidden else []
+    hidden = [(row, part) for row in brief for part in _parts(samples[row], verdicts[row])]
+    versions = [replace(samples[row], text=hide(samples[row].text or "", part)) for row, part in hidden]
+    answers = ask(versions) if versions else []
     effects: dict[int, list[WordEffect]] = {row: [] for row in brief}
-    for (row, start, end), answer in zip(hidden, answers, strict=True):
-        label, words = verdicts[row].label, (samples[row].text or "")[start:end]
+    for (row, part), answer in zip(hidden, answers, strict=True):
+        label, start, end = verdicts[row].label, part[0][0], part[-1][1]
         effect = verdicts[row].probabilities[label] - answer.probabilities[label]
+        words = (samples[row].text or "")[start:end]
         effects[row].append(WordEffect(word=words, start=start, end=end, effect=effect))
     took = 1000 * (time.perf_counter() - began) / max(1, len(brief))
     told_now = list(verdicts)
@@ -64,24 +67,18 @@ def with_reasons(
     return told_now
 
 
-def _parts(sample: Sample, verdict: Verdict) -> list[tuple[int, int]]:
-    """Where the words stand that are hidden in turn: all but those of the target, and none where they are all."""
-    words = list(_WORD.finditer(sample.text or ""))
+def _parts(sample: Sample, verdict: Verdict) -> list[tuple[Span, ...]]:
+    """The words that are hidden in turn: all but those of the target, and none where they are all."""
+    text = sample.text or ""
+    words = [match.span() for match in _WORD.finditer(text)]
     if verdict.label == "neutral" or len(words) < 2:
         return []
-    together = -(-len(words) // MOST_HIDDEN)
-    runs = (words[n : n + together] for n in range(0, len(words), together))
     named = {_bare(word) for word in (sample.target or "").split()}  # without it nothing could be asked
-    return [(run[0].start(), run[-1].end()) for run in runs if not named & {_bare(word[0]) for word in run}]
+    return [part for part in groups(words, MOST_HIDDEN) if not named & {_bare(text[slice(*span)]) for span in part}]
 
 
 def _bare(word: str) -> str:
     return word.strip(_AROUND).casefold()
-
-
-def _without(sample: Sample, start: int, end: int) -> Sample:
-    text = sample.text or ""
-    return replace(sample, text=f"{text[:start].rstrip()} {text[end:].lstrip()}".strip())
 
 
 def _cues(text: str, words: Sequence[WordEffect]) -> tuple[str, ...]:

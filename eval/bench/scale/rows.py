@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
 from eval.bench.scale.scale import text
+from eval.bench.speed.memory import resident_mb
 
 RECENT = 10_000
 """A repost repeats one of so many rows before it."""
@@ -48,15 +48,6 @@ def rows(count: int, reposts: float) -> Iterator[str]:
         else:
             recent[number % RECENT] = words
         yield json.dumps({"id": str(number), "text": words})
-
-
-def memory_mb(pid: int) -> float | None:
-    """What a process holds now, None when it has ended."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def run(count: int, workers: int, folder: Path, *, reposts: float, cache: int | None = None) -> dict[str, Any]:
@@ -89,7 +80,7 @@ def run(count: int, workers: int, folder: Path, *, reposts: float, cache: int | 
     command += [] if cache is None else ["--cache", str(cache)]
     with subprocess.Popen([*command, "--workers", str(workers)]) as process:
         while process.poll() is None:
-            held.append(memory_mb(process.pid))
+            held.append(resident_mb(process.pid))
             time.sleep(1.0 if count > 1_000 else 0.05)
     seconds = time.monotonic() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from PIL import Image
 from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
-from eval.bench.speed.memory import peak_memory_mb
+from eval.bench.speed.memory import peak_memory_mb, resident_mb
 from hybrid_mmsa import Analysis, Analyzer, CachedEncoder, Sample
 from hybrid_mmsa.engines import Call, LocalEngine
 from hybrid_mmsa.inputs import NumberedRow
@@ -101,11 +100,6 @@ def pipeline(threads: int) -> Callable[[list[str], int], float]:
     return run
 
 
-def memory_mb() -> float:
-    """What this process holds at the moment."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def of_texts(options: argparse.Namespace, engine: LocalEngine) -> dict[str, Any]:
     """Ours and the pipeline in turns, slice by slice, with our memory."""
     run = pipeline(options.workers)
@@ -119,7 +113,7 @@ def of_texts(options: argparse.Namespace, engine: LocalEngine) -> dict[str, Any]
         seconds["ours"] += timed(engine, posts)
         seconds["pipeline, one by one"] += run(drawn[:asked], 1)
         seconds["pipeline, batches of 32"] += run(drawn[:asked], 32)
-        course.append({"posts": (number + 1) * each, "memory_mb": round(memory_mb(), 1)})
+        course.append({"posts": (number + 1) * each, "memory_mb": round(resident_mb(), 1)})
     rates = {name: (options.texts if name == "ours" else options.slices * asked) / s for name, s in seconds.items()}
     return {
         "posts": options.texts,
@@ -136,7 +130,7 @@ def of_pictures(options: argparse.Namespace, engine: LocalEngine) -> dict[str, A
     for number in range(options.slices):
         drawn = [Sample(text=text(n), image=picture(n, photos)) for n in range(number * each, (number + 1) * each)]
         seconds += timed(engine, iter(enumerate(drawn, 1)))
-        course.append({"posts": (number + 1) * each, "memory_mb": round(memory_mb(), 1)})
+        course.append({"posts": (number + 1) * each, "memory_mb": round(resident_mb(), 1)})
     return {
         "posts": options.slices * each,
         "posts_per_second": round(options.slices * each / seconds, 2),

@@ -26,6 +26,7 @@ from rich.table import Table
 
 import hybrid_mmsa
 from eval.bench.keeping import circumstances, program, tell
+from eval.bench.speed.memory import resident_mb
 from eval.bench.video.films import write_film
 
 NAME = "video"
@@ -76,7 +77,7 @@ def analysed(film: Path, transcript: Path) -> dict[str, Any]:
     begun, memory = time.monotonic(), []
     with subprocess.Popen([*command, "-o", str(film.with_suffix(".out.json"))]) as process:
         while process.poll() is None:
-            memory.append(_resident(process.pid))
+            memory.append(resident_mb(process.pid))
             time.sleep(0.5)
         if process.returncode:
             sys.exit(f"{film.name}: exit code {process.returncode}")
@@ -90,14 +91,6 @@ def analysed(film: Path, transcript: Path) -> dict[str, Any]:
         "scenes": len(made["scenes"]),
         "film_mb": round(film.stat().st_size / MEGABYTE, 1),
     }
-
-
-def _resident(pid: int) -> float:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
-from eval.bench.speed.memory import peak_memory_mb
+from eval.bench.speed.memory import peak_memory_mb, resident_mb
 from hybrid_mmsa.types import LABELS
 from hybrid_mmsa.watch import Observation, Store, Watch, WatchSettings
 from hybrid_mmsa.watch.changes import Series
@@ -106,7 +106,7 @@ def many_posts(posts: int) -> dict[str, Any]:
             if number % 1000 == 999:
                 watching.commit()
             if number % every == every - 1:
-                seen.append({"posts": number + 1, "memory_mb": round(_memory_mb(), 1)})
+                seen.append({"posts": number + 1, "memory_mb": round(resident_mb(), 1)})
         watching.finish()
         seconds = time.process_time() - begin
         size = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
@@ -118,12 +118,6 @@ def many_posts(posts: int) -> dict[str, Any]:
             "tallies": store.tallies(),
             "alerts": len(alerts),
         }
-
-
-def _memory_mb() -> float:
-    """What this process holds at the moment."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 1e6
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

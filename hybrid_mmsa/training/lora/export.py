@@ -24,6 +24,7 @@ from transformers import AutoConfig
 from ...adapters import Adapter, describe_adapter, resolve_adapter
 from ...errors import ArtefactError, InputError
 from ...reasoning import Reasoner, ReasonerConfig, open_reasoner, presets
+from ...reasoning.backends.transformers.adapters import CONFIG, WEIGHTS
 from ...reasoning.backends.transformers.loading import open_vlm
 from ...reasoning.models.opening import located
 from ...reasoning.models.store import MANIFEST
@@ -42,7 +43,6 @@ SIDE = 96
 Floats = NDArray[np.float64]
 Form: TypeAlias = Literal["peft", "merged", "gguf"]
 LORA, PROMPT, CARD, REASONER = "lora", "prompt.toml", "card.md", "reasoner.toml"
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 LLAMA_CPP = "llama.cpp"
 # Everything of a base's folder but these goes with merged weights: tokenizer, processor, chat template, licence.
 LEFT_BEHIND = ("*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth", "*.gguf", "*.py", "config.json", MANIFEST)

@@ -30,6 +30,7 @@ from transformers.utils import logging
 from ... import metrics
 from ...bundled import bundled_path
 from ...errors import ArtefactError, InputError
+from ...reasoning.backends.transformers.adapters import CONFIG, WEIGHTS
 from ...reasoning.backends.transformers.beginning import beginning_first, read_beginning, repeated, shared_beginning
 from ...reasoning.backends.transformers.loading import memory_is_bounded
 from ...reasoning.prompt.labels import label_probabilities
@@ -55,7 +56,6 @@ _library: Any = trl  # it does not say what it exports
 _remarks: Any = logging
 _Trainer: Any = _library.SFTTrainer
 LOG, DONE, LORA = "log.jsonl", "done.json", "lora"
-WEIGHTS = "adapter_model.safetensors"
 STATE = "trainer_state.json"
 
 
@@ -318,7 +318,7 @@ def _finish(trainer: AnswerTrainer, folder: Path, trained: int) -> LearningCurve
     if trainer.args.should_save:
         trainer.model.save_pretrained(folder / LORA, safe_serialization=True)
         for file in (folder / LORA).iterdir():
-            if file.name not in ("adapter_model.safetensors", "adapter_config.json"):
+            if file.name not in (WEIGHTS, CONFIG):
                 file.unlink()  # such as PEFT's own card
         (folder / DONE).write_text(json.dumps(done) + "\n", encoding="utf-8")
         for checkpoint in folder.glob("checkpoint-*"):

@@ -25,9 +25,9 @@ from ....types import LoraRef
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-__all__ = ["Adapters"]
+__all__ = ["CONFIG", "WEIGHTS", "Adapters"]
 
-_WEIGHTS, _CONFIG = "adapter_model.safetensors", "adapter_config.json"
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _BESIDE_THE_MODEL = frozenset({"gaussian", "eva", "orthogonal"})  # beginnings that leave the model's own weights alone
 _BEFORE = "base_model.model."  # what PEFT writes before a module's own name
 
@@ -154,17 +154,17 @@ def _library() -> Any:
 
 
 def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
-    for file in (_CONFIG, _WEIGHTS):
+    for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
             raise ArtefactError(f"{folder} is no LoRA adapter: it has no {file}")
     library = _library()
     try:
-        method = json.loads((folder / _CONFIG).read_text(encoding="utf-8")).get("peft_type")
+        method = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("peft_type")
         if method != "LORA":
             raise ArtefactError(f"the adapter in {folder} is {method}, not LoRA")
-        read_artefact(folder / _CONFIG, LoraFile)
+        read_artefact(folder / CONFIG, LoraFile)
         config: LoraConfig = library.LoraConfig.from_pretrained(str(folder))
-        weights = load_file(folder / _WEIGHTS)
+        weights = load_file(folder / WEIGHTS)
     except ArtefactError:
         raise
     except (AttributeError, OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:

@@ -106,16 +106,15 @@ class Beginnings:
             del self._read[next(iter(self._read))]
         self._read[key] = (ids, states) if states else (ids[:0], [])
 
-    def resume(self, key: Hashable, inputs: Mapping[str, Any], kept: int) -> dict[str, Any]:
-        """The same questions with the cache of their beginning, for `generate`.
+    def resume(self, key: Hashable, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The same questions with the cache of their beginning, for `generate`, which reads the last column anew.
 
         Args:
             key: Of a beginning that was learnt.
             inputs: As in `shared_beginning`.
-            kept: Columns at the end that must be read anew, one at the least.
         """
         ids, states = self._read[key]
-        length = min(shared_beginning(inputs, kept), len(ids))
+        length = min(shared_beginning(inputs, 1), len(ids))
         if not length:
             return dict(inputs)
         rows = beginning_first(inputs, length)

@@ -215,7 +215,7 @@ class TransformersReasoner:
         with torch.inference_mode():
             if not self._beginnings.knows(key):
                 self._beginnings.learn(key, self._inputs(prompt, _UNLIKE, labels))
-            return self._beginnings.resume(key, inputs, kept=1)
+            return self._beginnings.resume(key, inputs)
 
     def _inputs(self, prompt: Prompt, samples: Sequence[Sample], labels: LabelTokens) -> dict[str, Any]:
         """A batch as the model reads it: chats padded on the left, then the beginning of every answer."""

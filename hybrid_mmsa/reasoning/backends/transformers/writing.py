@@ -69,8 +69,8 @@ class Grammar:
         """The tokens that begin a word after a space that is still to come, or after none."""
         key = space + word
         if key not in self._beginnings:
-            spelled = ((token, self.tokens.decode_bytes([token])) for token in range(self.vocabulary))
-            self._beginnings[key] = [n for n, each in spelled if len(each) > len(space) and key.startswith(each)]
+            likely = np.flatnonzero(self.begins(word[:1])).tolist()
+            self._beginnings[key] = [n for n in likely if key.startswith(self.tokens.decode_bytes([n]))]
         return self._beginnings[key]
 
     def line(self, prompt: Prompt, sample: Sample, label: Label, labels: LabelTokens, room: int) -> Line:
@@ -190,8 +190,7 @@ class LabelFirst(LogitsProcessor):  # type: ignore[misc]  # an Any to mypy, whic
         Raises:
             ReasonerError: The deadline has passed, or the logits are no numbers.
         """
-        if time.perf_counter() > self._deadline:
-            raise ReasonerError("no answer within the time-out")
+        _check_time(self._deadline)
         values = scores.float().cpu().numpy()
         if not len(self.label_logits):
             allowed = self._begin(values)
@@ -249,10 +248,14 @@ class NextLogits(LogitsProcessor):  # type: ignore[misc]  # an Any to mypy, whic
         Raises:
             ReasonerError: The deadline has passed.
         """
-        if time.perf_counter() > self._deadline:
-            raise ReasonerError("no answer within the time-out")
+        _check_time(self._deadline)
         self.logits = scores
         return scores
+
+
+def _check_time(deadline: float) -> None:
+    if time.perf_counter() > deadline:
+        raise ReasonerError("no answer within the time-out")
 
 
 def _share(one: FloatArray, other: FloatArray) -> float:
