@@ -106,7 +106,7 @@ def test_emoji_are_read_as_what_they_feel(text, words):
 
 def test_a_feeling_table_speaks_of_emoji_and_of_words_alone():
     for emoji, words in FEELINGS.items():
-        assert reword(emoji) == words
+        assert reword(f"it {emoji}") == f"it {words}"
         assert reword(words) == words
 
 
@@ -141,6 +141,8 @@ def test_faces_of_marks_are_read_as_what_they_feel(text, words):
     ("text", "words"),
     [
         ("★☆☆☆☆", "1 out of 5 stars"),
+        ("⭐", "1 out of 5 stars"),
+        ("a ⭐ is born", "a star is born"),
         ("★★★★★", "5 out of 5 stars"),
         ("⭐⭐⭐", "3 out of 5 stars"),
         ("10/10 would recommend", "10 out of 10 would recommend"),
@@ -150,6 +152,23 @@ def test_faces_of_marks_are_read_as_what_they_feel(text, words):
 )
 def test_ratings_are_words(text, words):
     assert reword(normalise(text)) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Great value /s", "Great value # sarcasm"),
+        ("Great value (/s)", "Great value # sarcasm"),
+        ("Great value.</sarcasm> ", "Great value. # sarcasm"),
+        ("Great value /sarcasm", "Great value # sarcasm"),
+        ("10 m/s", "10 m/s"),
+        ("a/s b", "a/s b"),
+        ("cd /s and go on", "cd /s and go on"),
+        ("<s>good</s>", "good"),
+    ],
+)
+def test_what_marks_a_post_as_ironic_is_read_as_that(text, words):
+    assert reword(text) == words
 
 
 @pytest.mark.parametrize(

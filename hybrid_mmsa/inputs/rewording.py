@@ -45,6 +45,10 @@ _RETWEET = re.compile(r"^RT\s+(?=@)|(?<=\s)RT\s+(?=@)")
 _STARS = re.compile(
     r"(?:[★⭐🌟]\ufe0f?){2,}(?:[☆✩✰]\ufe0f?)*|[★⭐🌟]?\ufe0f?(?:[☆✩✰]\ufe0f?){2,}|[★⭐]\ufe0f?(?:[☆✩✰]\ufe0f?)+"
 )
+# A lone star stands for a rating; within a sentence it is a decoration.
+_LONE_STAR = re.compile(r"^\s*[★⭐]\ufe0f?\s*$")
+# How writers mark a post as ironic at its end ("tone tags"); "m/s" and paths stand within words.
+_TONE_TAG = re.compile(r"(?:(?<!\S)\(?/s(?:arc(?:asm)?)?\)?|</sarcasm>)\s*$", re.IGNORECASE)
 _FRACTION = re.compile(r"(?<![\d/.,$€£])(\d{1,3}(?:[.,]\d)?)\s?/\s?(5|10|100)(?![\d/])")
 _LONG_RUN = re.compile(r"([^\W\d_])\1{2,}")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -90,13 +94,14 @@ def reword(text: str) -> str:
     """Rewrite normalised text in words a tower knows.
 
     Markup, links and thread counts go; a link alone is `http`. Handles become `@user`, `#MarchMadness` becomes
-    `# March Madness`, emoji and emoticons what they feel, ratings words ("4 out of 5 stars"). Styled letters, and
-    letters of other alphabets that imitate Latin ones, become plain ones; stretched words are cut to their spelling.
-    Words for sexual orientation are all read as one of them, and so are words for gender identity.
+    `# March Madness`, emoji and emoticons what they feel, ratings words ("4 out of 5 stars"), and "/s" at the end
+    `# sarcasm`. Styled letters, and letters of other alphabets that imitate Latin ones, become plain ones; stretched
+    words are cut to their spelling. Words for sexual orientation are all read as one of them, and so are words for
+    gender identity.
     May return `""` (for example for a lone joiner).
     """
-    bare = _without_links(text)
-    words = name_emoji(name_faces(_STARS.sub(_star_rating, bare)))
+    bare = _without_links(_TONE_TAG.sub(" #sarcasm", text))
+    words = name_emoji(name_faces(_STARS.sub(_star_rating, _LONE_STAR.sub(_star_rating, bare))))
     words = _plain_letters(unicodedata.normalize("NFKC", words).replace(_JOINER, ""))
     words = _FRACTION.sub(r"\1 out of \2", _HANDLE.sub(f" {HANDLE} ", words))
     words = _HASHTAG.sub(lambda m: f" # {_HUMP.sub(' ', m.group(1))} ", words)

@@ -1,10 +1,9 @@
 """How much the bundled model's figures owe to chance: the image tower trained again with other seeds.
 
-    python eval/bench/towers/retrainings.py --data DATA --runs RUNS --start WEIGHTS -o MODELS [--times 5] [--save]
+    python eval/bench/towers/retrainings.py --data DATA --start WEIGHTS -o MODELS [--times 5] [--save]
 
-RUNS holds `text` and `image`, what the bundled model was made from: the text tower, the views of the pictures and the
-logits out of fold, to which the joining of the sides and its temperature were fitted, stay. Each retrained image tower
-is exported to int8 and measured on MVSA-Single's test part. A killed run goes on.
+The bundled text tower stays, and so do the joining of the sides and its temperature. Each retrained image tower is
+exported to int8 and measured on MVSA-Single's test part. A killed run goes on.
 """
 
 from __future__ import annotations
@@ -22,15 +21,14 @@ from eval.bench.keeping import program, tell, today
 from hybrid_mmsa import metrics
 from hybrid_mmsa.adapters import Adapter, resolve_adapter
 from hybrid_mmsa.encoders import CompactEncoder, extract_features
+from hybrid_mmsa.encoders.compact import WEIGHTS
 from hybrid_mmsa.fusion import FusionHead
-from hybrid_mmsa.training.heads.fusion import FusionConfig, TowerRuns, tower_heads
+from hybrid_mmsa.training.heads.fusion import image_heads
 from hybrid_mmsa.training.posts.rows import post_records
 from hybrid_mmsa.training.routing.posts import gold_labels
-from hybrid_mmsa.training.towers.export import export_compact
+from hybrid_mmsa.training.towers.export import export_beside
 from hybrid_mmsa.training.towers.image import ImageConfig, picture_rows, train_top
 from hybrid_mmsa.training.towers.image_tower import ImageTower, read_start, read_views
-from hybrid_mmsa.training.towers.text import STUDENT
-from hybrid_mmsa.training.towers.text_tower import TextTower
 from hybrid_mmsa.types import LABELS, Task
 
 FIRST_SEED = 101
@@ -42,7 +40,6 @@ def main() -> None:
     parser = program(__doc__, "retrainings")
     for name, told in (
         ("data", "the folder that holds the corpora"),
-        ("runs", "see above"),
         ("start", "EfficientNet-Lite0"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True, help=told)
@@ -74,26 +71,22 @@ def retrained(options: argparse.Namespace) -> list[Path]:
     config, start = ImageConfig(), read_start(options.start)
     train = [r for r in post_records(options.data) if r.split == "train"]
     shown = picture_rows([r for r in train if r.sample.image is not None], options.data, config.decoded_side)
-    trunk, views = ImageTower(start, config.frozen), options.runs / "image" / "views"
+    trunk, views = ImageTower(start, config.frozen), options.out / "views"
     pictures = read_views(trunk, shown, views, views=config.views, side=config.side)
-    student = options.runs / "text" / STUDENT
     places = []
     for time in range(options.times):
         place, seed = options.out / str(time), FIRST_SEED + time
         viewer = train_top(start, pictures, np.arange(len(shown)), config, place / "final", seed=seed)
         if not (place / "towers" / "compact.json").exists():
-            sizes = {"max_tokens": FusionConfig().max_tokens, "side": config.side}
-            export_compact(TextTower.load(student), student / "tokenizer.json", viewer, place / "towers", **sizes)
+            export_beside(WEIGHTS, viewer, place / "towers")
         places.append(place)
     return places
 
 
 def measured(base: Adapter, place: Path, options: argparse.Namespace) -> dict[str, float]:
     """Figures of one pair of towers under the bundled model's joining, on the test part."""
-    heads = tower_heads(TowerRuns(options.runs / "text", place))
-    heads = {name: value for name, value in heads.items() if name.startswith("image.")}
     encoder = CompactEncoder(place / "towers", threads=2, name="compact:towers")
-    head = FusionHead({**base.head.arrays, **heads}, base.head.strategy)
+    head = FusionHead({**base.head.arrays, **image_heads(place)}, base.head.strategy)
     adapter = replace(base, encoder=encoder.name, encoder_hash=encoder.hash, head=head)
     test = [r for r in post_records(options.data) if r.split == "test"]
     said = adapter.posteriors(extract_features(encoder, [r.sample for r in test]))

@@ -1,11 +1,11 @@
 """A model for each of MVSA-Single's ten folds: all that sees MVSA is fitted again without the fold.
 
-    python eval/bench/towers/ten_folds.py --data DATA --text-runs RUNS/text --start WEIGHTS -o MODELS
+    python eval/bench/towers/ten_folds.py --data DATA --start WEIGHTS -o MODELS
     hybrid-mmsa eval run eval/protocols/mvsa_single_10fold.toml --data DATA/MVSA_Single --model 'MODELS/{fold}'
 
-The text tower saw no post of MVSA, so the ten models share it. Fold k is tested on and fold k + 1 is left out beside
-it. So two image towers never saw fold k: its own, which speaks of fold k + 1, and that of fold k - 1, which speaks of
-fold k - 1. On those two folds head and temperatures of model k are fitted. A killed run goes on.
+The bundled text tower saw no post of MVSA, so the ten models share it. Fold k is tested on and fold k + 1 is left out
+beside it. So two image towers never saw fold k: its own, which speaks of fold k + 1, and that of fold k - 1, which
+speaks of fold k - 1. On those two folds head and temperatures of model k are fitted. A killed run goes on.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from eval.bench.keeping import today
-from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.adapters import Adapter, resolve_adapter
 from hybrid_mmsa.calibration import Calibration, TemperatureScaling
 from hybrid_mmsa.data import Record, load_corpus, load_manifest
 from hybrid_mmsa.encoders import CompactEncoder
+from hybrid_mmsa.encoders.compact import WEIGHTS
 from hybrid_mmsa.fusion import FusionHead
 from hybrid_mmsa.training.heads.frozen import UNROUTED
-from hybrid_mmsa.training.heads.fusion import FusionConfig, TowerRuns, tower_heads, words_head
+from hybrid_mmsa.training.heads.fusion import FusionConfig, image_heads, words_head
 from hybrid_mmsa.training.heads.strategies import Evidence, cross_fit, fit_strategy
 from hybrid_mmsa.training.posts.rows import fold_of, text_key
 from hybrid_mmsa.training.routing.posts import encode_posts, gold_labels
-from hybrid_mmsa.training.towers.export import export_compact
+from hybrid_mmsa.training.towers.export import export_beside
 from hybrid_mmsa.training.towers.image import ImageConfig, picture_logits, picture_rows, serving_pixels, train_top
 from hybrid_mmsa.training.towers.image_tower import ImageTower, load_tower, read_start, read_views
-from hybrid_mmsa.training.towers.text import STUDENT
-from hybrid_mmsa.training.towers.text_tower import TextTower
 from hybrid_mmsa.types import TASKS, FloatArray, Task
 
 CROSS_FITS = 5
@@ -48,7 +47,6 @@ def main() -> None:
     """Train the image towers of every fold, then fit and save the models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds the corpora")
-    parser.add_argument("--text-runs", type=Path, required=True, help="the --runs of `train text`")
     parser.add_argument("--start", type=Path, required=True, help="ImageNet weights of EfficientNet-Lite0")
     parser.add_argument("-o", "--out", type=Path, required=True, help="where the ten models go; stages stand in runs/")
     options = parser.parse_args()
@@ -56,13 +54,12 @@ def main() -> None:
     fold_by_id = {id_: k for k in range(FOLDS) for id_ in load_manifest(SPLIT).parts[f"fold_{k}"]}
     folds = np.array([fold_by_id[record.sample.id or ""] for record in records])
     pictures = _image_towers(options, records, folds)
-    text, words = TextTower.load(options.text_runs / STUDENT), None
+    words = None
     for fold in range(FOLDS):
         towers = options.out / str(fold) / "towers"
         if not (towers / "compact.json").exists():
             viewer = load_tower(options.out / "runs" / str(fold) / "final" / "tower.safetensors")
-            sizes = {"max_tokens": FusionConfig().max_tokens, "side": ImageConfig().side}
-            export_compact(text, options.text_runs / STUDENT / "tokenizer.json", viewer, towers, **sizes)
+            export_beside(WEIGHTS, viewer, towers)
         encoder = CompactEncoder(towers, threads=2, name="compact:towers")
         if words is None:
             texts = [replace(record.sample, image=None) for record in records]
@@ -105,7 +102,9 @@ def _model(
     config, own, other = FusionConfig(), (fold + 1) % FOLDS, (fold - 1) % FOLDS
     parts = [np.flatnonzero(folds == part) for part in (own, other)]
     rows, seen = np.concatenate(parts), np.flatnonzero(folds != fold)
-    linear = tower_heads(TowerRuns(options.text_runs, options.out / "runs" / str(fold)))
+    bundled = Adapter.load(resolve_adapter("default")).head.arrays
+    linear = {name: value for name, value in bundled.items() if name.startswith("text.")}
+    linear |= image_heads(options.out / "runs" / str(fold))
     text = {}
     for task, label in (("sentiment", "text_label"), ("joint", "label")):
         choice = words_head([records[i] for i in seen], words[seen], label, linear, config)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -44,7 +44,7 @@ from ..towers.text_tower import HEADS, TextTower
 from .logistic import Choice, LinearHead, choose_head
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy
 
-__all__ = ["FusionConfig", "TowerRuns", "held_out_evidence", "tower_heads", "train_fusion", "words_head"]
+__all__ = ["FusionConfig", "TowerRuns", "held_out_evidence", "image_heads", "tower_heads", "train_fusion", "words_head"]
 
 CROSS_FITS = 5
 PARTS = 3
@@ -157,13 +157,18 @@ def held_out_evidence(
 
 def tower_heads(runs: TowerRuns) -> dict[str, FloatArray]:
     """The linear heads of both towers, as a fusion head names them; all but `text.joint`."""
-    weights = {
-        "text": load_file(runs.text / STUDENT / "tower.safetensors"),
-        "image": load_file(runs.image / "final" / "tower.safetensors"),
-    }
+    return _heads_of("text", runs.text / STUDENT / "tower.safetensors", HEADS) | image_heads(runs.image)
+
+
+def image_heads(runs: Path) -> dict[str, FloatArray]:
+    """The linear heads of the image tower that `train image` made in `runs`, as a fusion head names them."""
+    return _heads_of("image", runs / "final" / "tower.safetensors", IMAGE_HEADS)
+
+
+def _heads_of(side: str, weights: Path, tasks: Iterable[str]) -> dict[str, FloatArray]:
+    arrays = load_file(weights)
     return {
-        f"{side}.{task}.{part}": weights[side][f"heads.{task}.{part}"].astype(np.float32)
-        for side, tasks in (("text", HEADS), ("image", IMAGE_HEADS))
+        f"{side}.{task}.{part}": arrays[f"heads.{task}.{part}"].astype(np.float32)
         for task in tasks
         for part in ("weight", "bias")
     }

@@ -33,7 +33,7 @@ from .image_tower import CENTRE, SCALE, WIDTH, ImageTower, same_padding
 from .onnx_graph import Graph
 from .text_tower import TextTower, input_reach
 
-__all__ = ["ExactEncoder", "export_compact", "export_image", "export_text_tower"]
+__all__ = ["ExactEncoder", "export_beside", "export_compact", "export_image", "export_text_tower"]
 
 FILES = ("text.onnx", "image.onnx", "tokenizer.json")
 FILTER_BLOCKS = (16, 8)
@@ -58,10 +58,30 @@ def export_compact(
     export_text_tower(text, tokenizer, folder / "text.onnx", max_tokens=max_tokens)
     export_image(image, side, folder / "image.onnx")
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    _describe(folder, max_tokens=max_tokens, side=side, text_width=text.encoder.config.hidden_size)
+
+
+def export_beside(towers: Path, image: ImageTower, folder: Path) -> None:
+    """Write a folder like `export_compact`, with the text tower of another one as it is.
+
+    Args:
+        towers: The folder whose text tower, tokenizer and sizes are taken.
+        image: The trained image tower.
+        folder: Where to.
+    """
+    manifest = CompactManifest(**json.loads((towers / "compact.json").read_text(encoding="utf-8")))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("text.onnx", "tokenizer.json"):
+        shutil.copyfile(towers / name, folder / name)
+    export_image(image, manifest.image_size, folder / "image.onnx")
+    _describe(folder, max_tokens=manifest.max_tokens, side=manifest.image_size, text_width=manifest.text_width)
+
+
+def _describe(folder: Path, *, max_tokens: int, side: int, text_width: int) -> None:
+    """Write `compact.json` about the files of a folder."""
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
-    width = text.encoder.config.hidden_size
     manifest = CompactManifest(
-        max_tokens=max_tokens, image_size=side, text_width=width, image_width=WIDTH, files=hashes
+        max_tokens=max_tokens, image_size=side, text_width=text_width, image_width=WIDTH, files=hashes
     )
     (folder / "compact.json").write_text(json.dumps(asdict(manifest), indent=1) + "\n", encoding="utf-8")
 
