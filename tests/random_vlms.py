@@ -1,5 +1,7 @@
 """VLMs of other families, tiny and with random weights, as folders: for shapes, processors and chat templates."""
 
+from unittest.mock import patch
+
 from tiny_vlm import END, PAD, corpus, make_tokenizer, save
 from transformers import (
     GotOcr2ImageProcessor,
@@ -20,7 +22,13 @@ from transformers import (
     Qwen3VLForConditionalGeneration,
     Qwen3VLProcessor,
     Qwen3VLVideoProcessor,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessor,
+    SmolVLMProcessor,
+    SmolVLMVideoProcessor,
 )
+from transformers.models.smolvlm import processing_smolvlm
 
 QWEN_CHAT = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -88,7 +96,7 @@ def qwen_vl(folder, posts, prompt):
 
 
 def smol_vlm(folder, posts, prompt):
-    """An Idefics3, whose processor and layout SmolVLM has."""
+    """An Idefics3, as which the first SmolVLM was published."""
     tokenizer = make_tokenizer(corpus(posts, prompt))
     tokenizer.add_special_tokens(
         {"additional_special_tokens": ["<fake_token_around_image>", "<end_of_utterance>", "<global-img>"]}
@@ -111,6 +119,34 @@ def smol_vlm(folder, posts, prompt):
         pad_token_id=PAD,
     )
     return save(folder, Idefics3ForConditionalGeneration(config), processor)
+
+
+def smol_vlm2(folder, posts, prompt):
+    """A SmolVLM2, which has classes of its own and a processor of films."""
+    tokenizer = make_tokenizer(corpus(posts, prompt))
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<fake_token_around_image>", "<end_of_utterance>", "<global-img>", "<video>"]}
+    )
+    sizes = {"size": {"longest_edge": 56}, "max_image_size": {"longest_edge": 56}}
+    parts = (SmolVLMImageProcessor(**sizes), tokenizer, SmolVLMVideoProcessor(**sizes))
+    with patch.object(processing_smolvlm, "num2words", str):  # without it none is made; only films need it
+        processor = SmolVLMProcessor(*parts, image_seq_len=4, chat_template=SMOL_CHAT)
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 56,
+        "patch_size": 14,
+    }
+    config = SmolVLMConfig(
+        text_config={**TEXT, "model_type": "llama", "vocab_size": len(tokenizer)},
+        vision_config=vision,
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=PAD,
+    )
+    return save(folder, SmolVLMForConditionalGeneration(config), processor)
 
 
 def qwen3_vl(folder, posts, prompt):
@@ -171,4 +207,4 @@ def intern_vl(folder, posts, prompt):
     return save(folder, InternVLForConditionalGeneration(config), processor)
 
 
-FAMILIES = (qwen_vl, qwen3_vl, smol_vlm, intern_vl)
+FAMILIES = (qwen_vl, qwen3_vl, smol_vlm, smol_vlm2, intern_vl)

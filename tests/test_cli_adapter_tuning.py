@@ -70,8 +70,9 @@ def test_a_file_that_cannot_teach_is_refused_before_the_model_is_looked_for(post
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--base", "no-such-model"], "no model 'no-such-model'; presets are smol, smolvlm-500m"),
+        (["--base", "no-such-model"], "no model 'no-such-model'; presets are smol, smol-llama, smolvlm-500m"),
         (["--base", "smolvlm-500m"], "smolvlm-500m is not on this machine"),
+        (["--base", "smol-llama"], "smol-llama is for the backend llama_cpp, not for transformers"),
         (["--recipe", "no-such-recipe"], "no recipe 'no-such-recipe'"),
         (["--base", "x", "--set", "rnak=8"], "no setting 'rnak'; known are base, prompt"),
         (["--base", "x", "--set", "rank=0"], "rank: found 0; wanted 1 or more"),

@@ -31,7 +31,11 @@ DOORS = {
     "tune": ["hybrid_mmsa.training.heads.adapting", "hybrid_mmsa.training.heads.frozen_posts"],
     "clip": ["hybrid_mmsa.encoders.open_clip"],
     "hf": ["hybrid_mmsa.encoders.hf", "hybrid_mmsa.encoders.tower_lora"],
-    "vlm": ["hybrid_mmsa.reasoning.backends.transformers", "hybrid_mmsa.reasoning.models.pull"],
+    "vlm": [
+        "hybrid_mmsa.reasoning.backends.transformers",
+        "hybrid_mmsa.reasoning.models.converting",
+        "hybrid_mmsa.reasoning.models.pull",
+    ],
     "llama": ["hybrid_mmsa.reasoning.backends.llama_cpp"],
     "serve": ["hybrid_mmsa.serving.app", "hybrid_mmsa.serving.server"],
     "client": ["hybrid_mmsa.client"],

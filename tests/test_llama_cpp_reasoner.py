@@ -1,20 +1,24 @@
 """The llama.cpp reasoner runs the trained LLaVA as transformers does, with adapters, in turns, within its limits."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from drawn_posts import draw_posts
 from gguf_vlm import local, written
+from safetensors.torch import load_file, save_file
 from tiny_lora import EVERYWHERE, write_lora
 from tiny_vlm import untrained_vlm
 
 from hybrid_mmsa.errors import ArtefactError, ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
-from hybrid_mmsa.reasoning.backends import gguf_context
+from hybrid_mmsa.reasoning.backends import gguf_context, llama_cpp
+from hybrid_mmsa.reasoning.backends.gguf_context import GgufContext
 from hybrid_mmsa.reasoning.prompt.chat_text import ChatText
 from hybrid_mmsa.training.lora.gguf import write_gguf_lora
-from hybrid_mmsa.types import LABELS, LoraRef
+from hybrid_mmsa.types import LABELS, LoraRef, Sample
 
 POSTS = [post.sample for post in draw_posts(60, 11)]
 MARK = "<__picture__>"
@@ -79,6 +83,28 @@ def test_a_kept_opening_changes_no_answer(reasoner):
     np.testing.assert_allclose(together, backwards, atol=1e-4)
 
 
+def test_what_two_prompts_begin_with_is_read_once(reasoner, monkeypatch):
+    read = []
+    context = reasoner._context
+    monkeypatch.setattr(
+        context, "_decode", lambda tokens: (read.append(len(tokens)), GgufContext._decode(context, tokens))
+    )
+    first, second = Sample(text="what a lovely day at the sea"), Sample(text="what a lovely day with you")
+    alone = []
+    for sample in (first, second):
+        context._forget()
+        alone += reasoner.reason([sample])
+    whole = sum(read)
+    read.clear()
+    context._forget()
+    together = reasoner.reason([first, second])
+    assert sum(read) < 0.7 * whole
+    np.testing.assert_allclose(numbers(together), numbers(alone), atol=1e-4)
+    read.clear()
+    reasoner.reason([second])
+    assert sum(read) == 1, "the last token gives the logits"
+
+
 def test_random_weights_write_what_parses(tmp_path):
     files = written(untrained_vlm(tmp_path / "vlm"), tmp_path / "gguf")
     reasoner = open_reasoner(local(files, max_rationale_tokens=40))
@@ -97,6 +123,43 @@ def test_an_adapter_answers_as_it_does_in_torch(reasoner, in_torch, adapters):
     np.testing.assert_array_equal(numbers(reasoner.reason(words)), before)
 
 
+def test_an_adapter_is_taken_as_peft_saves_it(reasoner, trained_vlm, adapters, tmp_path):
+    """The same answers as with the file that `adapter export` writes, whatever precision it was saved in."""
+    words = [post for post in POSTS if post.image is None][:8]
+    folder = write_lora(trained_vlm, tmp_path / "peft", seed=1, strength=0.4)
+    wanted = numbers(reasoner.reason(words, adapters[0]))
+    np.testing.assert_allclose(numbers(reasoner.reason(words, LoraRef(name="peft", path=folder))), wanted, atol=2e-3)
+    path = folder / "adapter_model.safetensors"
+    save_file({name: weights.to(torch.bfloat16) for name, weights in load_file(path).items()}, path)
+    coarse = numbers(reasoner.reason(words, LoraRef(name="coarse", path=shutil.copytree(folder, tmp_path / "coarse"))))
+    np.testing.assert_allclose(coarse, wanted, atol=0.05)
+    assert not list(folder.glob("*.gguf")), "nothing is written beside it"
+
+
+def test_its_own_adapter_answers_where_no_other_is_asked_for(files, adapters, monkeypatch):
+    monkeypatch.setattr(llama_cpp, "bundled_path", lambda *parts: adapters[0].path)
+    own = open_reasoner(local(files, lora="house"))
+    words = [post for post in POSTS if post.image is None][:6]
+    said = own.reason(words)
+    assert {verdict.adapter for verdict in said} == {"house"}
+    np.testing.assert_allclose(numbers(own.reason(words, adapters[0])), numbers(said), atol=1e-4)
+    assert np.abs(numbers(own.reason(words, adapters[1])) - numbers(said)).max() > 0.01
+    own.close()
+
+
+def test_brief_answers_are_read_from_logits(files, in_torch):
+    """Label and irony by logits, reasons by hiding words: as the transformers backend does it."""
+    brief = open_reasoner(local(files, mmproj=None, prompt="smol"))
+    other = open_reasoner(in_torch._config.model_copy(update={"prompt": "smol"}))
+    posts = [Sample(text=post.text) for post in POSTS if post.text][:10]
+    found, wanted = brief.reason(posts, rationale=True), other.reason(posts, rationale=True)
+    for one, two in zip(found, wanted, strict=True):
+        assert one.timings.keys() == {"prefill", "decode", "hiding"}
+        assert one.sarcasm == pytest.approx(two.sarcasm, abs=0.02)
+        assert (one.label, one.rationale, one.cues) == (two.label, two.rationale, two.cues)
+    brief.close()
+
+
 def test_threads_and_adapters_do_not_mix(reasoner, adapters):
     asked = [(post, lora) for post in POSTS[:5] for lora in (None, *adapters)]
     alone = [numbers(reasoner.reason([post], lora)) for post, lora in asked]
@@ -112,10 +175,11 @@ def test_an_adapter_that_does_nothing_is_refused(reasoner, trained_vlm, tmp_path
     assert reasoner.reason(POSTS[:1])[0].adapter is None
 
 
-def test_an_adapter_must_be_a_gguf_file_of_this_model(reasoner, trained_vlm, tmp_path):
-    write_lora(trained_vlm, tmp_path / "peft")
-    with pytest.raises(ArtefactError, match="holds 0 GGUF files"):
-        reasoner.reason(POSTS[:1], LoraRef(name="peft", path=tmp_path / "peft"))
+def test_an_adapter_must_be_one_of_this_model(reasoner, files, tmp_path):
+    with pytest.raises(ArtefactError, match=r"holds 0 GGUF files and no adapter_model.safetensors"):
+        reasoner.reason(POSTS[:1], LoraRef(name="nothing", path=tmp_path))
+    with pytest.raises(ArtefactError, match="holds 2 GGUF files"):
+        reasoner.reason(POSTS[:1], LoraRef(name="two", path=files))
     (tmp_path / "noise.gguf").write_bytes(b"GGUF and then nothing")
     with pytest.raises(ArtefactError, match="is no LoRA of this model"):
         reasoner.reason(POSTS[:1], LoraRef(name="noise", path=tmp_path / "noise.gguf"))

@@ -66,6 +66,19 @@ def test_a_real_server_writes_a_rationale(url):
     assert all(verdict.rationale is None for verdict in plain)
 
 
+def test_a_real_server_is_asked_briefly(files, url):
+    """Label and irony from log-probabilities, reasons by hiding words, as in this process."""
+    server, here = open_reasoner(remote(url, prompt="smol")), open_reasoner(local(files, mmproj=None, prompt="smol"))
+    posts = [Sample(text=post.text) for post in POSTS if post.text][:6]
+    found, wanted = (each.reason(posts, rationale=True) for each in (server, here))
+    server.close(), here.close()
+    for post, one, other in zip(posts, found, wanted, strict=True):
+        assert one.label == other.label
+        assert one.rationale
+        assert 0 <= one.sarcasm <= 1
+        assert all(cue.text in post.text for cue in one.cues)
+
+
 def test_an_adapter_the_server_does_not_list_is_an_error(url, tmp_path):
     server = open_reasoner(remote(url))
     with pytest.raises(ReasonerError, match="serves no adapter 'memes', only "):

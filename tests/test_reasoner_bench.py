@@ -5,8 +5,10 @@ import random
 
 import pytest
 from drawn_posts import draw_posts
+from gguf_vlm import written
+from tiny_words import words_alone
 
-from eval.bench.reasoner import reasoner
+from eval.bench.reasoner import backends, reasoner
 from eval.bench.reasoner.everyday import groups
 from eval.bench.reasoner.figures import contradicts, label_accuracy, rationales, shuffled, side_accuracy, spread
 from eval.bench.reasoner.table import table
@@ -145,6 +147,26 @@ def test_a_small_vlm_is_measured_from_end_to_end(corpora, trained_vlm, tmp_path)
     assert result["written"]["seconds"]["rationale"]["median"] > 0
     rows = 4 * len(everyday) + 8 + 16 + len(figures["accuracy"]) + len(figures["gains"])
     assert table(result).row_count == rows
+
+
+def test_one_model_is_measured_through_two_backends_and_a_server(trained_vlm, tmp_path, monkeypatch):
+    words = words_alone(trained_vlm, tmp_path / "words")
+    written(trained_vlm, tmp_path / "gguf")
+    (tmp_path / "llama.toml").write_text(
+        "backend = 'llama_cpp'\nmodel = 'gguf/model.gguf'\nprompt = 'smol'\ndevice = 'cpu'\nthreads = 1\n"
+    )
+    monkeypatch.setattr(backends, "fresh_process", lambda *_: {"peak_memory_mb": 1.0})  # measured above
+    names = (str(words), str(tmp_path / "llama.toml"))
+    result = json.loads(json.dumps(backends.record(*names, most=8, server=True), allow_nan=False))
+    assert result["agreement"]["same_label"]["value"] >= 0.75, "eight posts"
+    assert result["server"]["agreement"]["same_label"]["value"] >= 0.75
+    torch, llama = (result["one_by_one"][name] for name in names)
+    assert torch["inside_llama_cpp"] == {}
+    for kind in ("label", "reasons"):
+        assert 0 < llama["inside_llama_cpp"][kind]["seconds"] < llama["seconds"][kind]["p95"]
+    assert llama["inside_llama_cpp"]["label"]["tokens"] < llama["inside_llama_cpp"]["reasons"]["tokens"]
+    assert llama["rationales"]["contradict"]["value"] == 0
+    assert backends.table(result).row_count > 10
 
 
 def test_posts_are_grouped_and_none_is_lost():

@@ -83,6 +83,7 @@ def test_a_reasoner_is_named_after_its_model():
         ({"model": ""}, "model"),
         ({"backend": "openai_server"}, "needs `url`"),
         ({"backend": "llama_cpp", "quantise": "4bit"}, "is for transformers"),
+        ({"backend": "openai_server", "url": "http://a/v1", "lora": "smol"}, "start the server with it"),
     ],
 )
 def test_a_wrong_setting_is_refused(values, cause):
@@ -136,7 +137,7 @@ def test_a_folder_is_opened_by_its_path(tmp_path, opened):
 @pytest.mark.parametrize(
     ("what", "cause"),
     [
-        ("nobody", "no reasoner 'nobody'; presets are smol, smolvlm-500m, "),
+        ("nobody", "no reasoner 'nobody'; presets are smol, smol-llama, smolvlm-500m, "),
         ("model.gguf", r"does not say which file holds the picture side.*llama_cpp"),
         (".", r"is no model folder \(it has no config.json\)"),
     ],
@@ -161,6 +162,28 @@ def test_a_pulled_preset_is_checked_and_opened(home, opened):
     assert opened[0].revision == presets()["qwen3-vl-4b"].revision
     open_reasoner(ReasonerConfig(backend="transformers", model="qwen3-vl-4b", quantise="4bit", image_size=400))
     assert (opened[1].model, opened[1].quantise, opened[1].image_size) == (str(folder), "4bit", 400)
+
+
+def test_a_preset_is_opened_by_its_own_backend(home, opened):
+    folder = model(model_folder("smol-llama"))
+    preset = presets()["smol-llama"]
+    file = folder / Path(preset.package.file).name
+    file.write_bytes(b"weights")
+    files = file_hashes(folder)
+    write_manifest(folder, Pulled(name=preset.name, repository="x", revision=preset.revision, files=files))
+    open_reasoner(ReasonerConfig(backend="llama_cpp", model="smol-llama"))
+    assert (opened[0].model, opened[0].revision) == (str(file), preset.revision)
+    with pytest.raises(InputError, match="smol-llama is for the backend llama_cpp, not for transformers"):
+        open_reasoner(ReasonerConfig(backend="transformers", model="smol-llama"))
+    file.write_bytes(b"weight5")
+    with pytest.raises(ArtefactError, match="is not as it was pulled"):
+        open_reasoner(ReasonerConfig(backend="llama_cpp", model=str(file)))
+
+
+def test_two_presets_of_one_file_answer_by_one_name_and_lora():
+    for_torch, for_llama = (presets()[name] for name in ("smol", "smol-llama"))
+    assert (for_llama.id, for_llama.package, for_llama.lora) == (for_torch.name, for_torch.package, for_torch.lora)
+    assert for_llama.revision == for_torch.revision, "so that LoRA and pooling hold for both"
 
 
 def change(folder):
@@ -206,6 +229,16 @@ def test_a_missing_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(opening, "import_module", gone)
     with pytest.raises(MissingExtraError, match=r"the transformers reasoner needs the extra 'vlm'"):
         open_reasoner(model(tmp_path / "tiny"))
+
+
+def test_the_page_on_larger_models_has_the_figures_of_the_presets():
+    page = (Path(__file__).resolve().parent.parent / "docs" / "larger-models.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]
+    told = {row[0].strip("`"): (*map(float, row[1:4]), row[5]) for row in rows}
+    known = {
+        p.name: (p.parameters, p.memory, p.memory_4bit, p.licence) for p in presets().values() if p.package is None
+    }
+    assert told == known
 
 
 def test_the_sizes_of_presets_agree_with_each_other():
@@ -363,7 +396,7 @@ def test_pull_respects_the_offline_switch(hub, online, home, capsys, monkeypatch
 
 def test_pull_of_an_unknown_name_lists_the_known(hub, online, capsys):
     assert (pull("nobody"), hub.asked) == (2, [])
-    assert "no preset 'nobody'; known are smol, smolvlm-500m, " in capsys.readouterr().err
+    assert "no preset 'nobody'; known are smol, smol-llama, smolvlm-500m, " in capsys.readouterr().err
 
 
 def test_models_are_listed_with_what_is_pulled(home, capsys):

@@ -28,7 +28,7 @@ class ReasonerConfig(BaseModel):
     lora: str | None = Field(
         default=None,
         pattern=r"^[\w-]+$",
-        description="transformers: a bundled adapter, whose LoRA answers where no other is asked for.",
+        description="transformers, llama_cpp: a bundled adapter, whose LoRA answers where no other is asked for.",
     )
     mmproj: Path | None = Field(
         default=None, description="llama_cpp: the GGUF file of the picture side, if it has one."
@@ -59,8 +59,8 @@ class ReasonerConfig(BaseModel):
             raise ValueError("openai_server needs `url`, such as http://127.0.0.1:8000/v1")
         if self.quantise is not None and self.backend != "transformers":
             raise ValueError("`quantise` is for transformers; name a quantised model instead")
-        if self.lora is not None and self.backend != "transformers":
-            raise ValueError("`lora` is for transformers; let the server or the GGUF file hold it instead")
+        if self.lora is not None and self.backend == "openai_server":
+            raise ValueError("`lora` is for models in this process; start the server with it instead")
         return self
 
     @classmethod

@@ -23,7 +23,7 @@ from hybrid_mmsa.pooling import fit_pooling, pool
 from hybrid_mmsa.reasoning import Reasoner
 from hybrid_mmsa.types import LABELS, IntArray, Sample
 
-__all__ = ["everyday", "groups", "written"]
+__all__ = ["EXPLAINED", "POSTS", "answers_of", "everyday", "groups", "samples_of", "written"]
 
 POSTS = Path(__file__).resolve().parents[2] / "everyday" / "everyday.jsonl"
 AT_A_TIME = 32
@@ -44,9 +44,9 @@ def everyday(reasoner: Reasoner, fast: str, most: int | None = None) -> dict[str
         most: So many posts, evenly taken; all if `None`.
     """
     rows = _rows(most)
-    samples = _samples(rows)
+    samples = samples_of(rows)
     gold = np.array([LABELS.index(row["label"]) for row in rows], dtype=np.int64)
-    verdicts = _of_reasoner(reasoner, samples)
+    verdicts = answers_of(reasoner, samples)
     known = _of_fast(fast, samples)
     fold = np.random.default_rng(0).permutation(len(rows)) % FOLDS
     pooled, calibrated = (_out_of_fold(known, verdicts, gold, fold, ignore_verdicts=i) for i in (False, True))
@@ -68,7 +68,7 @@ def written(reasoner: Reasoner, most: int | None = None) -> dict[str, Any]:
         reasoner: Judges the words alone.
         most: So many posts; `EXPLAINED` if `None`.
     """
-    samples = _samples(_rows(min(most or EXPLAINED, EXPLAINED)))
+    samples = samples_of(_rows(min(most or EXPLAINED, EXPLAINED)))
     seconds: dict[str, list[float]] = {"label": [], "rationale": []}
     answered, said = [], []
     reasoner.reason(samples[:1], rationale=True)  # the first answer takes longer than the others
@@ -96,7 +96,8 @@ def _rows(most: int | None) -> list[dict[str, Any]]:
     return rows if most is None else rows[:: max(1, len(rows) // most)][:most]
 
 
-def _samples(rows: Sequence[dict[str, Any]]) -> list[Sample]:
+def samples_of(rows: Sequence[dict[str, Any]]) -> list[Sample]:
+    """The words of posts, with their targets, read."""
     return [read_sample(Sample(text=row["text"], target=row.get("target"))) for row in rows]
 
 
@@ -107,7 +108,7 @@ def groups(rows: Sequence[dict[str, Any]]) -> dict[str, IntArray]:
     return {**{name: rows_ for name, rows_ in parts.items() if len(rows_)}, "all": np.arange(len(rows))}
 
 
-def _of_reasoner(reasoner: Reasoner, samples: Sequence[Sample]) -> Floats:
+def answers_of(reasoner: Reasoner, samples: Sequence[Sample]) -> Floats:
     """Posteriors `[n, 3]`, posts of about one length together."""
     order = sorted(range(len(samples)), key=lambda row: len(samples[row].text or ""))
     values = np.empty((len(samples), len(LABELS)))

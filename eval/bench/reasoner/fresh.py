@@ -1,6 +1,6 @@
 """Opens a reasoner and asks it about one post, in a process of its own that imports nothing else.
 
-    python eval/bench/reasoner/fresh.py MODEL TEXT PICTURE THREADS
+    OMP_NUM_THREADS=2 python eval/bench/reasoner/fresh.py MODEL TEXT [PICTURE]
 
 Prints JSON: seconds to open, imports among them, seconds to the first whole answer, and peak memory in MB.
 """
@@ -14,16 +14,13 @@ import time
 from eval.bench.speed.memory import peak_memory_mb
 
 
-def fresh(model: str, text: str, picture: str, threads: int) -> dict[str, float]:
+def fresh(model: str, text: str, picture: str | None = None) -> dict[str, float]:
     """Open, ask, tell."""
     begin = time.perf_counter()
-    import torch
-
     from hybrid_mmsa.inputs import read_sample
     from hybrid_mmsa.reasoning import open_reasoner
     from hybrid_mmsa.types import Sample
 
-    torch.set_num_threads(threads)
     reasoner = open_reasoner(model)
     opened = time.perf_counter()
     reasoner.reason([read_sample(Sample(text=text, image=picture))], rationale=True)
@@ -35,5 +32,4 @@ def fresh(model: str, text: str, picture: str, threads: int) -> dict[str, float]
 
 
 if __name__ == "__main__":
-    _, named, words, file, number = sys.argv
-    sys.stdout.write(json.dumps(fresh(named, words, file, int(number))))
+    sys.stdout.write(json.dumps(fresh(*sys.argv[1:])))

@@ -193,7 +193,8 @@ def written_freely(reasoner: Reasoner, samples: Sequence[Sample], advance: Calla
 def fresh_process(model: str, samples: Sequence[Sample]) -> dict[str, float]:
     """Seconds and peak memory of a process of its own that opens the model and answers one post."""
     post = samples[0]
-    command = [sys.executable, str(FRESH), model, str(post.text), str(post.image), str(THREADS)]
+    picture = [] if post.image is None else [str(post.image)]
+    command = [sys.executable, str(FRESH), model, str(post.text), *picture]
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:

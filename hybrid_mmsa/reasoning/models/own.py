@@ -1,6 +1,6 @@
 """A model's folder that says itself how it is opened: `reasoner.toml` beside the weights.
 
-It may only configure the model it stands with.
+It may only configure the model it stands with: the folder, or GGUF files in it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ def own_config(folder: Path) -> ReasonerConfig | None:
         return None
     config = ReasonerConfig.from_file(path)
     # A folder may come from elsewhere: naming it must not send posts to a server or open another model.
-    if config.backend != "transformers" or Path(config.model).resolve() != folder.resolve():
+    whole = folder.resolve()
+    files = [Path(config.model).resolve(), *([] if config.mmproj is None else [config.mmproj.resolve()])]
+    own = {"transformers": files == [whole], "llama_cpp": all(file.parent == whole for file in files)}
+    if not own.get(config.backend, False):
         raise ArtefactError(f"{path} configures another model than the one it stands with")
     return config

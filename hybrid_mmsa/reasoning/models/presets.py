@@ -6,6 +6,7 @@ import tomllib
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,6 +42,10 @@ class Preset(BaseModel):
     memory: float = Field(gt=0, description="Needed in bfloat16, estimated.")
     memory_4bit: float = Field(gt=0, description="Needed with `quantise = '4bit'`, estimated.")
     licence: str
+    backend: Literal["transformers", "llama_cpp"] = Field(
+        default="transformers", description="What opens it; a package's weights are converted for transformers alone."
+    )
+    id: str = Field(default="", description="Names the model in answers, where another preset has it too.")
     lora: str | None = Field(default=None, description="A bundled adapter, whose LoRA it answers with.")
     image_size: int | None = Field(default=None, description="Pixels the longest side is shrunk to first.")
 

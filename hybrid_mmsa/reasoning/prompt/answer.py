@@ -26,6 +26,7 @@ from .question import Prompt
 
 __all__ = [
     "ANSWER_START",
+    "BRIEFEST",
     "Answer",
     "answer_keys",
     "answer_schema",
@@ -71,6 +72,8 @@ class _WrittenAnswer(BaseModel):
 
 
 _KEYS = tuple(_WrittenAnswer.model_fields)
+BRIEFEST = ("label", "sarcastic")
+"""The keys of an answer that is read from logits whole."""
 
 
 def answer_keys(prompt: Prompt, sample: Sample) -> tuple[str, ...]:

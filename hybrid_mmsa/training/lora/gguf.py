@@ -10,25 +10,19 @@ the language model all patches but the first, and the class token as the last; a
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import gguf
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditionalGeneration
 
-from ...artefacts import LoraFile, read_artefact
 from ...errors import ArtefactError
+from ...reasoning.backends.gguf_lora import GgufType, LanguageModel, close, named, permuted, stored, write_lora
 
 __all__ = ["write_gguf", "write_gguf_lora"]
 
-GgufType: TypeAlias = Literal["float32", "float16"]
 Weights: TypeAlias = Mapping[str, torch.Tensor]
 
 TEXT, VISION, PROJECTOR = "model.language_model.", "model.vision_tower.", "model.multi_modal_projector."
@@ -48,17 +42,6 @@ ARCHITECTURES = {
     "qwen3": gguf.MODEL_ARCH.QWEN3,
     "qwen3_vl_text": gguf.MODEL_ARCH.QWEN3VL,
 }
-# Settings of PEFT that this file format cannot say, and the values that change nothing.
-PLAIN: Mapping[str, tuple[Any, ...]] = {
-    "peft_type": ("LORA",),
-    "use_rslora": (False, None),
-    "use_dora": (False, None),
-    "bias": ("none", None),
-    "alpha_pattern": ({}, None),
-    "rank_pattern": ({}, None),
-    "modules_to_save": ([], None),
-}
-KEY = re.compile(r"(?P<owner>.*?)\.?layers\.(?P<layer>\d+)\.(?P<module>[\w.]+)\.lora_(?P<side>[AB])\.weight")
 
 
 def write_gguf(folder: Path, model: Path, mmproj: Path, dtype: GgufType = "float16") -> None:
@@ -159,38 +142,6 @@ def _write_vision(config: Any, weights: Weights, processor: Any, path: Path, dty
     close(writer)
 
 
-def permuted(values: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
-    """Rows of a Llama's query or key projection in GGUF's order: rotary pairs side by side, not half a head apart."""
-    pairs = values.reshape(heads, 2, values.shape[0] // heads // 2, *values.shape[1:])
-    return np.ascontiguousarray(pairs.swapaxes(1, 2).reshape(values.shape))
-
-
-def stored(values: NDArray[np.float32], dtype: GgufType) -> NDArray[np.float32 | np.float16]:
-    """Values as they stand in a file: vectors in float32, matrices in `dtype`."""
-    return np.ascontiguousarray(values, dtype=np.float32 if values.ndim == 1 else np.dtype(dtype))
-
-
-def named(names: gguf.TensorNameMap, name: str) -> str:
-    """llama.cpp's name of a tensor.
-
-    Raises:
-        ArtefactError: It has none.
-    """
-    find: Callable[..., str | None] = names.get_name
-    gguf_name = find(name, try_suffixes=(".weight", ".bias"))
-    if gguf_name is None:
-        raise ArtefactError(f"llama.cpp has no place for the tensor {name}")
-    return gguf_name
-
-
-def close(writer: gguf.GGUFWriter) -> None:
-    """Write out what was added."""
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
 def add_vocabulary(writer: gguf.GGUFWriter, processor: Any, size: int) -> None:
     """Write tokens, merges, special tokens and the chat template.
 
@@ -272,40 +223,8 @@ def write_gguf_lora(lora: Path, base: Path, path: Path, dtype: GgufType = "float
         ArtefactError: Files are missing or damaged, the adapter is of a kind that llama.cpp does not run, or it reaches
             outside of the language model's layers.
     """
-    try:
-        settings = json.loads((lora / "adapter_config.json").read_text(encoding="utf-8"))
-        weights = load_file(lora / "adapter_model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ArtefactError(f"{lora} is no LoRA as PEFT saves it: {error}") from error
-    exotic = [f"{name} = {settings[name]!r}" for name in PLAIN if settings.get(name) not in PLAIN[name]]
-    if exotic:
-        raise ArtefactError(
-            f"{lora} cannot be written as GGUF: llama.cpp runs plain LoRA, this has {', '.join(exotic)}"
-        )
-    read_artefact(lora / "adapter_config.json", LoraFile)
     text = AutoConfig.from_pretrained(base).get_text_config()
     if text.model_type not in ARCHITECTURES:
         raise ArtefactError(f"{base}: llama.cpp's name of a {text.model_type!r} is not known here")
-    architecture = ARCHITECTURES[text.model_type]
-    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[architecture])
-    writer.add_type(gguf.GGUFType.ADAPTER)
-    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
-    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(settings["lora_alpha"]))
-    names = gguf.get_tensor_name_map(architecture, text.num_hidden_layers)
-    heads = {"q_proj": text.num_attention_heads, "k_proj": text.num_key_value_heads}
-    for key, tensor in weights.items():
-        match = _layer_key(key)
-        values = tensor.to(torch.float32).numpy()
-        count = heads.get(match["module"].split(".")[-1])
-        if architecture == gguf.MODEL_ARCH.LLAMA and match["side"] == "B" and count is not None:
-            values = permuted(values, count)
-        name = named(names, f"model.layers.{match['layer']}.{match['module']}.weight")
-        writer.add_tensor(f"{name}.lora_{match['side'].lower()}", stored(values, dtype))
-    close(writer)
-
-
-def _layer_key(key: str) -> re.Match[str]:
-    match = KEY.fullmatch(key)
-    if match is None or "vision" in match["owner"] or "visual" in match["owner"]:
-        raise ArtefactError(f"llama.cpp runs a LoRA on the language model's layers alone; this one has {key}")
-    return match
+    shape = (text.num_hidden_layers, text.num_attention_heads, text.num_key_value_heads)
+    write_lora(lora, LanguageModel(ARCHITECTURES[text.model_type], *shape), path, dtype)

@@ -187,6 +187,8 @@ def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
         known = f"presets are {', '.join(presets())}"
         raise InputError(f"no model {recipe.base!r}; {known}; or name a model's folder", field="--base")
     config = own_config(folder) or config
+    if config.backend != "transformers":
+        raise InputError(f"{recipe.base} is for {config.backend}, which trains nothing: name another", field="--base")
     changes = {
         "lora": None,  # what is tuned is measured beside the model as it was published
         "prompt": recipe.prompt or config.prompt,

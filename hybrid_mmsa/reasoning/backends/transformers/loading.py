@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -134,11 +135,7 @@ def _open(config: ReasonerConfig, weights: Callable[[ReasonerConfig, Any], Any])
     try:
         with memory_is_bounded(), needs("vlm", config.model):
             settings = _library.AutoConfig.from_pretrained(config.model, revision=config.revision, **_LOCAL)
-            if _writes_words_alone(settings):
-                words = _library.AutoTokenizer.from_pretrained(config.model, revision=config.revision, **_LOCAL)
-                processor: Any = WordsProcessor(words)
-            else:
-                processor = _library.AutoProcessor.from_pretrained(config.model, revision=config.revision, **_LOCAL)
+            processor = _processor(config, settings)
             model = weights(config, settings)
     except ArtefactError:
         raise
@@ -156,6 +153,17 @@ def _open(config: ReasonerConfig, weights: Callable[[ReasonerConfig, Any], Any])
     )
     most = getattr(model.config.get_text_config(), "max_position_embeddings", config.context)
     return Vlm(model.eval(), processor, _language_name(model), min(config.context, most))
+
+
+def _processor(config: ReasonerConfig, settings: Any) -> Any:
+    if _writes_words_alone(settings):
+        words = _library.AutoTokenizer.from_pretrained(config.model, revision=config.revision, **_LOCAL)
+        return WordsProcessor(words)
+    if settings.model_type == "smolvlm":
+        # It is not made without a package (num2words) that spells out how many pictures a film has; posts have no film.
+        films: Any = import_module("transformers.models.smolvlm.processing_smolvlm")
+        films.num2words = films.num2words or str
+    return _library.AutoProcessor.from_pretrained(config.model, revision=config.revision, **_LOCAL)
 
 
 @contextmanager

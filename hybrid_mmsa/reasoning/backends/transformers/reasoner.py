@@ -21,7 +21,7 @@ from ....types import LoraRef, Sample, Verdict
 from ...base import words_of
 from ...config import ReasonerConfig
 from ...hiding import with_reasons
-from ...prompt.answer import answer_keys, read_answer, verdict
+from ...prompt.answer import BRIEFEST, answer_keys, read_answer, verdict
 from ...prompt.labels import LabelTokens, irony_tokens, label_probabilities, label_tokens
 from ...prompt.prompts import Prompts
 from ...prompt.question import Prompt
@@ -33,8 +33,6 @@ from .writing import Grammar, LabelFirst, NextLogits, closing_tokens
 
 __all__ = ["TransformersReasoner"]
 
-BRIEFEST = ("label", "sarcastic")
-"""The keys of an answer that is read from logits whole."""
 _PROBE = Sample(text="What a day!")
 _UNLIKE = (Sample(text="What a day!", target="day"), Sample(text="So it goes.", target="it"))
 """Posts that share no word, to see what questions begin with."""
