@@ -1,20 +1,23 @@
 """One model through two backends: whether they give the same labels, and what each takes. It trains nothing.
 
-    python eval/bench/reasoner/backends.py [FIRST SECOND] [--posts 991] [--server] [--json] [--save]
+    python eval/bench/reasoner/backends.py [FIRST SECOND] [--posts 991] [--server] [--cpu-time] [--json] [--save]
 
 Both are asked about the words of all everyday posts (`eval/everyday`), then in turns, a post at a time, for a label and
 for a verdict with its reasons; a process of its own opens each and tells its peak memory. Of a llama.cpp reasoner the
 time inside of llama.cpp is told as well, beside what llama.cpp alone takes for prompts of some lengths. `--server`
 starts llama.cpp's own server over the same file and LoRA, and asks it about a hundred posts (package `xllamacpp`).
+
+Times are of the wall, on two threads. On a machine that has other work they say little: `--cpu-time` measures this
+process's own processor time instead, on one thread.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import llama_cpp
@@ -32,13 +35,35 @@ from hybrid_mmsa import metrics
 from hybrid_mmsa.reasoning import Reasoner, open_reasoner
 from hybrid_mmsa.reasoning.backends.gguf_context import GgufContext
 from hybrid_mmsa.reasoning.backends.llama_cpp import LlamaCppReasoner
+from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.types import LABELS, Sample, Verdict
 
 PACKAGES = ("llama-cpp-python", "torch", "transformers")
 LENGTHS = (16, 32, 64, 128, 256)
 REPEATS = 9
 SERVED = 100
+PATIENCE = 900
+"""Seconds for an answer: a busy machine is no reason to give up."""
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """How time is taken.
+
+    Attributes:
+        name: What a second is one of.
+        threads: Of the processor, which the reasoners may use.
+        now: Seconds since some moment.
+    """
+
+    name: str
+    threads: int
+    now: Callable[[], float]
+
+
+WALL = Clock("wall", THREADS, time.perf_counter)
+CPU = Clock("processor time of this process", 1, time.process_time)
 
 
 def main() -> None:
@@ -48,35 +73,52 @@ def main() -> None:
     parser.add_argument("second", nargs="?", default="smol-llama", help="the same model by another backend")
     parser.add_argument("--posts", type=int, help="so many everyday posts, evenly taken; all if not given")
     parser.add_argument("--server", action="store_true", help="also ask llama.cpp's server, with the second's file")
+    parser.add_argument("--cpu-time", action="store_true", help="processor time on one thread, for a busy machine")
     options = parser.parse_args()
-    result = record(options.first, options.second, options.posts, server=options.server)
+    clock = CPU if options.cpu_time else WALL
+    result = record(options.first, options.second, options.posts, server=options.server, clock=clock)
     tell("backends", result, table(result), options)
 
 
-def record(first: str, second: str, most: int | None = None, *, server: bool = False) -> dict[str, Any]:
+def record(
+    first: str, second: str, most: int | None = None, *, server: bool = False, clock: Clock | None = None
+) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
-    opened = {name: open_reasoner(name) for name in (first, second)}
-    torch.set_num_threads(THREADS)
+    clock = clock or WALL
+    torch.set_num_threads(clock.threads)
+    opened = {name: _opened(name, clock) for name in (first, second)}
     rows = [json.loads(line) for line in POSTS.read_text(encoding="utf-8").splitlines()]
     rows = rows if most is None else rows[:: max(1, len(rows) // most)][:most]
     samples = samples_of(rows)
     gold = np.array([LABELS.index(row["label"]) for row in rows])
     said = {name: answers_of(reasoner, samples) for name, reasoner in opened.items()}
-    found = circumstances(PACKAGES, THREADS) | {
+    found = circumstances(PACKAGES, clock.threads) | {
+        "clock": clock.name,
         "posts": len(rows),
         "agreement": agreement(said[first], said[second]),
         "accuracy": {name: _accuracy(gold, values) for name, values in said.items()},
     }
     some = samples[:: max(1, len(samples) // EXPLAINED)][:EXPLAINED]
-    found["one_by_one"] = one_by_one(opened, some)
+    found["one_by_one"] = one_by_one(opened, some, clock)
     words = replace(some[0], image=None)
-    found["processes"] = {name: fresh_process(name, [words]) for name in opened}
+    found["processes"] = {name: fresh_process(name, [words], clock.threads) for name in opened}
     llama = opened[second]
     if isinstance(llama, LlamaCppReasoner):
-        found["llama_cpp_alone"] = alone(llama._context)
+        found["llama_cpp_alone"] = alone(llama._context, clock)
     if server and isinstance(llama, LlamaCppReasoner):
-        found["server"] = through_server(llama, samples[:: max(1, len(samples) // SERVED)][:SERVED])
+        found["server"] = through_server(llama, samples[:: max(1, len(samples) // SERVED)][:SERVED], clock)
     return found
+
+
+def _opened(name: str, clock: Clock) -> Reasoner:
+    """A reasoner that takes its time, on the clock's threads."""
+    reasoner = open_reasoner(name)
+    if isinstance(reasoner, LlamaCppReasoner):
+        llama_cpp.llama_set_n_threads(reasoner._context.llama.ctx, clock.threads, clock.threads)
+        reasoner.config = reasoner.config.model_copy(update={"timeout": PATIENCE})
+    elif isinstance(reasoner, TransformersReasoner):
+        reasoner._config = reasoner._config.model_copy(update={"timeout": PATIENCE})
+    return reasoner
 
 
 def agreement(one: Floats, other: Floats) -> dict[str, Any]:
@@ -87,7 +129,7 @@ def agreement(one: Floats, other: Floats) -> dict[str, Any]:
     return {"same_label": asdict(metrics.wilson(int(same.sum()), len(same))), "moved": far}
 
 
-def one_by_one(opened: dict[str, Reasoner], samples: Sequence[Sample]) -> dict[str, Any]:
+def one_by_one(opened: dict[str, Reasoner], samples: Sequence[Sample], clock: Clock) -> dict[str, Any]:
     """Seconds of a label and of a verdict with its reasons, the reasoners in turns, and what llama.cpp itself takes.
 
     The label is asked for first; the reasons then begin with a post that was just read, as they always do.
@@ -100,10 +142,10 @@ def one_by_one(opened: dict[str, Reasoner], samples: Sequence[Sample]) -> dict[s
     for sample in samples:
         for name, reasoner in opened.items():
             for kind in taken[name]:
-                with _watched(reasoner) as tally:
-                    start = time.perf_counter()
+                with _watched(reasoner, clock) as tally:
+                    start = clock.now()
                     (verdict,) = reasoner.reason([sample], rationale=kind == "reasons")
-                    taken[name][kind].append(time.perf_counter() - start)
+                    taken[name][kind].append(clock.now() - start)
                 inside[name][kind].append((tally["tokens"], tally["seconds"]))
             said[name].append(verdict)
     return {
@@ -127,7 +169,7 @@ def _inside(kinds: dict[str, list[tuple[int, float]]]) -> dict[str, Any]:
 
 
 @contextmanager
-def _watched(reasoner: Reasoner) -> Iterator[dict[str, Any]]:
+def _watched(reasoner: Reasoner, clock: Clock) -> Iterator[dict[str, Any]]:
     """Counts tokens and seconds of llama.cpp's own work inside."""
     tally: dict[str, Any] = {"tokens": 0, "seconds": 0.0}
     if not isinstance(reasoner, LlamaCppReasoner):
@@ -137,9 +179,9 @@ def _watched(reasoner: Reasoner) -> Iterator[dict[str, Any]]:
     decode = context._decode
 
     def timed(tokens: list[int]) -> None:
-        start = time.perf_counter()
+        start = clock.now()
         decode(tokens)
-        tally["seconds"] += time.perf_counter() - start
+        tally["seconds"] += clock.now() - start
         tally["tokens"] += len(tokens)
 
     context._decode = timed
@@ -149,38 +191,38 @@ def _watched(reasoner: Reasoner) -> Iterator[dict[str, Any]]:
         del context._decode
 
 
-def alone(context: GgufContext) -> dict[str, Any]:
+def alone(context: GgufContext, clock: Clock) -> dict[str, Any]:
     """Seconds that one call of llama.cpp takes for a prompt of some tokens, with the LoRA that is set, and without."""
     found: dict[str, Any] = {}
     adapter = context._adapter
     for name, path in {"with_lora": adapter, "without": None}.items():
         context.use_adapter(path)
-        found[name] = {str(length): _call(context, length) for length in LENGTHS}
+        found[name] = {str(length): _call(context, length, clock) for length in LENGTHS}
     context.use_adapter(adapter)
     return found
 
 
-def _call(context: GgufContext, length: int) -> dict[str, float]:
+def _call(context: GgufContext, length: int, clock: Clock) -> dict[str, float]:
     words = np.random.default_rng(length).integers(100, context.llama.n_vocab() - 100, length).tolist()
     tokens = (llama_cpp.llama_token * length)(*words)
     seconds = []
     for _ in range(REPEATS):
         context._forget()
-        start = time.perf_counter()
+        start = clock.now()
         batch = llama_cpp.llama_batch_get_one(tokens, length)
         batch.pos = (llama_cpp.llama_pos * length)(*range(length))
         context._check(llama_cpp.llama_decode(context.llama.ctx, batch), "read the prompt")
         context.logits()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock.now() - start)
     context._forget()
     median = float(np.median(seconds))
     return {"seconds": median, "tokens_per_second": length / median}
 
 
-def through_server(llama: LlamaCppReasoner, samples: Sequence[Sample]) -> dict[str, Any]:
+def through_server(llama: LlamaCppReasoner, samples: Sequence[Sample], clock: Clock) -> dict[str, Any]:
     """What llama.cpp's server answers over HTTP, with the same file, LoRA and prompt."""
     with ExitStack() as stack:
-        reasoner = stack.enter_context(served(llama, THREADS))
+        reasoner = stack.enter_context(served(llama, clock.threads))
         verdicts, seconds = [], []
         for sample in samples:
             start = time.perf_counter()

@@ -190,12 +190,12 @@ def written_freely(reasoner: Reasoner, samples: Sequence[Sample], advance: Calla
     return valid / len(samples)
 
 
-def fresh_process(model: str, samples: Sequence[Sample]) -> dict[str, float]:
+def fresh_process(model: str, samples: Sequence[Sample], threads: int = THREADS) -> dict[str, float]:
     """Seconds and peak memory of a process of its own that opens the model and answers one post."""
     post = samples[0]
     picture = [] if post.image is None else [str(post.image)]
     command = [sys.executable, str(FRESH), model, str(post.text), *picture]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"a measured process failed:\n{done.stderr}")
