@@ -60,7 +60,7 @@ NUMBER = re.compile(r"[-+−]?\d+(?:[.,]\d+)*")
 WRITTEN = ("toml", "json", "jsonl", "csv")
 FREE_PROGRAMS = {"cp", "echo", "mkdir"}
 """Programs that blocks may run beside ours."""
-FOREIGN = {"accelerate", "curl", "git", "uvx", "vllm"}
+FOREIGN = {"accelerate", "curl", "git", "llama-server", "uvx", "vllm"}
 """Programs that are not ours: they stand in blocks marked `no-run`, and what follows them is not checked."""
 
 

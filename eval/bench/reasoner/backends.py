@@ -5,7 +5,7 @@
 Both are asked about the words of all everyday posts (`eval/everyday`), then in turns, a post at a time, for a label and
 for a verdict with its reasons; a process of its own opens each and tells its peak memory. Of a llama.cpp reasoner the
 time inside of llama.cpp is told as well, beside what llama.cpp alone takes for prompts of some lengths. `--server`
-starts llama.cpp's own server over the same file and LoRA, and asks it about a hundred posts (package `xllamacpp`).
+starts llama.cpp's own server over the same file and LoRA, and asks it about some posts (package `xllamacpp`).
 
 Times are of the wall, on two threads. On a machine that has other work they say little: `--cpu-time` measures this
 process's own processor time instead, on one thread.
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
-from eval.bench.reasoner.everyday import EXPLAINED, POSTS, answers_of, samples_of
+from eval.bench.reasoner.everyday import POSTS, answers_of, samples_of
 from eval.bench.reasoner.figures import rationales, spread
 from eval.bench.reasoner.llama_server import served
 from eval.bench.reasoner.reasoner import THREADS, fresh_process
@@ -41,7 +41,8 @@ from hybrid_mmsa.types import LABELS, Sample, Verdict
 PACKAGES = ("llama-cpp-python", "torch", "transformers")
 LENGTHS = (16, 32, 64, 128, 256)
 REPEATS = 9
-SERVED = 100
+TIMED, SERVED = 20, 50
+"""Posts asked one by one, and posts that the server is asked about."""
 PATIENCE = 900
 """Seconds for an answer: a busy machine is no reason to give up."""
 Floats = NDArray[np.float64]
@@ -98,7 +99,7 @@ def record(
         "agreement": agreement(said[first], said[second]),
         "accuracy": {name: _accuracy(gold, values) for name, values in said.items()},
     }
-    some = samples[:: max(1, len(samples) // EXPLAINED)][:EXPLAINED]
+    some = samples[:: max(1, len(samples) // TIMED)][:TIMED]
     found["one_by_one"] = one_by_one(opened, some, clock)
     words = replace(some[0], image=None)
     found["processes"] = {name: fresh_process(name, [words], clock.threads) for name in opened}
@@ -106,7 +107,9 @@ def record(
     if isinstance(llama, LlamaCppReasoner):
         found["llama_cpp_alone"] = alone(llama._context, clock)
     if server and isinstance(llama, LlamaCppReasoner):
-        found["server"] = through_server(llama, samples[:: max(1, len(samples) // SERVED)][:SERVED], clock)
+        step = max(1, len(samples) // SERVED)
+        here = said[second][::step][:SERVED]
+        found["server"] = through_server(llama, samples[::step][:SERVED], here, clock)
     return found
 
 
@@ -159,12 +162,12 @@ def one_by_one(opened: dict[str, Reasoner], samples: Sequence[Sample], clock: Cl
 
 
 def _inside(kinds: dict[str, list[tuple[int, float]]]) -> dict[str, Any]:
-    """Medians of the tokens that were read and of the seconds that reading took; nothing for another backend."""
+    """Tokens that were read for a post and the seconds that reading took, in the mean; nothing for another backend."""
     found = {}
     for kind, pairs in kinds.items():
         tokens, seconds = np.array(pairs, np.float64).T
         if tokens.any():
-            found[kind] = {"tokens": float(np.median(tokens)), "seconds": float(np.median(seconds))}
+            found[kind] = {"tokens": float(tokens.mean()), "seconds": float(seconds.mean())}
     return found
 
 
@@ -219,8 +222,8 @@ def _call(context: GgufContext, length: int, clock: Clock) -> dict[str, float]:
     return {"seconds": median, "tokens_per_second": length / median}
 
 
-def through_server(llama: LlamaCppReasoner, samples: Sequence[Sample], clock: Clock) -> dict[str, Any]:
-    """What llama.cpp's server answers over HTTP, with the same file, LoRA and prompt."""
+def through_server(llama: LlamaCppReasoner, samples: Sequence[Sample], here: Floats, clock: Clock) -> dict[str, Any]:
+    """What llama.cpp's server answers over HTTP, with the same file, LoRA and prompt, beside what was answered here."""
     with ExitStack() as stack:
         reasoner = stack.enter_context(served(llama, clock.threads))
         verdicts, seconds = [], []
@@ -230,16 +233,15 @@ def through_server(llama: LlamaCppReasoner, samples: Sequence[Sample], clock: Cl
             seconds.append(time.perf_counter() - start)
         there = np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts])
         told, times = [], []
-        for sample in samples[:20]:
+        for sample in samples[:TIMED]:
             start = time.perf_counter()
             told += reasoner.reason([sample], rationale=True)
             times.append(time.perf_counter() - start)
-    here = answers_of(llama, samples)
     return {
         "posts": len(samples),
         "agreement": agreement(here, there),
         "seconds": {"label": spread(seconds), "reasons": spread(times)},
-        "rationales": rationales(samples[:20], told),
+        "rationales": rationales(samples[:TIMED], told),
     }
 
 

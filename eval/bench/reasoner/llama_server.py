@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hybrid_mmsa.reasoning import Reasoner, open_reasoner
 from hybrid_mmsa.reasoning.backends.gguf_lora import lora_file
@@ -52,6 +53,8 @@ def served(reasoner: LlamaCppReasoner, threads: int) -> Iterator[Reasoner]:
                 asked = config.model_copy(
                     update={"backend": "openai_server", "model": config.id, "url": url, "lora": None}
                 )
-                yield open_reasoner(asked.model_copy(update={"batch_size": 1}))
+                there: Any = open_reasoner(asked.model_copy(update={"batch_size": 1, "retries": 0}))
+                yield there
+                there.close()
             finally:
                 process.kill()
