@@ -22,7 +22,7 @@ MAX_FUNCTION_LINES = 60
 # From the ground up: a room imports only from rooms of an earlier row, and freely inside itself.
 ROWS = (
     ("types", "errors", "_version"),
-    ("bounds", "deprecation", "foreign", "forks", "privacy"),
+    ("bounds", "deprecation", "foreign", "forks", "privacy", "products"),
     ("artefacts", "bundled", "extras", "plugins"),
     ("metrics", "search"),
     ("inputs",),

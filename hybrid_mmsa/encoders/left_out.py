@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from ..artefacts import read_arrays
 from ..errors import ArtefactError
 from ..foreign import translated
+from ..products import product
 from ..types import FloatArray, IntArray
 
 __all__ = ["DEPTHS", "LeftOut", "TokenStates", "gone_from", "missing", "parts_of"]
@@ -75,7 +76,7 @@ def parts_of(states: FloatArray, gone: NDArray[np.bool_]) -> FloatArray:
         gone: `[n, t]`, which tokens are left out; in each row one at least, and not all.
     """
     flat, leaves = states.reshape(len(states), -1), gone.astype(np.float32)
-    taken = leaves @ flat
+    taken = product(leaves, flat)
     kept = flat.sum(0) - taken
     count = leaves.sum(1, keepdims=True)
     means: FloatArray = np.concatenate([taken / count, kept / (len(states) - count)], axis=1).astype(np.float32)
@@ -117,9 +118,9 @@ class LeftOut:
 
     def changes(self, parts: FloatArray) -> FloatArray:
         """By how much features change, float32 `[n, d]`; see `parts_of`."""
-        hidden = parts @ self._arrays["in.weight"].T + self._arrays["in.bias"]
+        hidden = product(parts, self._arrays["in.weight"].T) + self._arrays["in.bias"]
         hidden = (hidden / (1 + np.exp(-hidden))).astype(np.float32)
-        changes: FloatArray = hidden @ self._arrays["out.weight"].T + self._arrays["out.bias"]
+        changes: FloatArray = product(hidden, self._arrays["out.weight"].T) + self._arrays["out.bias"]
         return changes
 
     def save(self, path: Path, tower: str) -> None:
