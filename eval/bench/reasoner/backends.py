@@ -17,7 +17,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import llama_cpp
@@ -40,7 +40,7 @@ from hybrid_mmsa.types import LABELS, Sample, Verdict
 
 PACKAGES = ("llama-cpp-python", "torch", "transformers")
 LENGTHS = (16, 32, 64, 128, 256)
-REPEATS = 9
+REPEATS = 3
 TIMED, SERVED = 20, 50
 """Posts asked one by one, and posts that the server is asked about."""
 PATIENCE = 900
@@ -101,8 +101,6 @@ def record(
     }
     some = samples[:: max(1, len(samples) // TIMED)][:TIMED]
     found["one_by_one"] = one_by_one(opened, some, clock)
-    words = replace(some[0], image=None)
-    found["processes"] = {name: fresh_process(name, [words], clock.threads) for name in opened}
     llama = opened[second]
     if isinstance(llama, LlamaCppReasoner):
         found["llama_cpp_alone"] = alone(llama._context, clock)
@@ -110,6 +108,7 @@ def record(
         step = max(1, len(samples) // SERVED)
         here = said[second][::step][:SERVED]
         found["server"] = through_server(llama, samples[::step][:SERVED], here, clock)
+    found["processes"] = {name: fresh_process(name, some, clock.threads) for name in opened}
     return found
 
 
