@@ -71,8 +71,10 @@ bench: $(TESTS)  ## speed and size beside a ViT-B/32 CLIP in torch; how both gro
 	@$(BIN)/python eval/bench/speed/growth.py --page build/bench.html
 
 # Ratios of times that follow each other at once, twice where the first says slower: it can run on a busy machine.
-bench-quick: $(TESTS)  ## is it slower than the committed record? ratios alone, some minutes
-	@$(STEP) "speed beside the record" $(BIN)/python eval/bench/speed/quick.py --check
+# On a machine of another kind, a wider MARGIN leaves room for what its processor makes of them.
+MARGIN ?= 1.15
+bench-quick: $(TESTS)  ## is it slower than the committed record? ratios alone, a minute or some
+	@$(STEP) "speed beside the record" $(BIN)/python eval/bench/speed/quick.py --check --margin $(MARGIN)
 
 format: $(TESTS)  ## rewrite the sources in house style
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -13,15 +13,19 @@ from PIL import Image
 from test_explain_evidence import PRIOR, Mapped, judge, picture
 
 from hybrid_mmsa import Analyzer
-from hybrid_mmsa.encoders import CachedEncoder, CompactEncoder, MappedEncoder, PostMap, checked_encoder
+from hybrid_mmsa.artefacts import read_arrays
+from hybrid_mmsa.cli import run
+from hybrid_mmsa.encoders import CachedEncoder, CompactEncoder, MappedEncoder, PostMap, checked_encoder, left_out
 from hybrid_mmsa.encoders.compact import LEFT_OUT, WEIGHTS
-from hybrid_mmsa.encoders.left_out import DEPTHS, LeftOut, TokenStates, gone_from, missing, parts_of
+from hybrid_mmsa.encoders.left_out import DEPTHS, LeftOut, LeftOutFile, TokenStates, gone_from, missing, parts_of
 from hybrid_mmsa.encoders.onnx_session import open_session
 from hybrid_mmsa.encoders.onnx_weights import Shown, graph_alone
 from hybrid_mmsa.errors import ArtefactError, EncoderError, InputError
 from hybrid_mmsa.explain import Probe, find_evidence
 from hybrid_mmsa.explain.evidence import MOST_READ, hidden_words
+from hybrid_mmsa.explain.telling import LEAST_EFFECT
 from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.training.towers import left_out as training
 from hybrid_mmsa.training.towers.left_out import LeftOutConfig, Words, fit_left_out, observe
 from hybrid_mmsa.types import Sample
 
@@ -111,6 +115,8 @@ def test_a_mapped_reading_is_the_plain_one_with_what_it_came_from(encoder):
         if kept.picture is not None:
             assert np.allclose(kept.picture, encoder.image_maps([post])[0], atol=SAME)
             assert np.allclose(kept.picture.mean((0, 1)), plain.image_features[row], atol=SAME)
+            small = encoder.encode([Sample(image=Image.fromarray(kept.pixels))]).image_features
+            assert np.allclose(small[0], plain.image_features[row], atol=SAME), "read again as it was read"
     with pytest.raises(InputError, match="nothing was kept"):
         encoder.without_words(maps[1], ["the sun"])
 
@@ -126,30 +132,92 @@ def drawn_words(n=3000, seed=0):
 def test_the_network_learns_what_leaving_out_does(tmp_path):
     words, others = drawn_words(), drawn_words(500, seed=1)
     fitted = fit_left_out(words, LeftOutConfig(hidden=32, epochs=40, dropout=0))
-    fitted.save(tmp_path / LEFT_OUT, "tower")
-    loaded = LeftOut.load(tmp_path / LEFT_OUT, "tower")
+    fitted.save(tmp_path / LEFT_OUT, "tower", {"texts": 7})
+    file = LeftOutFile.of_tower(tmp_path / LEFT_OUT, "tower")
+    assert file.facts == {"tower": "tower", "texts": "7"}
+    loaded = file.network
     error = loaded.changes(others.parts) - others.changes
     assert np.square(error).mean() < 0.3 * np.square(others.changes).mean()
     assert np.allclose(loaded.changes(others.parts), fitted.changes(others.parts), atol=0.02), "kept as float16"
 
 
-def test_what_was_fitted_to_another_tower_is_refused(tmp_path):
-    arrays = {
-        name: np.zeros(shape)
-        for name, shape in zip(
-            ("in.weight", "in.bias", "out.weight", "out.bias"), ((2, 24), (2,), (4, 2), (4,)), strict=True
-        )
-    }
-    LeftOut(arrays).save(tmp_path / LEFT_OUT, "a" * 64)
-    assert LeftOut.load(tmp_path / "none", "a" * 64) is None
-    with pytest.raises(ArtefactError, match="another text tower"):
-        LeftOut.load(tmp_path / LEFT_OUT, "b" * 64)
+SIZES = {"in.weight": (2, 24), "in.bias": (2,), "out.weight": (4, 2), "out.bias": (4,)}
+
+
+def test_arrays_that_do_not_fit_together_are_no_network():
+    arrays = {name: np.zeros(shape) for name, shape in SIZES.items()}
+    LeftOut(arrays)
     for wrong in ({}, {**arrays, "in.weight": np.zeros((2, 23))}, {**arrays, "out.bias": np.zeros(5)}):
         with pytest.raises(ArtefactError, match="leaving words out"):
             LeftOut(wrong)
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    assert LeftOutFile.of_tower(tmp_path / "none", "a" * 64) is None
     (tmp_path / LEFT_OUT).write_bytes(b"nothing")
     with pytest.raises(ArtefactError, match="cannot read"):
-        LeftOut.load(tmp_path / LEFT_OUT, "a" * 64)
+        LeftOutFile.of_tower(tmp_path / LEFT_OUT, "a" * 64)
+
+
+def test_a_new_tower_is_not_opened_beside_what_was_fitted_to_the_old_one(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model / "towers", tmp_path / "towers")
+    LeftOut({name: np.zeros(shape) for name, shape in SIZES.items()}).save(folder / LEFT_OUT, "a" * 64)
+    with pytest.raises(ArtefactError, match="another text tower") as raised:
+        CompactEncoder(folder)
+    assert f"train left-out --data … --towers {folder}" in str(raised.value), "it says what to run"
+
+
+def test_only_a_full_explanation_reads_the_network(tiny_model, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(left_out, "read_arrays", lambda path: read.append(path) or read_arrays(path))
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    fitted_to(model / "towers")
+    analyzer = Analyzer.from_pretrained(model)
+    analyzer.analyze(TEXT)
+    assert not read
+    found = analyzer.analyze(TEXT, explain="full").explanation.words
+    assert sum(not word.estimated for word in found) == MOST_READ
+    analyzer.analyze(TEXT, explain="full")
+    assert len(read) == 1
+
+
+def fitted_to(towers):
+    """Fit a network to the towers in a folder, by the command that documents name."""
+    command = [
+        "train",
+        "left-out",
+        "--data",
+        str(towers),
+        "--towers",
+        str(towers),
+        "--runs",
+        str(towers.parent / "runs"),
+    ]
+    assert run([*command, "--set", "hidden=32", "--set", "epochs=30"]) == 0
+
+
+@pytest.fixture(autouse=True)
+def own_texts(monkeypatch):
+    texts = [" ".join(np.random.default_rng(n).choice(tiny.WORDS, 8)) for n in range(20)]
+    monkeypatch.setattr(training, "learned_texts", lambda _: [Sample(text=text) for text in [*texts, "sun"]])
+
+
+def test_the_command_makes_it_anew_and_goes_on_where_it_stopped(tiny_model, tmp_path, monkeypatch):
+    towers = shutil.copytree(tiny_model / "towers", tmp_path / "towers")
+    LeftOut({name: np.zeros(shape) for name, shape in SIZES.items()}).save(towers / LEFT_OUT, "a" * 64)
+    fitted_to(towers)
+    first = read_arrays(towers / LEFT_OUT)
+    facts = LeftOutFile.of_tower(towers / LEFT_OUT, CompactEncoder(towers).manifest.files["text.onnx"]).facts
+    assert (facts["texts"], facts["observed"]) == ("20", "120"), "six words of each text of two words or more"
+    monkeypatch.setattr(training, "observe", lambda *_: pytest.fail("observed again"))
+    fitted_to(towers)
+    assert all(np.array_equal(first[name], array) for name, array in read_arrays(towers / LEFT_OUT).items())
+
+
+def test_a_folder_without_towers_gets_no_network(tmp_path, capsys):
+    command = ["train", "left-out", "--data", str(tmp_path), "--towers", str(tmp_path), "--runs", str(tmp_path)]
+    assert run(command) == 2
+    assert "holds no towers" in capsys.readouterr().err
 
 
 def test_words_are_observed_as_they_are_read(encoder):
@@ -159,17 +227,13 @@ def test_words_are_observed_as_they_are_read(encoder):
     assert np.allclose(words.changes[1], without - whole, atol=1e-4)
 
 
-def test_an_encoder_estimates_what_reading_would_say(encoder, tiny_model, tmp_path):
-    texts = [" ".join(np.random.default_rng(n).choice(tiny.WORDS, 8)) for n in range(20)]
-    found = list(observe(encoder, [Sample(text=text) for text in texts]))
-    words = Words(np.concatenate([w.parts for w in found]), np.concatenate([w.changes for w in found]))
+def test_an_encoder_estimates_what_reading_would_say(tiny_model, tmp_path):
     folder = shutil.copytree(tiny_model / "towers", tmp_path / "towers")
-    fit_left_out(words, LeftOutConfig(hidden=32, epochs=30)).save(
-        folder / LEFT_OUT, encoder.manifest.files["text.onnx"]
-    )
+    fitted_to(folder)
     estimating = CompactEncoder(folder)
-    features, (kept,) = estimating.encode_mapped([Sample(text=texts[0])])
-    versions = [texts[0], *(texts[0].replace(word, "", 1) for word in texts[0].split())]
+    text = " ".join(np.random.default_rng(0).choice(tiny.WORDS, 8))
+    features, (kept,) = estimating.encode_mapped([Sample(text=text)])
+    versions = [text, *(text.replace(word, "", 1) for word in text.split())]
     same, *without = estimating.without_words(kept, versions)
     read = estimating.encode([Sample(text=version) for version in versions[1:]]).text_features
     assert np.allclose(same, features.text_features[0], atol=1e-4), "nothing was left out"
@@ -212,10 +276,27 @@ def test_few_texts_are_read_where_the_encoder_can_estimate():
     assert encoder.texts - before == MOST_READ
     measured = [word.word for word in found.words if not word.estimated]
     assert len(measured) == MOST_READ
-    assert {"good", "bad"} <= set(measured), "those that count"
+    assert set(measured) == {"good"}, "what speaks most for the label"
     exact = find_evidence(replace_kept(asked))
     assert [w.effect for w in found.words] == pytest.approx([w.effect for w in exact.words], abs=1e-6)
     assert not any(word.estimated for word in exact.words)
+
+
+def test_no_text_is_read_where_no_word_would_be_told():
+    encoder = Guessing()
+    asked = guessed(encoder, text="a long day with an end for many of us, all seven of them")
+    before = encoder.texts
+    assert all(word.estimated and abs(word.effect) < LEAST_EFFECT for word in find_evidence(asked).words)
+    assert encoder.texts == before
+
+
+def test_a_plain_box_is_the_only_one_that_is_looked_at():
+    encoder = Guessing()
+    asked = guessed(encoder, image=picture(red=[(0, 0)]))
+    before = encoder.pictures
+    (region,) = find_evidence(asked).regions
+    assert encoder.pictures - before == 1
+    assert region.left == region.top == 0
 
 
 def replace_kept(probe):
@@ -228,7 +309,7 @@ def test_short_texts_are_read_without_each_of_their_words():
         def without_words(self, post, texts):
             raise AssertionError("nothing is to be estimated")
 
-    found = find_evidence(guessed(Blind(), text="a good day"))
+    found = find_evidence(guessed(Blind(), text="good day"))
     assert not any(word.estimated for word in found.words)
     assert max(found.words, key=lambda word: word.effect).word == "good"
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..types import Features, FloatArray, Sample
 
 __all__ = ["Encoder", "MapEncoder", "MappedEncoder", "PostMap"]
@@ -53,11 +56,14 @@ class PostMap:
     Attributes:
         picture: The last feature map, float32 `[rows, columns, d_image]`, as `MapEncoder.image_maps` gives it; `None`
             without a picture.
+        pixels: The picture as small as it was read, uint8 `[height, width, 3]`: encoded again, it gives the same
+            features. `None` without a picture, or where the encoder reads no one size.
         words: Of a kind that the encoder alone knows; `None` without words, or where it can estimate nothing.
     """
 
     picture: FloatArray | None = None
     words: Any = None
+    pixels: NDArray[np.uint8] | None = None
 
 
 @runtime_checkable

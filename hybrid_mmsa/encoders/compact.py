@@ -26,7 +26,7 @@ from ..errors import ArtefactError, InputError
 from ..inputs import as_sentence, reword, to_pixels
 from ..types import BoolArray, Features, FloatArray, IntArray, Sample
 from .base import PostMap
-from .left_out import DEPTHS, LeftOut, TokenStates
+from .left_out import DEPTHS, LeftOutFile, TokenStates
 from .onnx_session import open_session
 from .onnx_weights import Shown
 from .wordpieces import TokenBatch, WordPieces, padded_length
@@ -122,7 +122,7 @@ class CompactEncoder:
             self._pieces = pieces.result()
             image = pool.submit(open_session, folder / FILES[1], threads)
             self._text, self._image = open_session(folder / FILES[0], threads, STATES), image.result()
-        self._left_out = LeftOut.load(folder / LEFT_OUT, self.manifest.files[FILES[0]])
+        self._left_out = LeftOutFile.of_tower(folder / LEFT_OUT, self.manifest.files[FILES[0]])
 
     def __reduce__(self) -> tuple[Any, ...]:
         folder, threads, name = self._arguments
@@ -137,7 +137,9 @@ class CompactEncoder:
         kept = _Kept()
         features = self._encode(samples, kept)
         words = kept.words if self._left_out is not None else {}
-        return features, [PostMap(kept.pictures.get(row), words.get(row)) for row in range(len(samples))]
+        return features, [
+            PostMap(kept.maps.get(row), words.get(row), kept.pixels.get(row)) for row in range(len(samples))
+        ]
 
     def token_states(self, samples: Sequence[Sample]) -> list[TokenStates | None]:
         """How the text tower reads each post's tokens; `None` without words. What a `LeftOut` is fitted to."""
@@ -153,7 +155,7 @@ class CompactEncoder:
         """
         if self._left_out is None or not isinstance(post.words, TokenStates):
             raise InputError("nothing was kept of the words; wanted what `encode_mapped` gives", field="text")
-        return self._left_out.features(post.words, [self.token_numbers(text) for text in texts])
+        return self._left_out.network.features(post.words, [self.token_numbers(text) for text in texts])
 
     def token_numbers(self, text: str) -> list[int]:
         """The tokens of a text as the tower would read them, without special ones."""
@@ -166,9 +168,8 @@ class CompactEncoder:
         has_image = np.array([s.image is not None for s in samples], dtype=bool)
         tokens = self._pieces.encode(texts, targets)
         text_features, states = self._read_texts(tokens, has_text, keep=kept is not None)
-        image_features, maps = self._read_pictures(samples, np.flatnonzero(has_image), keep=kept is not None)
+        image_features = self._read_pictures(samples, np.flatnonzero(has_image), kept)
         if kept is not None:
-            kept.pictures.update(maps)
             for row in np.flatnonzero(has_text).tolist() if states else ():
                 windows = np.flatnonzero(tokens.text == row).tolist()
                 kept.words[row] = TokenStates(
@@ -203,19 +204,18 @@ class CompactEncoder:
                 states[int(window)] = np.stack([layer[place, : lengths[window]] for layer in layers], axis=1)
         return found, states
 
-    def _read_pictures(
-        self, samples: Sequence[Sample], chosen: IntArray, *, keep: bool
-    ) -> tuple[FloatArray, dict[int, FloatArray]]:
-        """Features by post, and the map `[rows, columns, d]` of each picture where maps are kept."""
+    def _read_pictures(self, samples: Sequence[Sample], chosen: IntArray, kept: _Kept | None) -> FloatArray:
+        """Features by post."""
         found = np.zeros((len(samples), self.manifest.image_width), np.float32)
-        maps: dict[int, FloatArray] = {}
         for start in range(0, len(chosen), PICTURES):
             rows = chosen[start : start + PICTURES]
             pixels = self._pixels([samples[row].image for row in rows])
-            found[rows], *kept = self._image.run(["features", "map"] if keep else ["features"], {"pixels": pixels})
-            for values in kept:
-                maps.update(zip(rows.tolist(), values.transpose(0, 2, 3, 1), strict=True))
-        return found, maps
+            outputs = ["features"] if kept is None else ["features", "map"]
+            found[rows], *maps = self._image.run(outputs, {"pixels": pixels})
+            if kept is not None:
+                kept.pixels.update(zip(rows.tolist(), pixels, strict=True))
+                kept.maps.update(zip(rows.tolist(), maps[0].transpose(0, 2, 3, 1), strict=True))
+        return found
 
     def image_maps(self, samples: Sequence[Sample]) -> FloatArray:
         """The last feature map of each picture, float32 `[n, rows, columns, d_image]`; see `MapEncoder`."""
@@ -237,7 +237,8 @@ class _Kept:
     """What is kept of a batch as it is read, by post."""
 
     words: dict[int, TokenStates] = field(default_factory=dict)
-    pictures: dict[int, FloatArray] = field(default_factory=dict)
+    maps: dict[int, FloatArray] = field(default_factory=dict)
+    pixels: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 def _sentence(text: str) -> str:

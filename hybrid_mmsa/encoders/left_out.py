@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ..foreign import translated
 from ..products import product
 from ..types import FloatArray, IntArray
 
-__all__ = ["DEPTHS", "LeftOut", "TokenStates", "gone_from", "missing", "parts_of"]
+__all__ = ["DEPTHS", "LeftOut", "LeftOutFile", "TokenStates", "gone_from", "missing", "parts_of"]
 
 DEPTHS = (0.0, 0.5, 1.0)
 """The layers whose states are looked at: the embeddings, the middle one, and the one that features are the mean of."""
@@ -120,25 +121,46 @@ class LeftOut:
         """By how much features change, float32 `[n, d]`; see `parts_of`."""
         hidden = product(parts, self._arrays["in.weight"].T) + self._arrays["in.bias"]
         hidden = (hidden / (1 + np.exp(-hidden))).astype(np.float32)
-        changes: FloatArray = product(hidden, self._arrays["out.weight"].T) + self._arrays["out.bias"]
-        return changes
+        return product(hidden, self._arrays["out.weight"].T) + self._arrays["out.bias"]
 
-    def save(self, path: Path, tower: str) -> None:
-        """Write it as float16, with the hash of the tower it was fitted to."""
+    def save(self, path: Path, tower: str, facts: Mapping[str, object] | None = None) -> None:
+        """Write it as float16, with the hash of the tower it was fitted to, and facts about its making."""
         halves = {name: np.ascontiguousarray(array, np.float16) for name, array in self._arrays.items()}
-        save_file(halves, path, metadata={"tower": tower})
+        told = {name: str(fact) for name, fact in (facts or {}).items()}
+        save_file(halves, path, metadata={**told, "tower": tower})
+
+
+class LeftOutFile:
+    """A network in a file, looked at as a tower is opened, and read when something is first left out.
+
+    Args:
+        path: Where it is.
+        tower: SHA-256 (hex) of the text tower that it has to be fitted to.
+
+    Attributes:
+        facts: What it was made with.
+
+    Raises:
+        ArtefactError: It cannot be read, or was fitted to another tower.
+    """
+
+    def __init__(self, path: Path, tower: str) -> None:
+        self.path = path
+        with translated(lambda cause: ArtefactError(f"cannot read {path}: {cause}")), safe_open(path, "np") as file:
+            self.facts: Mapping[str, str] = file.metadata() or {}
+        if (fitted := self.facts.get("tower", "none")) != tower:
+            raise ArtefactError(
+                f"{path} was fitted to another text tower: to {fitted[:12]}…, not to {tower[:12]}…; make it anew with "
+                f"`hybrid-mmsa train left-out --data … --towers {path.parent} --runs …`, or remove it: full "
+                "explanations then read a text without each of its words"
+            )
+
+    @cached_property
+    def network(self) -> LeftOut:
+        """The network itself."""
+        return LeftOut(read_arrays(self.path))
 
     @classmethod
-    def load(cls, path: Path, tower: str) -> LeftOut | None:
-        """Read it; `None` where there is none: a tower of one's own has every word left out in earnest.
-
-        Raises:
-            ArtefactError: It cannot be read, or was fitted to another tower.
-        """
-        if not path.is_file():
-            return None
-        with translated(lambda cause: ArtefactError(f"cannot read {path}: {cause}")), safe_open(path, "np") as file:
-            fitted = (file.metadata() or {}).get("tower")
-        if fitted != tower:
-            raise ArtefactError(f"{path} was fitted to another text tower, {str(fitted)[:12]}…, not {tower[:12]}…")
-        return cls(read_arrays(path))
+    def of_tower(cls, path: Path, tower: str) -> LeftOutFile | None:
+        """The file if there is one: a tower of one's own may have none."""
+        return cls(path, tower) if path.is_file() else None

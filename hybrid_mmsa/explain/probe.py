@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 
 from ..encoders import CachedEncoder, Encoder, MapEncoder, MappedEncoder, PostMap
 from ..inputs import reword
@@ -96,6 +96,12 @@ class Probe:
     def with_image_features(self, image_features: FloatArray) -> Opinions:
         """The post with other picture features `[n, d_image]` in place of its own: no encoding."""
         return self._judge(replace(self._rows(len(image_features)), image_features=image_features))
+
+    @property
+    def seen(self) -> Image | None:
+        """The picture as small as the encoder read it, where it kept that: with the features of the whole post."""
+        kept = None if self._kept is None or self.image is None else self._kept.pixels
+        return None if kept is None else fromarray(kept)
 
     def image_map(self) -> FloatArray | None:
         """The picture's last feature map `[rows, columns, d_image]`; `None` if the encoder has no such thing."""

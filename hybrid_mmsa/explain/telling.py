@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
 _SILENT = re.compile(r"@\w+|(?:https?://|www\.|pic\.twitter\.com/)\S+", re.IGNORECASE)
 
 
+@lru_cache(64)  # of one post's words it is asked several times
 def is_function_word(words: str) -> bool:
     """Whether nothing in these words says anything by itself. Emoji, faces, hashtags, numbers and ratings do."""
     rest = _SILENT.sub(" ", words)

@@ -77,6 +77,8 @@ def _between(spans: Sequence[Span], length: int) -> list[Span]:
 
 
 def _tells(word: str) -> bool:
+    if word.isascii() and word.isalpha():
+        return True
     if any(_kind(c) in (_WORD, _EMOJI, _FLAG) for c in word):
         return any(c.isalnum() or c in "!?" for c in reword(word))
     return _TELLING_MARKS.search(word) is not None

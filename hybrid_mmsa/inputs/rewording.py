@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from itertools import product
 
@@ -19,6 +19,8 @@ __all__ = ["as_sentence", "reword"]
 
 HANDLE = "@user"
 LINK = "http"
+SHORT, REMEMBERED = 1000, 64
+"""Characters of a text that is remembered, and how many are."""
 
 _LINK = re.compile(
     r"(?:https?://|www\.)\S+|pic\.twitter\.com/\S+|(?<![\w.-])[a-z0-9-]{1,63}(?:\.[a-z]{2,3}){1,3}/\S*", re.IGNORECASE
@@ -93,6 +95,8 @@ _OF_ONE_KIND = _table(
 def reword(text: str) -> str:
     """Rewrite normalised text in words a tower knows.
 
+    What was last asked for is remembered: a text and its shortened versions come up several times in one answer.
+
     Markup, links and thread counts go; a link alone is `http`. Handles become `@user`, `#MarchMadness` becomes
     `# March Madness`, emoji and emoticons what they feel, ratings words ("4 out of 5 stars"), and "/s" at the end
     `# sarcasm`. Styled letters, and letters of other alphabets that imitate Latin ones, become plain ones; stretched
@@ -100,6 +104,10 @@ def reword(text: str) -> str:
     gender identity.
     May return `""` (for example for a lone joiner).
     """
+    return _remembered(text) if len(text) <= SHORT else _reworded(text)
+
+
+def _reworded(text: str) -> str:
     bare = _without_links(_TONE_TAG.sub(" #sarcasm", text))
     words = name_emoji(name_faces(_STARS.sub(_star_rating, _LONE_STAR.sub(_star_rating, bare))))
     words = _plain_letters(unicodedata.normalize("NFKC", words).replace(_JOINER, ""))
@@ -110,6 +118,9 @@ def reword(text: str) -> str:
     # Once more: a hashtag may run into a handle, and an invisible part may have stood inside a link.
     words = _SPACE.sub(" ", _HANDLE.sub(f" {HANDLE} ", _LINK.sub(" ", words))).strip()
     return words or (LINK if _LINK.search(text) else "")
+
+
+_remembered = lru_cache(REMEMBERED)(_reworded)
 
 
 def _without_links(text: str) -> str:

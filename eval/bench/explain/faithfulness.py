@@ -91,6 +91,8 @@ def corpus(data: Path) -> list[Record]:
 def shuffled_models(data: Path, analyzer: Analyzer, count: int, kept: Path | None) -> list[Adapter]:
     """The model with its sentiment heads and their fusion fitted to the labels of other training posts."""
     adapter = analyzer.adapters[analyzer.default]
+    if not count:
+        return []
     posts = [r.sample for r in corpus(data) if r.split == "train" and r.sample.text and r.sample.image is not None]
     features = extract_features(analyzer.encoder, track(posts, "training posts", transient=True), kept)
     values = {"text": features.text_features, "image": features.image_features}
@@ -267,6 +269,8 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         found[f"deletion_area_{name}"] = {"strongest_first": float(ours), "random_order": float(random)}
     for name in ("word_ranks", "region_ranks"):
         known = np.array([v for r in rows for v in r.get(name, ()) if v is not None])
+        if not len(known):
+            continue
         found[f"shuffled_{name}"] = {
             "posts_and_models": len(known),
             "mean": float(known.mean()),
@@ -298,7 +302,9 @@ def table(found: dict[str, Any], title: str) -> Table:
         )
     shown.add_row("shares: largest error", f"{found['shares_largest_error']:.1e}", "1e-6 or less")
     for name, what in (("word_ranks", "words"), ("region_ranks", "regions")):
-        f = found[f"shuffled_{name}"]
+        f = found.get(f"shuffled_{name}")
+        if f is None:
+            continue
         figure = f"{f['mean']:+.3f} (size {f['mean_absolute']:.3f})"
         shown.add_row(f"rank correlation with shuffled labels, {what}", figure, "0.2 or less")
     return shown

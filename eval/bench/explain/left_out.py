@@ -1,23 +1,18 @@
-"""What the bundled encoder estimates of words that are left out: fitted here, and measured on texts it did not see.
+"""What the bundled encoder estimates of words that are left out, on texts that it did not learn from.
 
-    python eval/bench/explain/left_out.py --data DATA [--kept FOLDER] [--out FILE] [--save]
+    python eval/bench/explain/left_out.py --data DATA [--json] [--save]
 
-Training texts are posts of MVSA-Single's training part and rows of the training parts of what the text tower was
-trained on; each of their words is left out in earnest. On posts for development of MVSA-Single: how much of the
-features' change is foreseen, how effects on the label's probability correlate, and how often the word of the largest
-effect is among the first few by the estimate. Beside it what the tower's last layer alone would say: the mean of the
-other tokens' states, nothing fitted. `--kept` keeps what was observed, so that a killed run goes on; `--out` writes the
-network.
+On posts for development of MVSA-Single, with each of their words left out in earnest: how much of the features' change
+is foreseen, how effects on the label's probability correlate, and how often the word of the largest effect is among the
+first few by the estimate. Beside it what the tower's last layer alone would say: the mean of the other tokens' states,
+nothing fitted. The network is made by `hybrid-mmsa train left-out`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,73 +25,16 @@ from eval.bench.explain.faithfulness import drawn_posts
 from eval.bench.keeping import program, tell, today
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.encoders import CompactEncoder
-from hybrid_mmsa.encoders.left_out import DEPTHS
-from hybrid_mmsa.explain.words import word_spans
-from hybrid_mmsa.inputs import read_sample, reword
-from hybrid_mmsa.training.posts.mixture import read_mixture
-from hybrid_mmsa.training.towers.left_out import LeftOutConfig, Words, fit_left_out, observe
+from hybrid_mmsa.encoders.compact import FILES, LEFT_OUT, WEIGHTS
+from hybrid_mmsa.encoders.left_out import DEPTHS, LeftOutFile
+from hybrid_mmsa.training.towers.left_out import LeftOutConfig, Words, observe, readable
 from hybrid_mmsa.types import Features, FloatArray, Sample
 
-POSTS, DEV_POSTS = 700, 150
-"""Of MVSA-Single."""
-DRAWS, ROWS_DRAWN, ROWS = (1, 2), 120, 300
-"""Seeds; rows that are drawn of each corpus, and texts that are taken of all those, per seed."""
-MOST_WORDS = 60
-"""Longer texts would outweigh the others."""
+POSTS = 300
 FIRST = (1, 2, 3)
 LEAST = 0.02
 """Where the largest effect is below this, there is no word to find."""
 Array = NDArray[Any]
-
-
-def posts_of(data: Path, part: str, count: int, seed: int) -> list[Sample]:
-    """The words of posts of MVSA-Single."""
-    return list(readable([Sample(text=r.sample.text) for r in drawn_posts(data, part, count, seed)]))
-
-
-def rows_of(data: Path, seed: int) -> list[Sample]:
-    """Rows of the training parts of the text tower's corpora, as many of each."""
-    rng = random.Random(seed)
-    found: list[Sample] = []
-    for source in read_mixture():
-        if source.file is not None and (data / source.file).exists():
-            lines = (data / source.file).read_text(encoding="utf-8").splitlines()
-            rows = map(json.loads, rng.sample(lines, min(len(lines), ROWS_DRAWN)))
-            found += [
-                Sample(text=row["text"], target=row.get("target"))
-                for row in rows
-                if source.splits.get(row["split"], row["split"]) in ("train", "all")
-            ]
-    rng.shuffle(found)
-    return list(islice(readable(found), ROWS))
-
-
-def readable(samples: Sequence[Sample]) -> Sequence[Sample]:
-    """Read ones, those of fewer than two words and very long ones left out."""
-    read = (read_sample(sample) for sample in samples if sample.text)
-    return [s for s in read if s.text and reword(s.text) and 1 < len(word_spans(s.text)) <= MOST_WORDS]
-
-
-def observed(encoder: CompactEncoder, name: str, samples: Sequence[Sample], kept: Path | None) -> list[Words]:
-    """What leaving words out does, text by text; read from `kept` where it stands there."""
-    path = None if kept is None else kept / f"{name}.npz"
-    if path is not None and path.exists():
-        with np.load(path) as arrays:
-            parts, changes, ends = (arrays[key].astype(np.float32) for key in ("parts", "changes", "ends"))
-        cuts = ends.astype(np.int64)[:-1]
-        return [Words(*pair) for pair in zip(np.split(parts, cuts), np.split(changes, cuts), strict=True)]
-    found = list(observe(encoder, track(samples, name, transient=True)))
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        whole = joined(found)
-        ends = np.cumsum([len(words.parts) for words in found])
-        np.savez(path, parts=whole.parts.astype(np.float16), changes=whole.changes.astype(np.float16), ends=ends)
-    return found
-
-
-def joined(words: Sequence[Words]) -> Words:
-    """The words of many texts as one."""
-    return Words(np.concatenate([w.parts for w in words]), np.concatenate([w.changes for w in words]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +73,7 @@ def foreseen(
         for row, (words, guess) in enumerate(zip(texts, guesses, strict=True))
     ]
     guessed, true = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
-    changes = joined(texts).changes
+    changes = Words.joined(texts).changes
     left = np.square(np.concatenate(guesses) - changes).sum() / np.square(changes).sum()
     ranks = [(np.abs(g) > np.abs(g[np.abs(t).argmax()])).sum() for g, t in pairs if np.abs(t).max() > LEAST]
     return Foreseen(
@@ -182,30 +120,24 @@ def table(record: dict[str, Any]) -> Table:
 
 
 def main() -> None:
-    """Fit, measure, print, and write where asked."""
+    """Measure, print, and write where asked."""
     parser = program(__doc__, "left-out")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the corpora")
-    parser.add_argument("--kept", type=Path, help="folder that keeps what was observed between runs")
-    parser.add_argument("--out", type=Path, help="write the network here")
     options: argparse.Namespace = parser.parse_args()
     analyzer, encoder = Analyzer.from_pretrained(threads=1), CompactEncoder()
-    sources = {"mvsa_single": posts_of(options.data, "train", POSTS, DRAWS[0])}
-    sources |= {f"corpora-{seed}": rows_of(options.data, seed) for seed in DRAWS}
-    texts = [words for name, posts in sources.items() for words in observed(encoder, name, posts, options.kept)]
-    config = LeftOutConfig()
-    network = fit_left_out(joined(texts), config)
-    posts = posts_of(options.data, "dev", DEV_POSTS, 0)
-    held_out, whole = observed(encoder, "dev", posts, options.kept), encoder.encode(posts)
-    ways = {"the last layer alone": last_layer_alone(whole.text_features), "the network": network.changes}
+    tower = encoder.manifest.files[FILES[0]]
+    fitted = LeftOutFile(WEIGHTS / LEFT_OUT, tower)
+    drawn = [Sample(text=r.sample.text) for r in drawn_posts(options.data, "dev", POSTS, 0)]
+    posts = list(readable(drawn, LeftOutConfig().longest))
+    texts, whole = list(observe(encoder, track(posts, transient=True))), encoder.encode(posts)
+    ways = {"the last layer alone": last_layer_alone(whole.text_features), "the network": fitted.network.changes}
     record = {
         "date": today(),
-        "tower": encoder.manifest.files["text.onnx"],
+        "tower": tower,
         "depths": DEPTHS,
-        "training": {"texts": len(texts), "words": sum(len(words.parts) for words in texts), **asdict(config)},
-        "dev": {way: asdict(foreseen(analyzer, whole, held_out, estimate)) for way, estimate in ways.items()},
+        "training": dict(fitted.facts),
+        "dev": {way: asdict(foreseen(analyzer, whole, texts, estimate)) for way, estimate in ways.items()},
     }
-    if options.out is not None:
-        network.save(options.out, encoder.manifest.files["text.onnx"])
     tell("left-out", record, table(record), options)
 
 

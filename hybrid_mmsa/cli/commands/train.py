@@ -1,4 +1,4 @@
-"""`hybrid-mmsa train text | image | fusion | align`: arguments in, models out.
+"""`hybrid-mmsa train text | image | fusion | left-out | align`: arguments in, models out.
 
 A recipe's settings stand in its config class alone: `--set` reads their names and types from there.
 """
@@ -256,6 +256,32 @@ def _compare(evidence: Evidence, folds: IntArray) -> None:
         gain = f"{100 * row.gain.value:+.1f} ({100 * row.gain.low:+.1f}, {100 * row.gain.high:+.1f})"
         table.add_row(row.strategy, accuracy, f1, f"{row.log_loss:.4f}", words, picture, gain)
     page().print(table)
+
+
+@train_app.command("left-out")
+def train_left_out(
+    data: Corpora,
+    towers: Annotated[Path, typer.Option("--towers", metavar="FOLDER", help="The exported towers: a model's towers/.")],
+    runs: Runs,
+    settings: Settings = None,
+) -> None:
+    """Fit what full explanations estimate of a text with a word left out.
+
+    A new text tower needs it anew. Without it, a full explanation reads the text
+    again without each of its words, which takes several times as long.
+
+    For example:
+        hybrid-mmsa train left-out --data corpora --towers my-model/towers --runs runs/left-out
+    """
+    check_folder(data)
+    if not (towers / "compact.json").is_file():
+        raise InputError(f"{towers} holds no towers: it has no compact.json", field="--towers")
+    with needs("train", "training"):
+        from ...training.towers import left_out
+
+        config = with_settings(left_out.LeftOutConfig(), settings or ())
+        with progress("texts", lambda: config.texts) as advance:
+            left_out.train_left_out(data, towers, runs, config, advance)
 
 
 @train_app.command("align")
