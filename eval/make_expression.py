@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from hybrid_mmsa.encoders.onnx_session import open_session
+from hybrid_mmsa.onnx.session import open_session
 from hybrid_mmsa.senses.expression import SIDE, WEIGHTS
 from hybrid_mmsa.training.towers.onnx_graph import Graph
 from hybrid_mmsa.types import EXPRESSIONS

@@ -2,6 +2,7 @@
 
     hybrid-mmsa adapter train posts.jsonl --recipe smol --teacher cues.jsonl -o FOLDER   # see make_smol_posts.py
     python eval/make_smol.py FOLDER
+    python eval/make_smol_eyes.py --help     # what it sees by, trained with this LoRA
     python eval/make_pooling.py --data DATA   # how its verdicts count then
 
 What `adapter train` measured on its test posts stays in the card. The fast tier and the pooling stay behind: the LoRA
@@ -29,10 +30,12 @@ TERMS = (
 USE = """
 ## What it is for
 
-It is the LoRA of the preset `smol`, and reads words alone. How its verdicts count is fitted for the bundled model
-(`adapters/default/pooling.json`, `eval/make_pooling.py`): on posts without a picture they are pooled with the fast
-answer, on others they are attached and change no label. The cascade above is pooled by weights fitted to posts like
-those it was tuned on. It writes nothing: its reasons are found by hiding words.
+It is the LoRA of the preset `smol`, tuned on words alone. The projector beside it (`projector.safetensors`,
+`eval/make_smol_eyes.py`) lets the model see by the bundled picture tower; it was trained with this LoRA, which it left
+as it is. How verdicts count is fitted for the bundled model (`adapters/default/pooling.json`, `eval/make_pooling.py`):
+on posts without a picture they are pooled with the fast answer, on others they are attached and change no label. The
+cascade above is pooled by weights fitted to posts like those it was tuned on. It writes nothing: its reasons are found
+by hiding words.
 """
 
 

@@ -10,6 +10,7 @@
     senses.json          how what words and faces in a picture say joins the fast answer
     align.safetensors    maps into one space of words and pictures, with align.json
     lora/                a LoRA adapter for a reasoner
+    projector.safetensors  how a reasoner's language model sees by a picture tower
     prompt.toml          the prompt it was trained with
 
 A folder may hold the fast tier's three parts, a LoRA adapter, or both; with a LoRA adapter alone, another adapter gives
@@ -35,6 +36,7 @@ from safetensors.numpy import save_file
 
 from ._version import __version__
 from .artefacts import (
+    PROJECTOR,
     AdapterFile,
     CalibrationFile,
     PoolingFile,
@@ -328,7 +330,7 @@ def describe_adapter(
 
 def _parts(folder: Path) -> list[str]:
     """Every part of an adapter that stands in a folder, by its path inside."""
-    names = (*FITTED, ROUTER_ARRAYS, POOLING, SENSES, *SPACE_FILES, PROMPT, CARD)
+    names = (*FITTED, ROUTER_ARRAYS, POOLING, SENSES, *SPACE_FILES, PROJECTOR, PROMPT, CARD)
     single = [name for name in names if (folder / name).is_file()]
     return single + sorted(p.relative_to(folder).as_posix() for p in (folder / LORA).rglob("*") if p.is_file())
 

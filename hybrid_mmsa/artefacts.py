@@ -17,6 +17,7 @@ from .errors import ArtefactError
 from .foreign import translated
 
 __all__ = [
+    "PROJECTOR",
     "AdapterFile",
     "CalibrationFile",
     "LoraFile",
@@ -28,6 +29,9 @@ __all__ = [
     "read_artefact",
     "wrong_fields",
 ]
+
+PROJECTOR = "projector.safetensors"
+"""What a language model sees by through a picture tower: the file's name in an adapter's folder."""
 
 MOST_CAUSES = 3
 LONGEST_VALUE = 60

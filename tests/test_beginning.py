@@ -83,8 +83,18 @@ def test_generation_goes_on_from_a_remembered_beginning() -> None:
     torch.testing.assert_close(torch.stack(resumed.logits), torch.stack(whole.logits), atol=1e-5, rtol=1e-4)
 
 
-def test_questions_that_begin_otherwise_are_read_whole() -> None:
+def test_questions_that_part_sooner_share_what_is_alike() -> None:
     beginnings = Beginnings(_model())
     beginnings.learn("prompt", _padded([[5, 6, 7, 1, 9], [5, 6, 7, 4, 9]]))
-    other = _padded([[5, 6, 8, 9], [5, 6, 8, 8, 9]])
-    assert "past_key_values" not in beginnings.resume("prompt", other)
+    resumed = beginnings.resume("prompt", _padded([[5, 6, 8, 9], [5, 6, 8, 8, 9]]))
+    assert resumed["past_key_values"].get_seq_length() == 2
+    assert "past_key_values" not in beginnings.resume("prompt", _padded([[9, 6, 7, 1], [9, 6, 7, 8]]))
+
+
+def test_a_picture_ends_what_is_shared() -> None:
+    picture = 4
+    rows = _padded([[5, 6, picture, picture, 7, 1], [5, 6, picture, picture, 7, 2]])
+    assert shared_beginning(rows, KEPT, picture) == 2
+    beginnings = Beginnings(_model(), picture)
+    beginnings.learn("prompt", rows)
+    assert beginnings.resume("prompt", rows)["past_key_values"].get_seq_length() == 2

@@ -1,13 +1,17 @@
-"""The LoRA that is bundled for `smol`: whole, small, in half precision, and for the model that its preset names."""
+"""What is bundled for `smol`, LoRA and projector: whole, small, in half precision, for the model of its preset."""
 
 import json
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from hybrid_mmsa.adapters import Adapter
+from hybrid_mmsa.artefacts import PROJECTOR
 from hybrid_mmsa.bundled import bundled_path
+from hybrid_mmsa.encoders.compact import PICTURE_TOWER
 from hybrid_mmsa.reasoning import load_prompt, presets
+from hybrid_mmsa.reasoning.models.llava import open_tower
 
 
 def test_it_is_an_adapter_of_a_lora_alone_for_the_preset_s_weights():
@@ -25,3 +29,17 @@ def test_its_weights_are_halves_and_change_the_model():
     assert {value.dtype for value in weights.values()} == {np.dtype(np.float16)}
     assert all(np.isfinite(value).all() and np.abs(value).max() > 0 for value in weights.values())
     assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
+
+
+def test_the_projector_is_for_the_bundled_tower_and_the_preset_s_language_model():
+    path = bundled_path("adapters", presets()["smol"].projector, PROJECTOR)
+    with safe_open(path, "numpy") as opened:
+        assert opened.metadata()["tower"] == open_tower(PICTURE_TOWER).hash
+    weights = load_file(path)
+    assert {name: value.shape for name, value in weights.items()} == {
+        "linear_1.weight": (576, 1280),
+        "linear_1.bias": (576,),
+        "linear_2.weight": (576, 576),
+        "linear_2.bias": (576,),
+    }
+    assert all(value.dtype == np.float16 and np.isfinite(value).all() for value in weights.values())

@@ -13,10 +13,10 @@ from PIL import Image
 
 from hybrid_mmsa.encoders import CompactEncoder, open_encoder
 from hybrid_mmsa.encoders.compact import WEIGHTS
-from hybrid_mmsa.encoders.onnx_session import open_session
 from hybrid_mmsa.encoders.wordpieces import WordPieces
 from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.inputs import as_sentence
+from hybrid_mmsa.onnx.session import open_session
 from hybrid_mmsa.types import Features, Sample
 
 SAME = 1e-5

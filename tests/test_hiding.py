@@ -54,11 +54,11 @@ def test_the_rationale_claims_what_the_verdict_holds():
     assert with_reasons(load_prompt("sentiment"), [sample], [judge(sample)], lambda some: []) == [judge(sample)]
 
 
-def test_a_side_is_spoken_of_where_the_verdict_does():
-    both = Sample(text="so lovely", image=PICTURE)
-    verdict = judge(both, text_says="positive", picture_says="neutral", sarcasm=0.1)
-    (found,) = with_reasons(BRIEF, [both], [verdict], lambda some: [judge(each) for each in some])
-    assert claims(found.rationale) == Claims("positive", "positive", "neutral")
+def test_what_a_side_says_is_what_the_post_says_without_the_other():
+    both = Sample(text="not so lovely, bad", image=PICTURE)
+    (found,) = with_reasons(BRIEF, [both], [judge(both, sarcasm=0.1)], lambda some: [judge(each) for each in some])
+    assert (found.label, found.text_says, found.picture_says) == ("negative", "negative", "positive")
+    assert claims(found.rationale) == Claims("negative", "negative", "positive")
     alone = Sample(image=PICTURE)
     (seen,) = with_reasons(BRIEF, [alone], [judge(alone)], lambda some: [judge(each) for each in some])
     assert claims(seen.rationale) == Claims(seen.label, picture=seen.label)

@@ -18,13 +18,13 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.encoders import CachedEncoder, CompactEncoder, MappedEncoder, PostMap, checked_encoder, left_out
 from hybrid_mmsa.encoders.compact import LEFT_OUT, WEIGHTS
 from hybrid_mmsa.encoders.left_out import DEPTHS, LeftOut, LeftOutFile, TokenStates, gone_from, missing, parts_of
-from hybrid_mmsa.encoders.onnx_session import open_session
-from hybrid_mmsa.encoders.onnx_weights import Shown, graph_alone
 from hybrid_mmsa.errors import ArtefactError, EncoderError, InputError
 from hybrid_mmsa.explain import Probe, find_evidence
 from hybrid_mmsa.explain.evidence import MOST_READ, hidden_words
 from hybrid_mmsa.explain.telling import LEAST_EFFECT
 from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.onnx.session import open_session
+from hybrid_mmsa.onnx.weights import Shown, graph_alone
 from hybrid_mmsa.training.towers import left_out as training
 from hybrid_mmsa.training.towers.left_out import LeftOutConfig, Words, fit_left_out, observe
 from hybrid_mmsa.types import Sample

@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 
 from hybrid_mmsa.encoders.compact import WEIGHTS
-from hybrid_mmsa.encoders.onnx_session import open_session
-from hybrid_mmsa.encoders.onnx_weights import LEAST, graph_alone
 from hybrid_mmsa.errors import ArtefactError
+from hybrid_mmsa.onnx.session import open_session
+from hybrid_mmsa.onnx.weights import LEAST, graph_alone
 
 RNG = np.random.default_rng(0)
 WORDS = {

@@ -1,19 +1,24 @@
 """A preset in a package: fetched by pip from where the user's pip looks, checked, converted once, a reasoner."""
 
 import hashlib
+import json
 import subprocess
 import sys
 import zipfile
 
 import numpy as np
 import pytest
+import torch
 from drawn_posts import draw_posts
 from gguf_vlm import written
+from tiny_eyes import WIDTH, write_tower
 
 from hybrid_mmsa import Analyzer, ArtefactError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.reasoning.backends.llama_cpp import LlamaCppReasoner
+from hybrid_mmsa.reasoning.models import packaged
+from hybrid_mmsa.reasoning.models.llava import open_tower, write_projector
 from hybrid_mmsa.reasoning.models.own import own_config
 from hybrid_mmsa.reasoning.models.packaged import pull_packaged
 from hybrid_mmsa.reasoning.models.presets import Package, Preset
@@ -158,3 +163,30 @@ def test_it_answers_by_words_alone_and_says_so(preset, gguf):
     silent = Analyzer.from_pretrained(reasoner=reasoner).analyze(image=shown.image, mode="deep")
     assert silent.route.answered_by == "fast"
     assert "reads no pictures, and the post has no words" in " ".join(silent.warnings)
+
+
+def test_an_older_pull_learns_to_see_and_nothing_is_fetched(preset, home, monkeypatch):
+    folder = pull_packaged(preset, preset.package)
+    posts = [read_sample(Sample(text=text)) for text in ("a lovely day", "so awful again")]
+    before = [verdict.probabilities for verdict in open_reasoner(str(folder)).reason(posts)]
+    (home / "packages" / "tiny_weights-1.0-py3-none-any.whl").unlink()
+    path = write_tower(home / "tower.onnx")
+    tower, width = open_tower(path), json.loads((folder / "config.json").read_text())["hidden_size"]
+    shapes = {"linear_1": (width, WIDTH), "linear_2": (width, width)}
+    weights = {f"{name}.weight": torch.randn(shape) for name, shape in shapes.items()}
+    weights |= {f"{name}.bias": torch.zeros(width) for name in shapes}
+    (home / "adapters" / "eyes").mkdir(parents=True)
+    write_projector(weights, tower, home / "adapters" / "eyes" / "projector.safetensors")
+    monkeypatch.setattr(packaged, "bundled_path", home.joinpath)
+    seeing = preset.model_copy(update={"projector": "eyes"})
+    assert pull_packaged(seeing, seeing.package, path) == folder
+    check_files(folder, read_manifest(folder))
+    reasoner = open_reasoner(str(folder))
+    assert reasoner.reads_pictures
+    for one, other in zip(before, reasoner.reason(posts), strict=True):
+        assert other.probabilities == pytest.approx(one, abs=1e-5)
+    assert (folder / "LICENSE").is_file()
+    assert (folder / "tiny.gguf").is_file()
+    whole = read_manifest(folder)
+    monkeypatch.setattr(packaged, "_converter", None)  # nothing is converted a second time
+    assert read_manifest(pull_packaged(seeing, seeing.package, path)) == whole

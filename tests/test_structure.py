@@ -23,7 +23,7 @@ MAX_FUNCTION_LINES = 60
 ROWS = (
     ("types", "errors", "_version"),
     ("bounds", "deprecation", "foreign", "forks", "privacy", "products"),
-    ("artefacts", "bundled", "extras", "plugins"),
+    ("artefacts", "bundled", "extras", "onnx", "plugins"),
     ("metrics", "search"),
     ("inputs",),
     ("encoders",),
@@ -63,7 +63,7 @@ SUBROOMS = {
         ("heads",),
         ("space", "answers"),
         ("lora",),
-        ("fitting",),
+        ("fitting", "vlm"),
     ),
     "cli": (("terminal",), ("commands",)),
 }

@@ -264,13 +264,13 @@ def test_a_run_goes_on_from_a_lora_of_its_own_shape(tuned, vlm):
             return get_peft_model(copy.deepcopy(vlm.model), LoraConfig(r=rank, target_modules=language_linears(vlm)))
 
     model = new(QUICK.rank)
-    begin_at(model, str(tuned[0]))
+    begin_at(model, str(tuned[0]), vlm)
     wanted = load_file(tuned[0] / "lora" / "adapter_model.safetensors")
     assert all(torch.equal(value, wanted[name]) for name, value in get_peft_model_state_dict(model).items())
     with pytest.raises(InputError, match="another rank"):
-        begin_at(new(QUICK.rank + 1), str(tuned[0]))
+        begin_at(new(QUICK.rank + 1), str(tuned[0]), vlm)
     with pytest.raises(InputError, match="found 'nobody'; wanted a folder with a LoRA"):
-        begin_at(model, "nobody")
+        begin_at(model, "nobody", vlm)
 
 
 def test_an_adapter_with_a_wrong_prefix_is_refused(tuned, trained_vlm, tmp_path):

@@ -107,7 +107,7 @@ def test_turns_that_teach_more_go_to_posts_of_which_more_is_known():
     assert sum(turn.reasons for turn in turns) / len(turns) == pytest.approx(0.4, abs=0.08)
 
 
-def test_brief_answers_teach_labels_and_irony_alone():
+def test_brief_answers_teach_label_and_irony_alone():
     brief = replace(PROMPT, brief=True)
     words = Sample(text="what a lovely day", label="negative", sarcastic=True)
     target = reasoned_target(words, brief, verdict=verdict())
@@ -115,8 +115,6 @@ def test_brief_answers_teach_labels_and_irony_alone():
     assert read_answer(target.answer, brief, words).sarcastic
     assert target.tells
     assert not reasoned_target(replace(words, sarcastic=None), brief, verdict=verdict()).tells
-    sides = '{"label": "negative", "text_says": "positive", "picture_says": "negative", "sarcastic": }'
-    assert reasoned_target(BOTH, brief).words == sides
     assert label_target(words, brief).words == '{"label": "negative'
 
 
@@ -181,5 +179,5 @@ def test_paths_in_a_recipe_start_from_its_folder(tmp_path):
 
 
 def test_unknown_recipes_are_named():
-    with pytest.raises(InputError, match=r"no recipe 'x'; bundled are llava-1\.5-7b-memes"):
+    with pytest.raises(InputError, match=r"no recipe 'x'; bundled are .*llava-1\.5-7b-memes"):
         load_recipe("x")

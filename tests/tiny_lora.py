@@ -20,9 +20,9 @@ LANGUAGE = r".*language_model\..*\.(q_proj|v_proj|o_proj|up_proj)"
 EVERYWHERE = ["q_proj", "v_proj"]  # the vision tower has layers of these names too
 
 
-def write_lora(model_folder, folder, seed=0, strength=0.1, targets=LANGUAGE):
-    """A LoRA for a LLaVA's folder; `strength` 0 is one that was never trained and changes nothing."""
-    model = LlavaForConditionalGeneration.from_pretrained(model_folder)
+def write_lora(model_folder, folder, seed=0, strength=0.1, targets=LANGUAGE, kind=LlavaForConditionalGeneration):
+    """A LoRA for a LLaVA's folder, or another `kind`'s; `strength` 0 is one that was never trained."""
+    model = kind.from_pretrained(model_folder)
     torch.manual_seed(seed)
     with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)

@@ -24,14 +24,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from ..artefacts import wrong_fields
 from ..errors import ArtefactError, InputError
 from ..inputs import as_sentence, reword, to_pixels
+from ..onnx import Shown, open_session
 from ..types import BoolArray, Features, FloatArray, IntArray, Sample
 from .base import PostMap
 from .left_out import DEPTHS, LeftOutFile, TokenStates
-from .onnx_session import open_session
-from .onnx_weights import Shown
 from .wordpieces import TokenBatch, WordPieces, padded_length
 
-__all__ = ["CompactEncoder", "CompactManifest"]
+__all__ = ["PICTURE_TOWER", "CompactEncoder", "CompactManifest"]
 
 TOKENS, PICTURES = 256, 8
 """Tokens, padding included, and pictures that a tower reads at a time. So many tokens keep their activations in the
@@ -42,6 +41,7 @@ LEFT_OUT = "left_out.safetensors"
 STATES = Shown("LayerNormalization", DEPTHS)
 """The embeddings of the text tower end with one, and each layer with the second of its two."""
 WEIGHTS = Path(__file__).parent / "weights" / "compact"
+PICTURE_TOWER = WEIGHTS / FILES[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ..explain.telling import noise, told
 from ..explain.words import Span, groups, hide
-from ..types import Cue, Sample, Verdict, WordEffect
+from ..types import Cue, Label, Sample, Verdict, WordEffect
 from .prompt.answer import CUE_CHARACTERS
 from .prompt.question import Prompt
 from .prompt.rationales import Facts, compose
@@ -37,10 +37,10 @@ def with_reasons(
     verdicts: Sequence[Verdict],
     ask: Callable[[Sequence[Sample]], Sequence[Verdict]],
 ) -> list[Verdict]:
-    """Brief verdicts with the words that decide them as cues, and with a rationale that claims what they hold.
+    """Brief verdicts with the words that decide them as cues, what each side says, and a rationale that claims this.
 
-    Of a neutral verdict no words are told: it says that none speaks. `Verdict.timings` gain a post's share of the time,
-    `hiding`, in milliseconds.
+    What a side says is the label of the post without the other side. Of a neutral verdict no words are told: it says
+    that none speaks. `Verdict.timings` gain a post's share of the time, `hiding`, in milliseconds.
 
     Args:
         prompt: What was asked with; verdicts on posts that it does not ask briefly come back as they are.
@@ -52,17 +52,23 @@ def with_reasons(
     brief = [row for row, sample in enumerate(samples) if prompt.for_sample(sample).brief]
     hidden = [(row, part) for row in brief for part in _parts(samples[row], verdicts[row])]
     versions = [replace(samples[row], text=hide(samples[row].text or "", part)) for row, part in hidden]
+    both = [row for row in brief if samples[row].text and samples[row].image is not None]
+    versions += [replace(samples[row], image=None) for row in both]
+    versions += [replace(samples[row], text=None) for row in both]
     answers = ask(versions) if versions else []
     effects: dict[int, list[WordEffect]] = {row: [] for row in brief}
-    for (row, part), answer in zip(hidden, answers, strict=True):
+    for (row, part), answer in zip(hidden, answers, strict=False):
         label, start, end = verdicts[row].label, part[0][0], part[-1][1]
         effect = verdicts[row].probabilities[label] - answer.probabilities[label]
         words = (samples[row].text or "")[start:end]
         effects[row].append(WordEffect(word=words, start=start, end=end, effect=effect))
     took = 1000 * (time.perf_counter() - began) / max(1, len(brief))
+    alone = [answer.label for answer in answers[len(hidden) :]]
+    sides = dict(zip(both, zip(alone[: len(both)], alone[len(both) :], strict=True), strict=True))
     told_now = list(verdicts)
     for row, found in effects.items():
-        verdict = _told(samples[row], verdicts[row], _cues(samples[row].text or "", found))
+        cues = _cues(samples[row].text or "", found)
+        verdict = _told(samples[row], verdicts[row], cues, sides.get(row))
         told_now[row] = verdict.model_copy(update={"timings": {**verdict.timings, "hiding": took}})
     return told_now
 
@@ -94,21 +100,28 @@ def _cues(text: str, words: Sequence[WordEffect]) -> tuple[str, ...]:
     return tuple(words for words in quoted if words)
 
 
-def _told(sample: Sample, verdict: Verdict, cues: Sequence[str]) -> Verdict:
+def _told(sample: Sample, verdict: Verdict, cues: Sequence[str], sides: tuple[Label, Label] | None) -> Verdict:
     """The verdict with its reasons; one post is told in the same words every time.
 
-    What a post of one side says with that side is what it says as a whole, unless it is ironic.
+    Args:
+        sample: The post.
+        verdict: On it.
+        cues: The words that decide.
+        sides: What words and picture say alone, of a post that has both. What a post of one side says with that side is
+            what it says as a whole, unless it is ironic.
     """
     ironic = verdict.sarcasm is not None and verdict.sarcasm >= 0.5
-    both = bool(sample.text) and sample.image is not None
-    only = None if ironic or both else verdict.label
+    only = None if ironic else verdict.label
+    text, picture = sides or (only if sample.text else None, only if sample.image is not None else None)
+    # Words are quoted with what they say, so not where what they decide is something else.
+    quoted = cues if sides is None or text == verdict.label else ()
     facts = Facts(
         label=verdict.label,
-        text=verdict.text_says if both else only if sample.text else None,
-        picture=verdict.picture_says if both else only if sample.image is not None else None,
+        text=text,
+        picture=picture,
         sarcastic=ironic or None,
-        cues=tuple(cues),
-        alone=not both,
+        cues=tuple(quoted),
+        alone=sides is None,
     )
     chance = random.Random(zlib.crc32((sample.text or "").encode()))
     said = tuple(Cue(side="text", text=words) for words in cues)

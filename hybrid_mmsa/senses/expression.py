@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image
 
-from ..encoders.onnx_session import open_session
+from ..onnx import open_session
 from ..types import EXPRESSIONS, LABELS, Expression, FloatArray, Label, PixelBox
 
 __all__ = ["ExpressionNetwork", "faces_in", "sentiment_of"]

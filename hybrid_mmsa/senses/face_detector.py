@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..encoders.onnx_session import open_session
+from ..onnx import open_session
 from ..types import FloatArray
 
 __all__ = ["FaceDetector", "apart"]

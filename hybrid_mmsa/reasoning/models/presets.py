@@ -47,6 +47,10 @@ class Preset(BaseModel):
     )
     id: str = Field(default="", description="Names the model in answers, where another preset has it too.")
     lora: str | None = Field(default=None, description="A bundled adapter, whose LoRA it answers with.")
+    projector: str | None = Field(
+        default=None,
+        description="A bundled adapter, through whose projector a model of words sees by the bundled tower.",
+    )
     image_size: int | None = Field(default=None, description="Pixels the longest side is shrunk to first.")
 
 

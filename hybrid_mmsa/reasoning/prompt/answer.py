@@ -3,7 +3,7 @@
 The answer is one JSON object, the label first, so that one prefill decides it. What a model writes is untrusted: it is
 bounded, stripped of control characters, and quotations that do not stand in the post are dropped.
 
-A model too small to write (`Prompt.brief`) gives labels, and whether the post is meant as it stands: no free words.
+A model too small to write (`Prompt.brief`) gives a label, and whether the post is meant as it stands: no free words.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from .question import Prompt
 
 __all__ = [
     "ANSWER_START",
-    "BRIEFEST",
     "Answer",
     "answer_keys",
     "answer_schema",
@@ -72,29 +71,19 @@ class _WrittenAnswer(BaseModel):
 
 
 _KEYS = tuple(_WrittenAnswer.model_fields)
-BRIEFEST = ("label", "sarcastic")
-"""The keys of an answer that is read from logits whole."""
+_BRIEF_KEYS = ("label", "sarcastic")
 
 
-def answer_keys(prompt: Prompt, sample: Sample) -> tuple[str, ...]:
-    """The keys of an answer about a post, in order: all of them, or the brief ones.
-
-    Args:
-        prompt: Says whether answers are brief.
-        sample: What its only side says is not asked for then: it is the label.
-    """
-    if not prompt.brief:
-        return _KEYS
-    sides = ("text_says", "picture_says") if sample.text and sample.image is not None else ()
-    return ("label", *sides, "sarcastic")
+def answer_keys(prompt: Prompt) -> tuple[str, ...]:
+    """The keys of an answer, in order: all of them, or the brief ones."""
+    return _BRIEF_KEYS if prompt.brief else _KEYS
 
 
-def answer_schema(prompt: Prompt, sample: Sample, *, label: str | None = None) -> dict[str, Any]:
+def answer_schema(prompt: Prompt, *, label: str | None = None) -> dict[str, Any]:
     """The JSON schema of an answer: every string and array bounded, every key required, in this order.
 
     Args:
         prompt: Gives the label words.
-        sample: The post: brief answers about posts of one side are shorter.
         label: A label word that the answer must begin with: the one the logits chose.
     """
     words = [prompt.labels[each] for each in LABELS]
@@ -109,7 +98,7 @@ def answer_schema(prompt: Prompt, sample: Sample, *, label: str | None = None) -
         "picture_cues": cues,
         "rationale": {"type": "string", "pattern": _TEXT % RATIONALE_CHARACTERS},
     }
-    properties = {key: rules[key] for key in answer_keys(prompt, sample)}
+    properties = {key: rules[key] for key in answer_keys(prompt)}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
@@ -171,7 +160,7 @@ def read_answer(text: str, prompt: Prompt, sample: Sample) -> Answer:
         text_says, picture_says = (
             None if word == NOTHING else labels[word] for word in (written.text_says, written.picture_says)
         )
-        if written.model_fields_set != set(answer_keys(prompt, sample)):
+        if written.model_fields_set != set(answer_keys(prompt)):
             raise KeyError("not the keys that were asked for")
     except (ValidationError, KeyError, RecursionError) as error:
         raise ReasonerError(f"the model's answer cannot be read: {plain(text)[:80]!r}") from error

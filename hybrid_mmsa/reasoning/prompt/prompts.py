@@ -150,5 +150,5 @@ def _example(example: _Example, prompt: Prompt, folder: Path) -> Example:
         raise InputError(f"the example's picture {example.image!r} lies outside of the prompt's folder", field="image")
     sample = read_sample(Sample(text=example.text, image=picture, target=example.target))
     given = example.model_dump(exclude={"text", "image", "target"})
-    answer = write_answer(prompt, **given, keys=answer_keys(prompt, sample))
+    answer = write_answer(prompt, **given, keys=answer_keys(prompt))
     return Example(sample, answer, "" if picture is None else hashlib.sha256(picture.read_bytes()).hexdigest())

@@ -72,7 +72,7 @@ def label_target(sample: Sample, prompt: Prompt) -> Target:
         prompt: Gives the label's word.
     """
     label = _label_of(sample)
-    answer = write_answer(prompt, label=label, keys=answer_keys(prompt, sample))
+    answer = write_answer(prompt, label=label, keys=answer_keys(prompt))
     return Target(answer, label, ((0, len(ANSWER_START) + len(prompt.labels[label])),), closes=False)
 
 
@@ -118,7 +118,7 @@ def known_target(sample: Sample, prompt: Prompt, known: Known, *, stand_in: Labe
     """
     label = known.label or stand_in
     has_text, has_image = bool(sample.text), sample.image is not None
-    keys = answer_keys(prompt, sample)
+    keys = answer_keys(prompt)
     answer = write_answer(
         prompt,
         label=label,

@@ -30,9 +30,9 @@ from transformers.utils import logging
 from ... import metrics
 from ...bundled import bundled_path
 from ...errors import ArtefactError, InputError
-from ...reasoning.backends.transformers.adapters import CONFIG, WEIGHTS
+from ...reasoning.backends.transformers.adapters import CONFIG, WEIGHTS, as_in
 from ...reasoning.backends.transformers.beginning import beginning_first, read_beginning, repeated, shared_beginning
-from ...reasoning.backends.transformers.loading import memory_is_bounded
+from ...reasoning.backends.transformers.loading import Vlm, memory_is_bounded
 from ...reasoning.prompt.labels import label_probabilities
 from ...types import LABELS, FloatArray, Sample
 from ..common.device import multiplies_bf16
@@ -47,6 +47,7 @@ __all__ = [
     "LearningCurve",
     "answer_loss",
     "begin_at",
+    "find_lora",
     "quietly",
     "steps_done",
     "train_lora",
@@ -108,16 +109,16 @@ class AnswerTrainer(_Trainer):  # type: ignore[misc]
         return (loss, outputs) if return_outputs else loss
 
     def _read(self, model: Any, inputs: dict[str, Any], kept: int) -> Any:
-        """The model's outputs for the last `kept` columns; what all rows of words alone begin with is read once."""
-        shareable = not self._learning.vlm.sees and not self.args.activation_checkpointing
-        if shareable and (shared := shared_beginning(inputs, kept)):
+        """The model's outputs for the last `kept` columns; what all rows begin with, up to a picture, is read once."""
+        vlm = self._learning.vlm
+        shareable = vlm.resumes and not self.args.activation_checkpointing
+        if shareable and (shared := shared_beginning(inputs, kept, vlm.picture_token)):
             rows = beginning_first(inputs, shared)
             ids = rows["input_ids"]
             if (states := read_beginning(model, ids[0, :shared])) is not None:
+                own = {"input_ids": ids[:, shared:], "position_ids": rows["position_ids"][:, shared:]}
                 return model(
-                    input_ids=ids[:, shared:],
-                    attention_mask=rows["attention_mask"],
-                    position_ids=rows["position_ids"][:, shared:],
+                    **{**inputs, **own, "attention_mask": rows["attention_mask"]},
                     past_key_values=repeated(states, len(ids), shared),
                     logits_to_keep=kept,
                 )
@@ -256,32 +257,42 @@ def train_lora(
         trainer = _trainer(learning, held, turns, recipe, args=options, callbacks=watching)
         trained = check_frozen(vlm, trainer.model)
         if recipe.start and checkpoint is None:
-            begin_at(trainer.model, recipe.start)
+            begin_at(trainer.model, recipe.start, vlm)
         trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
         if frozen_print(vlm) != before:
             raise ArtefactError("weights outside of the language model changed in training: the adapter is not kept")
         return _finish(trainer, folder, trained)
 
 
-def begin_at(model: Any, start: str) -> None:
+def begin_at(model: Any, start: str, vlm: Vlm) -> None:
     """Set a new LoRA's weights to those of another one.
 
     Args:
         model: A PEFT model.
         start: See `TuningRecipe.start`.
+        vlm: The model before.
 
     Raises:
         InputError: There is no LoRA of that name, or it is of another shape.
     """
-    places = (Path(start), Path(start) / LORA, bundled_path("adapters") / start / LORA)
-    file = next((place / WEIGHTS for place in places if (place / WEIGHTS).is_file()), None)
-    if file is None:
-        raise InputError(f"found {start!r}; wanted a folder with a LoRA, or a bundled adapter with one", field="start")
+    file = find_lora(start) / WEIGHTS
     expected = {name: value.shape for name, value in get_peft_model_state_dict(model).items()}
-    found = load_file(file)
+    found = as_in(vlm.model, vlm.language, load_file(file))
     if expected != {name: value.shape for name, value in found.items()}:
         raise InputError(f"{file} has other layers than the recipe's LoRA, or another rank", field="start")
     set_peft_model_state_dict(model, {name: value.float() for name, value in found.items()})
+
+
+def find_lora(name: str) -> Path:
+    """The folder of a LoRA: itself or an adapter's, by its path or a bundled adapter's name.
+
+    Raises:
+        InputError: There is no LoRA of that name.
+    """
+    for place in (Path(name), Path(name) / LORA, bundled_path("adapters") / name / LORA):
+        if (place / WEIGHTS).is_file():
+            return place
+    raise InputError(f"found {name!r}; wanted a folder with a LoRA, or a bundled adapter with one", field="start")
 
 
 def _trainer(

@@ -27,7 +27,7 @@ from .measure import Readiness, TuningFigures, ask_all, figures_of, fit_pooled, 
 from .plan import TuningPlan
 from .trainer import LORA, HeldOut, LearningCurve, quietly, steps_done, train_lora
 
-__all__ = ["Outcome", "tune"]
+__all__ = ["Counting", "Outcome", "tune"]
 
 MOST_LOOKED_AT = 400
 """Posts of the calibration part that a look asks about, evenly taken, so that looks cost little beside the steps."""

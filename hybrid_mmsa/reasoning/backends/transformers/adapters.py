@@ -25,7 +25,7 @@ from ....types import LoraRef
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-__all__ = ["CONFIG", "WEIGHTS", "Adapters"]
+__all__ = ["CONFIG", "WEIGHTS", "Adapters", "as_in"]
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _BESIDE_THE_MODEL = frozenset({"gaussian", "eva", "orthogonal"})  # beginnings that leave the model's own weights alone
@@ -75,6 +75,10 @@ class Adapters:
         folder = Path(lora.path).resolve()
         if folder not in self._names:
             config, weights = _read(folder)
+            named = as_in(self._model, self._language, weights)
+            if named.keys() != weights.keys():  # by whole names: in a vision tower layers may be called the same
+                config.target_modules = {_module_of(key) for key in named}
+            weights = named
             self._refuse_outside(folder, weights)
             name = f"lora{len(self._names)}"
             before = self._probe()
@@ -88,6 +92,16 @@ class Adapters:
                 self._rest()
             self._names[folder] = name
         return self._names[folder]
+
+    def merge(self, lora: LoraRef) -> None:
+        """Put an adapter into the model's own weights, for good: what is trained beside it takes less time then.
+
+        Raises:
+            ArtefactError: It cannot be used, see `load`.
+        """
+        with self.using(lora):
+            self._peft.merge_and_unload()
+        self._peft, self._names = None, {}
 
     def _inject(self, folder: Path, name: str, config: LoraConfig, weights: dict[str, torch.Tensor]) -> None:
         library = _library()
@@ -138,6 +152,34 @@ class Adapters:
     def _rest(self) -> None:
         if self._peft is not None:
             self._peft.base_model.disable_adapter_layers()
+
+
+def as_in(model: Any, language: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A LoRA's weights by the names that layers have in a model.
+
+    A LoRA that was made for a language model alone fits a vision-language model made from it: the same layers stand
+    there under another name. All other names stay.
+
+    Args:
+        model: The model.
+        language: Name of its language model.
+        weights: By PEFT's names.
+    """
+    decoder = model.get_submodule(language)
+    alone = f"{decoder.base_model_prefix}."
+    layers = {alone + name for name, _ in decoder.named_modules()}
+
+    def renamed(key: str) -> str:
+        if key.startswith(f"{_BEFORE}{language}.") or _module_of(key) not in layers:
+            return key
+        return f"{_BEFORE}{language}.{key.removeprefix(_BEFORE + alone)}"
+
+    return {renamed(key): value for key, value in weights.items()}
+
+
+def _module_of(key: str) -> str:
+    """The layer that one of PEFT's names is about."""
+    return key.removeprefix(_BEFORE).partition(".lora_")[0]
 
 
 def _library() -> Any:

@@ -1,4 +1,4 @@
-"""What questions begin with alike is read once. For language models of words alone.
+"""What questions begin with alike is read once. For models whose places count up by one, see `Vlm.resumes`.
 
 A question about a short post is for the most part the same as every other: the instruction and the form of a chat. Keys
 and values of its first tokens depend on nothing that follows them, so one row of them serves all.
@@ -19,20 +19,23 @@ MOST_REMEMBERED = 16
 """Beginnings in memory: one for each prompt and adapter in use."""
 
 
-def shared_beginning(inputs: Mapping[str, Any], kept: int) -> int:
+def shared_beginning(inputs: Mapping[str, Any], kept: int, picture: int | None = None) -> int:
     """How many tokens all rows begin with alike; never so many that one of the last `kept` columns is among them.
 
     Args:
         inputs: `input_ids` and `attention_mask` `[n, length]`, padded on the left.
         kept: Columns at the end whose logits are wanted, and so must be read with each row.
+        picture: The token that stands for a part of a picture: alike in all rows, and no two need mean the same.
     """
     ids, mask = inputs["input_ids"], inputs["attention_mask"]
     starts = mask.argmax(dim=1)
     shortest = int((ids.shape[1] - starts).min()) - kept
     columns = starts[:, None] + torch.arange(max(shortest, 0), device=ids.device)
     rows = ids.gather(1, columns)
-    alike = (rows == rows[:1]).all(dim=0).to(torch.int64)
-    return int(alike.cumprod(dim=0).sum())
+    alike = (rows == rows[:1]).all(dim=0)
+    if picture is not None:
+        alike &= (rows[:1] != picture).all(dim=0)
+    return int(alike.to(torch.int64).cumprod(dim=0).sum())
 
 
 def beginning_first(inputs: Mapping[str, Any], length: int) -> dict[str, torch.Tensor]:
@@ -83,9 +86,11 @@ class Beginnings:
 
     Attributes:
         model: What reads them.
+        picture: See `shared_beginning`. A beginning ends where a picture stands.
     """
 
     model: Any
+    picture: int | None = None
     _read: dict[Hashable, tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]] = field(default_factory=dict)
 
     def knows(self, key: Hashable) -> bool:
@@ -97,9 +102,9 @@ class Beginnings:
 
         Args:
             key: All that a beginning depends on but the tokens: the adapter, and the prompt for its name.
-            inputs: Questions that differ in their posts alone.
+            inputs: Questions that differ in their posts alone, none of which has a picture.
         """
-        length = shared_beginning(inputs, 1)
+        length = shared_beginning(inputs, 1, self.picture)
         ids = beginning_first(inputs, length)["input_ids"][0, :length]
         states = read_beginning(self.model, ids) if length else None
         while len(self._read) >= MOST_REMEMBERED:
@@ -111,18 +116,18 @@ class Beginnings:
 
         Args:
             key: Of a beginning that was learnt.
-            inputs: As in `shared_beginning`.
+            inputs: As in `shared_beginning`, and what the model is shown beside.
         """
         ids, states = self._read[key]
         length = min(shared_beginning(inputs, 1), len(ids))
+        first = beginning_first(inputs, length)["input_ids"][0, :length]
+        length = int((first == ids[:length]).to(torch.int64).cumprod(dim=0).sum())
         if not length:
             return dict(inputs)
         rows = beginning_first(inputs, length)
-        alike = (rows["input_ids"][0, :length] == ids[:length]).to(torch.int64).cumprod(dim=0)
-        if int(alike.sum()) < length:
-            return dict(inputs)
         count = len(rows["input_ids"])
         return {
+            **inputs,
             "input_ids": rows["input_ids"],
             "attention_mask": rows["attention_mask"],
             "past_key_values": repeated(states, count, length),

@@ -17,6 +17,7 @@ import transformers
 
 from ....errors import ArtefactError, ReasonerError
 from ....extras import needs
+from .onnx_tower import know_onnx_towers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +54,20 @@ class Vlm:
     def sees(self) -> bool:
         """Whether it reads pictures."""
         return not isinstance(self.processor, WordsProcessor)
+
+    @property
+    def picture_token(self) -> int | None:
+        """The token that stands for every part of a picture, where the model is a LLaVA; else `None`."""
+        return int(self.model.config.image_token_id) if self._is_llava else None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it may go on from keys and values of a beginning: places count up by one, through pictures too."""
+        return not self.sees or self._is_llava
+
+    @property
+    def _is_llava(self) -> bool:
+        return isinstance(self.model, _library.LlavaForConditionalGeneration)
 
     @property
     def tokenizer(self) -> Any:
@@ -134,6 +149,7 @@ def _open(config: ReasonerConfig, weights: Callable[[ReasonerConfig, Any], Any])
         torch.set_num_threads(config.threads)
     try:
         with memory_is_bounded(), needs("vlm", config.model):
+            know_onnx_towers()
             settings = _library.AutoConfig.from_pretrained(config.model, revision=config.revision, **_LOCAL)
             processor = _processor(config, settings)
             model = weights(config, settings)

@@ -21,7 +21,7 @@ from ....types import LoraRef, Sample, Verdict
 from ...base import words_of
 from ...config import ReasonerConfig
 from ...hiding import with_reasons
-from ...prompt.answer import BRIEFEST, answer_keys, read_answer, verdict
+from ...prompt.answer import read_answer, verdict
 from ...prompt.labels import LabelTokens, irony_tokens, label_probabilities, label_tokens
 from ...prompt.prompts import Prompts
 from ...prompt.question import Prompt
@@ -69,7 +69,7 @@ class TransformersReasoner:
         self._prompts = Prompts(config.prompt)
         self._check(self._prompts.configured)
         self._adapters = Adapters(self._vlm.model, self._vlm.language, self._probe)
-        self._beginnings = Beginnings(self._vlm.model)
+        self._beginnings = Beginnings(self._vlm.model, self._vlm.picture_token)
         self._own: LoraRef | None = None
         if config.lora is not None:
             self._own = LoraRef(name=config.lora, path=bundled_path("adapters", config.lora, "lora"))
@@ -124,7 +124,9 @@ class TransformersReasoner:
         """What the model itself says of each post."""
         verdicts: dict[int, Verdict] = {}
         for asked, rows in self._batches(samples, prompt):
-            answers = self._answer(asked, [samples[row] for row in rows], lora, rationale)
+            some = [samples[row] for row in rows]
+            brief = rationale and asked.brief
+            answers = self._brief(asked, some, lora) if brief else self._answer(asked, some, lora, rationale)
             verdicts.update(zip(rows, answers, strict=True))
         return [verdicts[row] for row in range(len(samples))]
 
@@ -140,12 +142,7 @@ class TransformersReasoner:
     def _answer(
         self, prompt: Prompt, samples: Sequence[Sample], lora: LoraRef | None, rationale: bool
     ) -> list[Verdict]:
-        """The verdicts on one batch: one `generate`, whose first logits are the prefill's.
-
-        Where an answer would have nothing but label and irony, both are read from logits and nothing is written.
-        """
-        if rationale and answer_keys(prompt, samples[0]) == BRIEFEST:
-            return self._with_irony(prompt, samples, self._answer(prompt, samples, lora, rationale=False), lora)
+        """The verdicts on one batch: one `generate`, whose first logits are the prefill's."""
         labels, closing = self._labels[prompt.hash], closing_tokens(prompt)
         try:
             inputs = self._inputs(prompt, samples, labels)
@@ -157,11 +154,9 @@ class TransformersReasoner:
         if length + most > self._vlm.context:
             raise ReasonerError(f"{length} tokens of prompt and post and {most} of answer exceed {self._vlm.context}")
         start = time.perf_counter()
-        if not self._vlm.sees:
+        if self._vlm.resumes:
             inputs = self._resumed(inputs, prompt, labels, lora)
-        step = LabelFirst(
-            prompt, samples, labels, start + self._config.timeout, self._grammar if rationale else None, room
-        )
+        step = LabelFirst(prompt, labels, start + self._config.timeout, self._grammar if rationale else None, room)
         with torch.inference_mode():
             ids = self._vlm.model.generate(**inputs, logits_processor=LogitsProcessorList([step]), max_new_tokens=most)
         done = time.perf_counter()
@@ -185,17 +180,19 @@ class TransformersReasoner:
             for n, sample in enumerate(samples)
         ]
 
-    def _with_irony(
-        self, prompt: Prompt, samples: Sequence[Sample], verdicts: Sequence[Verdict], lora: LoraRef | None
-    ) -> list[Verdict]:
-        """Verdicts with P(sarcastic), by one more prefill of the answers that begin with their labels."""
+    def _brief(self, prompt: Prompt, samples: Sequence[Sample], lora: LoraRef | None) -> list[Verdict]:
+        """Verdicts with P(sarcastic), read from logits: nothing is written.
+
+        It takes one more prefill of the answers that begin with their labels.
+        """
+        verdicts = self._answer(prompt, samples, lora, rationale=False)
         start, found = time.perf_counter(), list(verdicts)
         for label in {each.label for each in verdicts}:
             rows = [row for row, each in enumerate(verdicts) if each.label == label]
             begun = irony_tokens(self._vlm.encode, prompt.labels[label])
             some = [samples[row] for row in rows]
             inputs = ask(self._vlm, prompt, some, [begun] * len(rows), image_size=self._config.image_size)
-            if not self._vlm.sees:
+            if self._vlm.resumes:
                 inputs = self._resumed(inputs, prompt, self._labels[prompt.hash], lora)
             step = NextLogits(start + self._config.timeout)
             with torch.inference_mode():

@@ -18,8 +18,8 @@ from llguidance import LLMatcher
 from transformers import LogitsProcessor
 
 from ....errors import ArtefactError, ReasonerError
-from ....types import LABELS, BoolArray, FloatArray, Label, Sample
-from ...prompt.answer import answer_keys, answer_schema, write_answer
+from ....types import LABELS, BoolArray, FloatArray, Label
+from ...prompt.answer import answer_schema, write_answer
 from ...prompt.labels import LabelTokens, label_probabilities
 from ...prompt.question import Prompt
 
@@ -47,7 +47,7 @@ class Grammar:
         self.end: int = tokenizer.eos_token_id
         self._begins = np.array([self.tokens.decode_bytes([n]).lstrip()[:1] for n in range(vocabulary)], dtype="S1")
         self._beginnings: dict[bytes, list[int]] = {}
-        self._started: dict[tuple[str, Label, tuple[str, ...]], tuple[LLMatcher, bytes]] = {}
+        self._started: dict[tuple[str, Label], tuple[LLMatcher, bytes]] = {}
 
     def begins(self, letter: bytes) -> BoolArray:
         """Which tokens begin with a byte, white space aside, bool `[vocabulary]`."""
@@ -73,16 +73,16 @@ class Grammar:
             self._beginnings[key] = [n for n in likely if key.startswith(self.tokens.decode_bytes([n]))]
         return self._beginnings[key]
 
-    def line(self, prompt: Prompt, sample: Sample, label: Label, labels: LabelTokens, room: int) -> Line:
-        """An answer about a post that has begun with `label` and may write `room` tokens before it must close."""
-        key = (prompt.hash, label, answer_keys(prompt, sample))
+    def line(self, prompt: Prompt, label: Label, labels: LabelTokens, room: int) -> Line:
+        """An answer that has begun with `label` and may write `room` tokens before it must close."""
+        key = (prompt.hash, label)
         if key not in self._started:
-            self._started[key] = self._start(prompt, sample, label, labels)
+            self._started[key] = self._start(prompt, label, labels)
         matcher, opening = self._started[key]
         return Line(self, matcher.deep_copy(), opening, room)
 
-    def _start(self, prompt: Prompt, sample: Sample, label: Label, labels: LabelTokens) -> tuple[LLMatcher, bytes]:
-        schema = json.dumps(answer_schema(prompt, sample, label=prompt.labels[label]))
+    def _start(self, prompt: Prompt, label: Label, labels: LabelTokens) -> tuple[LLMatcher, bytes]:
+        schema = json.dumps(answer_schema(prompt, label=prompt.labels[label]))
         matcher = LLMatcher(self.tokens, LLMatcher.grammar_from_json_schema(schema, overrides=_SEPARATORS))
         # A tokenizer may put a space before the first word of a text; it is no part of the answer.
         opening = self.tokens.decode_bytes([*labels.prefix, labels.ids[label]]).lstrip()
@@ -152,7 +152,6 @@ class LabelFirst(LogitsProcessor):  # type: ignore[misc]  # an Any to mypy, whic
 
     Args:
         prompt: The prompt the batch is asked with.
-        samples: Its posts.
         labels: Where its label is decided.
         deadline: When to give up, in `time.perf_counter`'s seconds.
         grammar: To write on under, after the label; `None` where nothing more is asked for.
@@ -167,14 +166,12 @@ class LabelFirst(LogitsProcessor):  # type: ignore[misc]  # an Any to mypy, whic
     def __init__(
         self,
         prompt: Prompt,
-        samples: Sequence[Sample],
         labels: LabelTokens,
         deadline: float,
         grammar: Grammar | None = None,
         room: int = 0,
     ) -> None:
         self._prompt = prompt
-        self._samples = samples
         self._labels = labels
         self._deadline = deadline
         self._grammar = grammar
@@ -207,10 +204,7 @@ class LabelFirst(LogitsProcessor):  # type: ignore[misc]  # an Any to mypy, whic
             raise ReasonerError("the model's logits are no numbers; another dtype may help")
         best = [LABELS[column] for column in label_probabilities(self.label_logits).argmax(axis=1)]
         if self._grammar is not None:
-            self.lines = [
-                self._grammar.line(self._prompt, sample, label, self._labels, self._room)
-                for sample, label in zip(self._samples, best, strict=True)
-            ]
+            self.lines = [self._grammar.line(self._prompt, label, self._labels, self._room) for label in best]
         allowed = np.zeros(values.shape, dtype=np.bool_)
         allowed[np.arange(len(best)), [ids[label] for label in best]] = True
         return allowed

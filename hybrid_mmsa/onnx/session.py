@@ -6,6 +6,7 @@ The one place that imports onnxruntime, because its telemetry has to be off befo
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ArtefactError
 from ..forks import tell_of_forks
 from ..privacy import switch_telemetry_off
-from .onnx_weights import Shown, graph_alone
+from .weights import Shown, graph_alone
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -30,17 +31,19 @@ class Session:
     time of the fork: the locks inside stay closed then. Otherwise the child shares its memory.
 
     Args:
-        path: See `open_session`.
+        model: See `open_session`.
         threads: See `open_session`.
         shown: See `open_session`.
 
     Attributes:
+        inputs: Shapes by name; a length that is not fixed is a name.
         outputs: Their names: the model's own, then those of what is shown.
     """
 
-    def __init__(self, path: Path, threads: int, shown: Shown | None = None) -> None:
-        self._path, self._threads, self._shown = path, threads, shown
-        session = _inference_session(path, threads, shown)
+    def __init__(self, model: Path | bytes, threads: int, shown: Shown | None = None) -> None:
+        self._model, self._threads, self._shown = model, threads, shown
+        session = _inference_session(model, threads, shown)
+        self.inputs: dict[str, Sequence[int | str]] = {each.name: each.shape for each in session.get_inputs()}
         self.outputs: tuple[str, ...] = tuple(output.name for output in session.get_outputs())
         self._session: onnxruntime.InferenceSession | None = session
         self._calls: list[None] = []  # one entry for each that runs: appending and popping need no lock
@@ -58,7 +61,7 @@ class Session:
         calls = self._calls
         calls.append(None)
         try:
-            session = self._session or _inference_session(self._path, self._threads, self._shown)
+            session = self._session or _inference_session(self._model, self._threads, self._shown)
             self._session = session
             values: list[Any] = session.run(outputs, inputs)
         finally:
@@ -66,21 +69,21 @@ class Session:
         return values
 
 
-def open_session(path: Path, threads: int, shown: Shown | None = None) -> Session:
-    """Open a model file for inference on the CPU.
+def open_session(model: Path | bytes, threads: int, shown: Shown | None = None) -> Session:
+    """Open a model for inference on the CPU.
 
     Args:
-        path: An `.onnx` file.
+        model: An `.onnx` file, or the bytes of one that is whole in itself.
         threads: Threads inside one operator; a session may be run by many threads at once.
-        shown: What inside the model can be asked for besides its outputs.
+        shown: What inside the model can be asked for besides its outputs; of a file alone.
 
     Raises:
         ArtefactError: The file is missing or no valid model.
     """
-    return Session(path, threads, shown)
+    return Session(model, threads, shown)
 
 
-def _inference_session(path: Path, threads: int, shown: Shown | None) -> onnxruntime.InferenceSession:
+def _inference_session(model: Path | bytes, threads: int, shown: Shown | None) -> onnxruntime.InferenceSession:
     switch_telemetry_off()
     import onnxruntime  # not before: a process that only asks a reasoner opens no encoder
 
@@ -93,9 +96,12 @@ def _inference_session(path: Path, threads: int, shown: Shown | None) -> onnxrun
     options.enable_cpu_mem_arena = False
     # Spinning workers burn a core between posts; an embedded library must not.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    path = path.resolve()  # weights may not lie elsewhere than the model seems to
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    # Weights may not lie elsewhere than the model seems to.
+    beside = os.devnull if isinstance(model, bytes) else str(model.resolve().parent)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", beside)
     try:
-        return onnxruntime.InferenceSession(graph_alone(path, shown), options, providers=["CPUExecutionProvider"])
+        graph = model if isinstance(model, bytes) else graph_alone(model.resolve(), shown)
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own error classes are private
-        raise ArtefactError(f"cannot open the model {path}: {error}") from error
+        named = "in the weights" if isinstance(model, bytes) else model
+        raise ArtefactError(f"cannot open the model {named}: {error}") from error
