@@ -26,6 +26,7 @@ from ...errors import ArtefactError, InputError
 from ...reasoning import Reasoner, ReasonerConfig, open_reasoner, presets
 from ...reasoning.backends.transformers.adapters import CONFIG, WEIGHTS
 from ...reasoning.backends.transformers.loading import open_vlm
+from ...reasoning.backends.transformers.onnx_tower import know_onnx_towers
 from ...reasoning.models.opening import located
 from ...reasoning.models.store import MANIFEST
 from ...types import LABELS, LoraRef, Sample, Verdict
@@ -195,6 +196,7 @@ def _base(name: str, threads: int | None) -> ReasonerConfig:
     if name not in presets() and not (Path(name) / "config.json").is_file():
         raise InputError(f"{name!r} is no preset and no model's folder", field="--base")
     config = located(_patient(ReasonerConfig(backend="transformers", model=name), threads))
+    know_onnx_towers()
     settings = AutoConfig.from_pretrained(config.model, local_files_only=True, trust_remote_code=False)
     if getattr(settings, "quantization_config", None) is not None:
         raise ArtefactError(

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditi
 
 from ...errors import ArtefactError
 from ...reasoning.backends.gguf_lora import GgufType, LanguageModel, close, named, permuted, stored, write_lora
+from ...reasoning.backends.transformers.onnx_tower import know_onnx_towers
 
 __all__ = ["write_gguf", "write_gguf_lora"]
 
@@ -56,6 +57,7 @@ def write_gguf(folder: Path, model: Path, mmproj: Path, dtype: GgufType = "float
     Raises:
         ArtefactError: Another kind of model, or one with parts that llama.cpp's LLaVA does not have.
     """
+    know_onnx_towers()
     config = LlavaConfig.from_pretrained(folder)
     _check(config, folder)
     weights = LlavaForConditionalGeneration.from_pretrained(folder, dtype="auto").state_dict()
@@ -223,6 +225,7 @@ def write_gguf_lora(lora: Path, base: Path, path: Path, dtype: GgufType = "float
         ArtefactError: Files are missing or damaged, the adapter is of a kind that llama.cpp does not run, or it reaches
             outside of the language model's layers.
     """
+    know_onnx_towers()
     text = AutoConfig.from_pretrained(base).get_text_config()
     if text.model_type not in ARCHITECTURES:
         raise ArtefactError(f"{base}: llama.cpp's name of a {text.model_type!r} is not known here")
