@@ -166,7 +166,7 @@ def as_in(model: Any, language: str, weights: dict[str, torch.Tensor]) -> dict[s
         weights: By PEFT's names.
     """
     decoder = model.get_submodule(language)
-    alone = f"{decoder.base_model_prefix}."
+    alone = f"{getattr(decoder, 'base_model_prefix', '')}."  # where the decoder stands in a model of words alone
     layers = {alone + name for name, _ in decoder.named_modules()}
 
     def renamed(key: str) -> str:
