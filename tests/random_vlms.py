@@ -95,14 +95,8 @@ def qwen_vl(folder, posts, prompt):
     return save(folder, Qwen2_5_VLForConditionalGeneration(config), processor)
 
 
-def smol_vlm(folder, posts, prompt):
-    """An Idefics3, as which the first SmolVLM was published."""
-    tokenizer = make_tokenizer(corpus(posts, prompt))
-    tokenizer.add_special_tokens(
-        {"additional_special_tokens": ["<fake_token_around_image>", "<end_of_utterance>", "<global-img>"]}
-    )
-    pictures = Idefics3ImageProcessor(size={"longest_edge": 56}, max_image_size={"longest_edge": 56})
-    processor = Idefics3Processor(pictures, tokenizer, image_seq_len=4, chat_template=SMOL_CHAT)
+def smol_sizes(tokenizer):
+    """Sizes of an Idefics3 and of a SmolVLM2, which are built alike."""
     vision = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -111,13 +105,24 @@ def smol_vlm(folder, posts, prompt):
         "image_size": 56,
         "patch_size": 14,
     }
-    config = Idefics3Config(
-        text_config={**TEXT, "model_type": "llama", "vocab_size": len(tokenizer)},
-        vision_config=vision,
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        scale_factor=2,
-        pad_token_id=PAD,
+    return {
+        "text_config": {**TEXT, "model_type": "llama", "vocab_size": len(tokenizer)},
+        "vision_config": vision,
+        "image_token_id": tokenizer.convert_tokens_to_ids("<image>"),
+        "scale_factor": 2,
+        "pad_token_id": PAD,
+    }
+
+
+def smol_vlm(folder, posts, prompt):
+    """An Idefics3, as which the first SmolVLM was published."""
+    tokenizer = make_tokenizer(corpus(posts, prompt))
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<fake_token_around_image>", "<end_of_utterance>", "<global-img>"]}
     )
+    pictures = Idefics3ImageProcessor(size={"longest_edge": 56}, max_image_size={"longest_edge": 56})
+    processor = Idefics3Processor(pictures, tokenizer, image_seq_len=4, chat_template=SMOL_CHAT)
+    config = Idefics3Config(**smol_sizes(tokenizer))
     return save(folder, Idefics3ForConditionalGeneration(config), processor)
 
 
@@ -131,21 +136,7 @@ def smol_vlm2(folder, posts, prompt):
     parts = (SmolVLMImageProcessor(**sizes), tokenizer, SmolVLMVideoProcessor(**sizes))
     with patch.object(processing_smolvlm, "num2words", str):  # without it none is made; only films need it
         processor = SmolVLMProcessor(*parts, image_seq_len=4, chat_template=SMOL_CHAT)
-    vision = {
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": 56,
-        "patch_size": 14,
-    }
-    config = SmolVLMConfig(
-        text_config={**TEXT, "model_type": "llama", "vocab_size": len(tokenizer)},
-        vision_config=vision,
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        scale_factor=2,
-        pad_token_id=PAD,
-    )
+    config = SmolVLMConfig(**smol_sizes(tokenizer))
     return save(folder, SmolVLMForConditionalGeneration(config), processor)
 
 

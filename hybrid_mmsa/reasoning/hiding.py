@@ -20,7 +20,7 @@ from .prompt.answer import CUE_CHARACTERS
 from .prompt.question import Prompt
 from .prompt.rationales import Facts, compose
 
-__all__ = ["with_reasons"]
+__all__ = ["verdicts_of", "with_reasons"]
 
 MOST_HIDDEN = 32
 """Questions about one post: in longer ones several words are hidden together."""
@@ -29,6 +29,25 @@ LEAST_EFFECT = 0.05
 """What hiding must take from the probability of the label for the words to be told."""
 _WORD = re.compile(r"\S+")
 _AROUND = " .,;:!?…\"'“”‘’()[]{}*~"
+
+
+def verdicts_of(
+    prompt: Prompt,
+    samples: Sequence[Sample],
+    judge: Callable[[Sequence[Sample], bool], list[Verdict]],
+    *,
+    rationale: bool,
+) -> list[Verdict]:
+    """A backend's verdicts, and, with a rationale asked for, what `with_reasons` makes of the brief ones.
+
+    Args:
+        prompt: What is asked with.
+        samples: Read posts.
+        judge: What the model itself says of some posts, with or without a rationale.
+        rationale: Whether one is asked for.
+    """
+    verdicts = judge(samples, rationale)
+    return with_reasons(prompt, samples, verdicts, lambda parts: judge(parts, False)) if rationale else verdicts
 
 
 def with_reasons(

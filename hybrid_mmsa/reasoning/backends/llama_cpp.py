@@ -20,10 +20,10 @@ from ...forks import Home, OpenLock
 from ...types import LABELS, Label, LoraRef, Sample, Verdict
 from ..base import words_of
 from ..config import ReasonerConfig
-from ..hiding import with_reasons
+from ..hiding import verdicts_of
 from ..prompt.answer import Answer, answer_schema, read_answer, verdict
 from ..prompt.chat_text import ChatText
-from ..prompt.labels import ANSWER_START, LabelTokens, irony_tokens, label_probabilities, label_tokens
+from ..prompt.labels import ANSWER_START, LabelTokens, irony_tokens, label_probabilities, label_tokens, share
 from ..prompt.prompts import Prompt, Prompts
 from .gguf_context import GgufContext
 from .gguf_writing import ENDING, write_json
@@ -107,12 +107,9 @@ class LlamaCppReasoner:
         if not self.reads_pictures:
             samples = [words_of(sample, self.id) for sample in samples]
         prompt = self._prompts.of(lora)
-        verdicts = self._judged(samples, prompt, lora, rationale)
-        if rationale:
-            return with_reasons(
-                prompt, samples, verdicts, lambda parts: self._judged(parts, prompt, lora, rationale=False)
-            )
-        return verdicts
+        return verdicts_of(
+            prompt, samples, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
+        )
 
     def _judged(
         self, samples: Sequence[Sample], prompt: Prompt, lora: LoraRef | None, rationale: bool
@@ -123,8 +120,7 @@ class LlamaCppReasoner:
         text, pictures = self._chat(
             prompt.messages(sample, image_size=self.config.image_size, pictures=self.reads_pictures)
         )
-        briefest = prompt.brief
-        room = (IRONY if briefest else self.config.max_rationale_tokens + ENDING) if rationale else 0
+        room = (IRONY if prompt.brief else self.config.max_rationale_tokens + ENDING) if rationale else 0
         with self._lock, self._context.limit(self.config.timeout):
             tokens = self._tokens(prompt)
             self._use_adapter(lora, tokens)
@@ -136,7 +132,7 @@ class LlamaCppReasoner:
             answer, sarcasm, count = None, None, 0
             if rationale:
                 started = perf_counter()
-                if briefest:
+                if prompt.brief:
                     sarcasm = self._irony(text, pictures, prompt, label)
                 else:
                     answer, sarcasm, count = self._write(sample, prompt, label, tokens)
@@ -157,10 +153,8 @@ class LlamaCppReasoner:
         begun = irony_tokens(self._context.tokens, prompt.labels[label])
         logits, _ = self._context.prefill(text, pictures, begun, 0)
         space = "" if b"".join(map(self._context.piece, begun)).endswith(b" ") else " "
-        true, false = (
-            np.logaddexp.reduce(logits[self._beginnings(space, word)].astype(np.float64)) for word in ("true", "false")
-        )
-        return float(1 / (1 + np.exp(false - true)))
+        true, false = (logits[self._beginnings(space, word)] for word in ("true", "false"))
+        return share(true, false)
 
     def _beginnings(self, space: str, word: str) -> list[int]:
         """The tokens that begin a word, after a space that is still to come or after none."""

@@ -23,7 +23,7 @@ from ...errors import HybridError, InputError, ReasonerError
 from ...foreign import translated
 from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
 from ..config import ReasonerConfig
-from ..hiding import with_reasons
+from ..hiding import verdicts_of
 from ..prompt.answer import answer_schema, read_answer, read_label, verdict
 from ..prompt.prompts import Prompt, Prompts
 from ..prompt.token_shares import SpelledToken, word_shares
@@ -133,12 +133,9 @@ class OpenAIServerReasoner:
         if lora is not None:
             self.load(lora)
         prompt = self._prompts.of(lora)
-        verdicts = self._judged(samples, prompt, lora, rationale)
-        if rationale:
-            return with_reasons(
-                prompt, samples, verdicts, lambda parts: self._judged(parts, prompt, lora, rationale=False)
-            )
-        return verdicts
+        return verdicts_of(
+            prompt, samples, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
+        )
 
     def _judged(
         self, samples: Sequence[Sample], prompt: Prompt, lora: LoraRef | None, rationale: bool

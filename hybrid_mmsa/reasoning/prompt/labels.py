@@ -12,7 +12,7 @@ import numpy as np
 from ...errors import ArtefactError, ReasonerError
 from ...types import LABELS, FloatArray, Label
 
-__all__ = ["ANSWER_START", "LabelTokens", "irony_tokens", "label_probabilities", "label_tokens"]
+__all__ = ["ANSWER_START", "LabelTokens", "irony_tokens", "label_probabilities", "label_tokens", "share"]
 
 T = TypeVar("T")
 
@@ -93,3 +93,9 @@ def label_probabilities(logits: FloatArray, tokens: LabelTokens | None = None) -
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     probabilities: FloatArray = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
     return probabilities
+
+
+def share(one: FloatArray, other: FloatArray) -> float:
+    """The probability of some tokens, among themselves and some others, from their logits."""
+    ours, theirs = (np.logaddexp.reduce(logits.astype(np.float64)) for logits in (one, other))
+    return float(1 / (1 + np.exp(theirs - ours)))

@@ -20,7 +20,7 @@ from ....forks import Home, OpenLock
 from ....types import LoraRef, Sample, Verdict
 from ...base import words_of
 from ...config import ReasonerConfig
-from ...hiding import with_reasons
+from ...hiding import verdicts_of
 from ...prompt.answer import read_answer, verdict
 from ...prompt.labels import LabelTokens, irony_tokens, label_probabilities, label_tokens
 from ...prompt.prompts import Prompts
@@ -111,12 +111,9 @@ class TransformersReasoner:
             samples = [words_of(sample, self.id) for sample in samples]
         with self._lock, memory_is_bounded(), self._adapters.using(lora):
             prompt = self._prompt(lora)
-            verdicts = self._judged(samples, prompt, lora, rationale)
-            if rationale:
-                verdicts = with_reasons(
-                    prompt, samples, verdicts, lambda parts: self._judged(parts, prompt, lora, rationale=False)
-                )
-        return verdicts
+            return verdicts_of(
+                prompt, samples, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
+            )
 
     def _judged(
         self, samples: Sequence[Sample], prompt: Prompt, lora: LoraRef | None, rationale: bool

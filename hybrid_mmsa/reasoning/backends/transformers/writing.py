@@ -20,7 +20,7 @@ from transformers import LogitsProcessor
 from ....errors import ArtefactError, ReasonerError
 from ....types import LABELS, BoolArray, FloatArray, Label
 from ...prompt.answer import answer_schema, write_answer
-from ...prompt.labels import LabelTokens, label_probabilities
+from ...prompt.labels import LabelTokens, label_probabilities, share
 from ...prompt.question import Prompt
 
 __all__ = ["Grammar", "LabelFirst", "Line", "NextLogits", "closing_tokens"]
@@ -63,7 +63,7 @@ class Grammar:
         """
         space = b"" if self.tokens.decode_bytes(list(before)).endswith(b" ") else b" "
         true, false = (scores[self._beginning(space, word)] for word in (b"true", b"false"))
-        return _share(true, false)
+        return share(true, false)
 
     def _beginning(self, space: bytes, word: bytes) -> list[int]:
         """The tokens that begin a word after a space that is still to come, or after none."""
@@ -136,7 +136,7 @@ class Line:
     def _share_of_true(self, mask: BoolArray, scores: FloatArray) -> float | None:
         """P(true) / (P(true) + P(false)) over the allowed tokens that begin either word; as before where none does."""
         true, false = (scores[mask & self._grammar.begins(letter)] for letter in (b"t", b"f"))
-        return _share(true, false) if true.size and false.size else self.sarcasm
+        return share(true, false) if true.size and false.size else self.sarcasm
 
     def _closing(self, mask: BoolArray) -> BoolArray:
         """Of the allowed tokens, those that end a string or else a list, where there are any."""
@@ -250,12 +250,6 @@ class NextLogits(LogitsProcessor):  # type: ignore[misc]  # an Any to mypy, whic
 def _check_time(deadline: float) -> None:
     if time.perf_counter() > deadline:
         raise ReasonerError("no answer within the time-out")
-
-
-def _share(one: FloatArray, other: FloatArray) -> float:
-    """The probability of some tokens, among themselves and some others, from their logits."""
-    ours, theirs = (np.logaddexp.reduce(logits.astype(np.float64)) for logits in (one, other))
-    return float(1 / (1 + np.exp(theirs - ours)))
 
 
 def closing_tokens(prompt: Prompt) -> int:
