@@ -127,7 +127,8 @@ def float32_training():
     from hybrid_mmsa.training.common import device
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(device, "BF16_UNIT", "none")
+        patch.setattr(device, "BF16_UNITS", ())
+        device.multiplies_bf16.cache_clear()
         yield
 
 

@@ -1,6 +1,8 @@
 """The benchmark compares like with like. Nothing is timed here."""
 
 import argparse
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eval.bench import keeping
 from eval.bench.calibration import calibration
-from eval.bench.speed import bench, growth, memory, plots, quick
+from eval.bench.speed import avx2_only, bench, growth, memory, plots, quick
 from hybrid_mmsa.metrics import calibration_error
 
 
@@ -110,3 +113,27 @@ def test_a_ratio_has_an_interval_and_only_a_sure_change_counts():
 
 def vars_of(ratio):
     return {"value": ratio.value, "low": ratio.low, "high": ratio.high}
+
+
+def test_records_of_fewer_instructions_say_so_and_replace_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "RESULTS", tmp_path)
+    monkeypatch.setattr(keeping, "ROOT", tmp_path)
+    for instructions in (None, "AVX2"):
+        if instructions:
+            monkeypatch.setenv(keeping.INSTRUCTIONS, instructions)
+        keeping.keep("speed", keeping.circumstances([], threads=1))
+    date = keeping.today()
+    kept = {path.name: json.loads(path.read_text()).get("instructions") for path in tmp_path.iterdir()}
+    assert kept == {f"speed-{date}.json": None, f"avx2-speed-{date}.json": "AVX2"}
+
+
+@pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("objdump")), reason="needs gcc and objdump")
+def test_every_question_to_the_processor_becomes_a_trap(tmp_path):
+    source, library = tmp_path / "asks.c", tmp_path / "asks.so"
+    source.write_text('int asks(void) { __asm__ volatile("cpuid" ::: "eax", "ebx", "ecx", "edx"); return 0; }')
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    before = library.read_bytes()
+    avx2_only.trap(library)
+    assert before.count(avx2_only.CPUID) - library.read_bytes().count(avx2_only.CPUID) == 1
+    with pytest.raises(SystemExit, match="found no cpuid"):
+        avx2_only.trap(library)

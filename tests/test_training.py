@@ -15,6 +15,7 @@ from torch import nn
 
 from hybrid_mmsa.errors import InputError
 from hybrid_mmsa.inputs import normalise, reword
+from hybrid_mmsa.training.common import device
 from hybrid_mmsa.training.common.loop import LoopConfig, claim, train
 from hybrid_mmsa.training.posts import mixture
 from hybrid_mmsa.training.posts.made_texts import make_texts, read_rules
@@ -453,3 +454,19 @@ def test_a_run_of_another_recipe_is_not_gone_on_with(tmp_path):
     claim(tmp_path / "run", facts)
     with pytest.raises(InputError, match="another recipe and rows; name another folder"):
         claim(tmp_path / "run", {**facts, "recipe": {"rate": 0.2, "sizes": (1, 2)}, "rows": 11})
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "bf16_takes", "chosen"),
+    [
+        ({}, 0.1, False),
+        ({"avx512_bf16": True}, 2.0, False),
+        ({"avx512_bf16": True}, 0.5, True),
+        ({"amx_bf16": True}, 0.2, True),
+    ],
+)
+def test_bf16_is_chosen_where_the_processor_is_seen_to_be_faster_with_it(monkeypatch, capabilities, bf16_takes, chosen):
+    monkeypatch.setattr(device, "BF16_UNITS", ("amx_bf16", "avx512_bf16"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr(device, "_product_seconds", lambda dtype: bf16_takes if dtype == torch.bfloat16 else 1.0)
+    assert device.multiplies_bf16.__wrapped__() is chosen

@@ -19,10 +19,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["circumstances", "keep", "program", "show", "tell", "today"]
+__all__ = ["INSTRUCTIONS", "circumstances", "keep", "program", "show", "tell", "today"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
+INSTRUCTIONS = "BENCH_INSTRUCTIONS"
+"""The variable that names the widest instructions a program may use, where they are not all that the machine has."""
 
 
 def today() -> str:
@@ -31,13 +33,14 @@ def today() -> str:
 
 
 def circumstances(packages: Sequence[str], threads: int) -> dict[str, Any]:
-    """What a record of a timed run begins with: date, machine and its load, versions, threads."""
+    """What a record of a timed run begins with: date, machine and its load, versions, threads, instructions."""
     return {
         "date": today(),
         "machine": {"system": platform.platform(), "cpus": os.cpu_count(), "load": os.getloadavg()[0]},
         "versions": {name: metadata.version(name) for name in ("hybrid-mmsa", *packages)},
         "python": platform.python_version(),
         "threads": threads,
+        **({"instructions": os.environ[INSTRUCTIONS]} if INSTRUCTIONS in os.environ else {}),
     }
 
 
@@ -70,8 +73,9 @@ def show(record: Mapping[str, Any], table: Table, *, as_json: bool) -> None:
 
 
 def keep(name: str, record: Mapping[str, Any]) -> None:
-    """Write the record under its program's name and its own `date`, and say where."""
-    path = RESULTS / f"{name}-{record['date']}.json"
+    """Write the record under its program's name, `date` and `instructions`, if those are not all, and say where."""
+    fewer = f"{record['instructions'].lower()}-" if "instructions" in record else ""
+    path = RESULTS / f"{fewer}{name}-{record['date']}.json"
     RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     Console(stderr=True).print(f"kept as {path.relative_to(ROOT)}")

@@ -7,7 +7,6 @@ costs what a step of the language model costs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -39,13 +38,11 @@ class Seeing:
     Args:
         vlm: The model, all of it frozen but its projector.
         tokens: Of all pictures.
-        bf16: Multiply in bf16, even where this CPU is not known to be faster with it.
     """
 
-    def __init__(self, vlm: Vlm, tokens: PictureTokens, *, bf16: bool = False) -> None:
+    def __init__(self, vlm: Vlm, tokens: PictureTokens) -> None:
         self._vlm = vlm
         self._tokens = tokens
-        self._bf16 = bf16
         self._beginnings: dict[tuple[int, ...], Any] = {}
         vlm.model.requires_grad_(False)
         self.projector: Any = vlm.model.model.multi_modal_projector.float().requires_grad_(True)
@@ -86,7 +83,7 @@ class Seeing:
         states = self._states(ids[0, :shared]) if shared else None
         if states is None:
             shared = 0
-        with self._precision():
+        with training_precision():
             found: Tensor = model(
                 input_ids=ids[:, shared:],
                 attention_mask=rows["attention_mask"],
@@ -101,11 +98,6 @@ class Seeing:
     def _seen(self, pictures: list[int] | slice) -> Tensor:
         """Standardised tokens of some pictures, where the projector is."""
         return self._tokens.tokens[pictures].to(self._vlm.model.device, torch.float32)
-
-    def _precision(self) -> AbstractContextManager[object]:
-        if self._bf16:
-            return torch.autocast(self._vlm.model.device.type, dtype=torch.bfloat16)
-        return training_precision()
 
     def _states(self, ids: Tensor) -> Any:
         key = tuple(ids.tolist())

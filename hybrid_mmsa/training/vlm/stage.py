@@ -57,7 +57,6 @@ class VlmConfig:
         captions: Share of the steps that teach captions, where there are photos.
         balance: 0: labels come as often as they are found; 1: equally often.
         held_out: About how many posts, and photos, judge and are not learnt from.
-        bf16: Multiply in bf16 in any case: on CPUs with AVX-512's instructions for it, a step takes half of the time.
         prompt: What is asked with: a bundled prompt's name, or a file; empty: the one the language model was made for.
     """
 
@@ -69,7 +68,6 @@ class VlmConfig:
     captions: float = 0.25
     balance: float = 1.0
     held_out: int = 400
-    bf16: bool = False
     prompt: str = ""
 
 
@@ -139,7 +137,7 @@ def train_vlm(
         "tower": tower.hash,
         "lora": sources.lora and Path(sources.lora).name,
     }
-    seeing = Seeing(vlm, tokens, bf16=config.bf16)
+    seeing = Seeing(vlm, tokens)
     _learn(seeing, matter.train.lessons(vlm, prompt), config, runs / "projector", facts)
     posts, captions = matter.held.lessons(vlm, prompt)
     record = json.loads((runs / "projector" / "record.json").read_text(encoding="utf-8"))
