@@ -48,6 +48,7 @@ def test_no_string_is_too_odd(text):
         ("loooove it, yaaay, hmmmm, aaaa", "love it, yay, hmm, aaa"),
         ("$50000 and 2000000", "$50000 and 2000000"),
         ("f***ing sh*t", "fucking shit"),
+        ("🅻🅾🆅🅴 ⓘⓣ 🅝🅞🅦 🄰🄽🄳 🄗🄔🄡🄔 🆎", "LOVE it NOW AND HERE AB button (blood type)"),
         ("\ufe0f\u200d", ""),
     ],
 )

@@ -45,6 +45,11 @@ def test_other_languages_are_noticed(text):
         "#MondayMotivation #gym http://t.co/x",
         "el servicio was terrible, never again",
         "best day everrrr omgggg",
+        "𝗜 𝗵𝗮𝘁𝗲 𝘁𝗵𝗶𝘀",
+        "Ｉ ｈａｔｅ ｔｈｉｓ",
+        "ɪ ʜᴀᴛᴇ ᴛʜɪs",
+        "🅸 🅷🅰🆃🅴 🆃🅷🅸🆂",
+        "І hаtе thіs sо muсh",
         "PRICE DROP: wireless headphones 30% off",
     ],
 )

@@ -17,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .rewording import plain_letters
+
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
@@ -47,7 +49,7 @@ _ENGLISH = frozenset(_LITTLE_WORDS.split())
 
 def looks_foreign(text: str) -> bool:
     """Whether a normalised text is not English. Too few words to tell, names and mixed texts count as English."""
-    words = _ASIDE.sub(" ", text[:LONGEST]).lower().split()
+    words = _ASIDE.sub(" ", plain_letters(text[:LONGEST])).lower().split()
     letters = [character for word in words for character in word if character.isalpha()]
     if len(letters) >= LEAST_WORDS and 2 * sum(map(_is_latin, letters)) < len(letters):
         return True

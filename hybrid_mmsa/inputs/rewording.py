@@ -15,7 +15,7 @@ from itertools import product
 
 from .emoji_words import name_emoji, name_faces
 
-__all__ = ["as_sentence", "reword"]
+__all__ = ["as_sentence", "plain_letters", "reword"]
 
 HANDLE = "@user"
 LINK = "http"
@@ -66,6 +66,9 @@ _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁԛԝһӏАВЕКМНОРСТУХІЈЅԌԜαορνιυκΑΒΕΖΗΙΚΜΝΟΡΤΥΧᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢɑɡıƒ",
     "aeopcyxijsdqwhlABEKMHOPCTYXIJSGWaopviukABEZHIKMNOPTYXabcdefghijklmnoprstuvwyzagif",
 )
+# Capitals in brackets, squares and discs, some of them emoji; compatibility forms (NFKC) leave most as they are.
+_FRAMED = {first + k: chr(ord("A") + k) for first in (0x1F110, 0x1F130, 0x1F150, 0x1F170) for k in range(26)}
+_FRAMED[0x24C2] = "M"  # of the discs that NFKC knows, the one that is an emoji
 
 
 def _table(form: str, *entries: tuple[str, str]) -> tuple[tuple[re.Pattern[str], str], ...]:
@@ -109,8 +112,8 @@ def reword(text: str) -> str:
 
 def _reworded(text: str) -> str:
     bare = _without_links(_TONE_TAG.sub(" #sarcasm", text))
-    words = name_emoji(name_faces(_STARS.sub(_star_rating, _LONE_STAR.sub(_star_rating, bare))))
-    words = _plain_letters(unicodedata.normalize("NFKC", words).replace(_JOINER, ""))
+    rated = _STARS.sub(_star_rating, _LONE_STAR.sub(_star_rating, bare.translate(_FRAMED)))
+    words = plain_letters(name_emoji(name_faces(rated)).replace(_JOINER, ""))
     words = _FRACTION.sub(r"\1 out of \2", _HANDLE.sub(f" {HANDLE} ", words))
     words = _HASHTAG.sub(lambda m: f" # {_HUMP.sub(' ', m.group(1))} ", words)
     words = _LONG_PUNCTUATION.sub(r"\1\1\1", _spelled(_uncensored(words)))
@@ -137,10 +140,11 @@ def _star_rating(match: re.Match[str]) -> str:
     return f" {full} out of {max(full + empty, 5)} stars "
 
 
-def _plain_letters(text: str) -> str:
-    """The text with imitated Latin letters replaced, word by word; words of other alphabets stay."""
+def plain_letters(text: str) -> str:
+    """The text with styled and imitated Latin letters as plain ones, word by word; words of other alphabets stay."""
     if text.isascii():
         return text
+    text = unicodedata.normalize("NFKC", text.translate(_FRAMED))
     imitated = text.translate(_LOOKALIKES)
     letters = [c for c in text if c.isalpha()]
     latin = sum(c.isascii() for c in letters)
