@@ -85,6 +85,7 @@ class RouterFile(Artefact):
     error_model: _ErrorModel
     thresholds: dict[str, float | None]
     set_threshold: Share | None = None
+    sarcasm_by_difference: bool = False
     fitted_on: _FittedOn = _FittedOn()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,28 @@ def test_a_reason_is_a_score_above_its_threshold():
         assert (d.answered_by, d.threshold) == ("fast", 0.45)
         assert d.p_error == pytest.approx(p_error[i])
     assert {r for d in decisions for r in d.reasons} == {"low_confidence", "sarcasm", "conflict"}
+
+
+def test_words_are_hardly_sarcastic_where_the_picture_says_the_same():
+    """One post of each: sides that agree, sides that differ, words alone, a picture alone."""
+    values = posteriors(4)
+    values["sarcasm"] = np.array([[0.1, 0.9], [0.1, 0.9], [0.1, 0.9], [math.nan, math.nan]])
+    values["text_sentiment"] = np.array([[0, 0.1, 0.9]] * 3 + [[math.nan] * 3])
+    values["image_sentiment"] = np.array([[0, 0, 1.0], [0.7, 0.3, 0], [math.nan] * 3, [0, 0, 1.0]])
+    limits = tiny.router(p_error=math.inf, sarcasm=0.6, conflict=math.inf)
+    router = replace(limits, sarcasm_by_difference=True)
+    score = router.scores(values, features(values))["sarcasm"]
+    assert score[:3].tolist() == pytest.approx([0.1, 0.9, 0.9])
+    assert math.isnan(score[3])
+    assert [d.reasons for d in decide(router, values)] == [(), ("sarcasm",), ("sarcasm",), ()]
+    assert [d.reasons for d in decide(limits, values)] == [("sarcasm",)] * 3 + [()], "fitted by an earlier version"
+
+
+def test_how_sarcasm_counts_goes_with_a_router():
+    router = replace(tiny.router(), sarcasm_by_difference=True)
+    assert Router.from_dict(router.to_dict(), router.arrays()).sarcasm_by_difference
+    earlier = {name: value for name, value in router.to_dict().items() if name != "sarcasm_by_difference"}
+    assert not Router.from_dict(earlier, router.arrays()).sarcasm_by_difference
 
 
 def test_a_missing_side_is_no_reason():

@@ -9,7 +9,7 @@ from .error_model import CONFIDENCE, ErrorModel
 from .novelty import Novelty
 from .policy import Policy
 from .router import FAST, Router, Thresholds, defer_scores, margins, moved
-from .signals import SIGNALS, conflict, opposition, signal_matrix
+from .signals import SIGNALS, conflict, mockery, opposition, signal_matrix
 from .thresholds import threshold_at_precision, threshold_for_budget
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "kolmogorov_smirnov",
     "level_for_risk",
     "margins",
+    "mockery",
     "moved",
     "opposition",
     "prediction_set",

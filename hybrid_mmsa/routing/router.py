@@ -25,7 +25,7 @@ from .calibration_sample import CalibrationSample
 from .error_model import ErrorModel
 from .novelty import Novelty
 from .policy import Policy
-from .signals import SIGNALS, Floats, opposition, signal_matrix
+from .signals import SIGNALS, Floats, mockery, opposition, signal_matrix
 from .thresholds import threshold_for_budget
 
 __all__ = ["FAST", "Router", "Thresholds", "defer_scores", "margins", "moved"]
@@ -41,7 +41,7 @@ class Thresholds:
 
     Attributes:
         p_error: For P(error), reason `low_confidence`.
-        sarcasm: For P(sarcastic).
+        sarcasm: For P(sarcastic); see `Router.sarcasm_by_difference`.
         conflict: For P(one side is positive and the other negative).
         novel: For the distance from the training features.
     """
@@ -105,6 +105,8 @@ class Router:
         novelty: Distance from the training features, where something reads it.
         sample: What a budget or a risk is resolved from.
         set_threshold: The least probability with which a label enters the prediction set.
+        sarcasm_by_difference: Whether sarcasm beside a picture scores at most what the two sides differ by, as in
+            `mockery`; false in routers that earlier versions fitted, whose sample holds P(sarcastic) as it is.
     """
 
     error_model: ErrorModel
@@ -113,6 +115,7 @@ class Router:
     novelty: Novelty | None = None
     sample: CalibrationSample | None = None
     set_threshold: float | None = None
+    sarcasm_by_difference: bool = False
     _levels: dict[Policy, float] = field(default_factory=dict, init=False, repr=False)
 
     def decide(
@@ -167,7 +170,9 @@ class Router:
         matrix = signal_matrix(self.error_model.signals, probabilities, features, self.novelty)
         scores: dict[Reason, Floats] = {
             "low_confidence": self.error_model.predict_proba(matrix),
-            "sarcasm": probabilities["sarcasm"][:, 1].astype(np.float64),
+            "sarcasm": (
+                mockery(probabilities) if self.sarcasm_by_difference else probabilities["sarcasm"][:, 1]
+            ).astype(np.float64),
             "conflict": opposition(probabilities).astype(np.float64),
         }
         if self.novelty is not None and np.isfinite(self.thresholds.novel):
@@ -235,6 +240,7 @@ class Router:
             "error_model": {"signals": weights, "bias": model.bias_},
             "thresholds": {k: None if np.isinf(v) else v for k, v in asdict(self.thresholds).items()},
             "set_threshold": self.set_threshold,
+            "sarcasm_by_difference": self.sarcasm_by_difference,
             "fitted_on": dict(self.fitted_on),
         }
 
@@ -281,6 +287,7 @@ class Router:
                 novelty=Novelty.from_arrays(parts["novelty"]) if parts["novelty"] else None,
                 sample=CalibrationSample.from_arrays(parts["sample"]) if parts["sample"] else None,
                 set_threshold=least,
+                sarcasm_by_difference=bool(values.get("sarcasm_by_difference", False)),
             )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..types import Features, FloatArray, TaskArrays
 from .novelty import Novelty
 
-__all__ = ["SIGNALS", "Floats", "conflict", "opposition", "signal_matrix"]
+__all__ = ["SIGNALS", "Floats", "conflict", "mockery", "opposition", "signal_matrix"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Signal: TypeAlias = Callable[[TaskArrays, Features, "Novelty | None"], NDArray[Any]]
@@ -34,6 +34,17 @@ def opposition(probabilities: TaskArrays) -> FloatArray:
     text, image = probabilities["text_sentiment"], probabilities["image_sentiment"]
     chance: FloatArray = text[:, 0] * image[:, 2] + text[:, 2] * image[:, 0]
     return chance
+
+
+def mockery(probabilities: TaskArrays) -> FloatArray:
+    """P(sarcastic) `[n]`, of words beside a picture at most what the two sides differ by; NaN without words.
+
+    What a picture shows is what gives its words away (Schifanella et al. 2016, arXiv 1608.02289): where both sides say
+    the same, they are hardly meant the other way round.
+    """
+    at_most = np.nan_to_num(conflict(probabilities), nan=1.0)
+    score: FloatArray = np.minimum(probabilities["sarcasm"][:, 1], at_most)
+    return score
 
 
 def _doubt(p: TaskArrays, features: Features, novelty: Novelty | None) -> NDArray[Any]:

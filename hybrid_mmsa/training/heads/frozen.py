@@ -28,6 +28,7 @@ from ...routing import (
     Thresholds,
     conformal_threshold,
     defer_scores,
+    mockery,
     opposition,
     signal_matrix,
     threshold_for_budget,
@@ -287,7 +288,7 @@ def _route_frozen(
     p_error = model.predict_proba(signal_matrix(CONFIDENCE, learn.probabilities, learn.features, None))
     scores: dict[Reason, NDArray[np.float64]] = {
         "low_confidence": p_error,
-        "sarcasm": learn.probabilities["sarcasm"][:, 1].astype(np.float64),
+        "sarcasm": mockery(learn.probabilities).astype(np.float64),
         "conflict": opposition(learn.probabilities).astype(np.float64),
     }
     own = Thresholds(
@@ -299,6 +300,7 @@ def _route_frozen(
     router = Router(
         error_model=model,
         thresholds=thresholds,
+        sarcasm_by_difference=True,
         fitted_on={
             "p_error": "the calibrated probability at its word: too few posts, or errors, to fit it",
             "data": f"{len(learn)} posts that are trained on, answered by heads that were fitted to the others",

@@ -44,7 +44,16 @@ from ..towers.text_tower import HEADS, TextTower
 from .logistic import Choice, LinearHead, choose_head
 from .strategies import Evidence, JoiningConfig, cross_fit, fit_strategy
 
-__all__ = ["FusionConfig", "TowerRuns", "held_out_evidence", "image_heads", "tower_heads", "train_fusion", "words_head"]
+__all__ = [
+    "FusionConfig",
+    "TowerRuns",
+    "held_out_evidence",
+    "image_heads",
+    "judging_posts",
+    "tower_heads",
+    "train_fusion",
+    "words_head",
+]
 
 CROSS_FITS = 5
 PARTS = 3
@@ -359,14 +368,8 @@ def _fit_router(
     config: FusionConfig,
 ) -> Router:
     """The router of a model whose heads are calibrated, on posts, joined posts, words alone and pictures alone."""
-    held = [post for post in posts.held if post.sample.text and post.sample.label and post.sample.image is not None]
-    features = encode_posts(encoder, [post.sample for post in held])
-    halves = np.array([half(post.sample.id or "") for post in held], dtype=bool)
     learn = _training(draft, posts, words.part(0), held_out)
-    choose, judge = (
-        _held_out(draft, [held[i] for i in rows], features.take(rows), words.part(part))
-        for rows, part in ((np.flatnonzero(~halves), 1), (np.flatnonzero(halves), 2))
-    )
+    choose, judge = _held_out_halves(draft, encoder, posts.held, words)
     sarcastic, is_sarcastic = texts.labelled("sarcasm", half)
     facts = {
         "data": f"P(error): {len(learn)} posts and texts, out of fold; chosen on {len(choose)} others; thresholds, "
@@ -407,6 +410,33 @@ def _training(draft: Adapter, posts: _Posts, words: _Words, held_out: TaskArrays
     answers = answer_from_sides(looked_at, PresentSides.of(alone, answers_targets=False))
     seen = Judged(answers, alone, gold_labels(posts.records, "image_label"), posts.keys)
     return Judged.concatenate([both, _alone(draft, words), seen])
+
+
+def judging_posts(data: Path, model: Adapter, encoder: Encoder, config: FusionConfig | None = None) -> Judged:
+    """The held-out posts of `data` that a router's thresholds are fitted to, as a finished model answers them.
+
+    Args:
+        data: Folder holding the corpora.
+        model: What answers.
+        encoder: Its encoder.
+        config: The recipe it was fitted with.
+    """
+    config = config or FusionConfig()
+    words = _Texts.read(data, encoder, config.texts).words(config.words)
+    held = [record for record in post_records(data) if record.split == "dev"]
+    return _held_out_halves(model, encoder, held, words)[1]
+
+
+def _held_out_halves(draft: Adapter, encoder: Encoder, held: Sequence[Record], words: _Words) -> tuple[Judged, Judged]:
+    """Held-out posts to choose by, and to judge by."""
+    held = [post for post in held if post.sample.text and post.sample.label and post.sample.image is not None]
+    features = encode_posts(encoder, [post.sample for post in held])
+    halves = np.array([half(post.sample.id or "") for post in held], dtype=bool)
+    choose, judge = (
+        _held_out(draft, [held[i] for i in rows], features.take(rows), words.part(part))
+        for rows, part in ((np.flatnonzero(~halves), 1), (np.flatnonzero(halves), 2))
+    )
+    return choose, judge
 
 
 def _held_out(draft: Adapter, posts: Sequence[Record], features: Features, words: _Words) -> Judged:

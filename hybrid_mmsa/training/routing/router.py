@@ -5,7 +5,7 @@ Knows posteriors, features and gold labels; knows nothing of towers, corpora or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -24,6 +24,7 @@ from ...routing import (
     at_most,
     conformal_threshold,
     defer_scores,
+    mockery,
     moved,
     opposition,
     signal_matrix,
@@ -33,7 +34,7 @@ from ...types import LABELS, BoolArray, Features, IntArray, Reason, TaskArrays
 from ..common.provenance import today
 from ..posts.rows import fold_of
 
-__all__ = ["LEAST_POSTS", "Judged", "RouterConfig", "fit_router", "reached", "within_budget"]
+__all__ = ["LEAST_POSTS", "Judged", "RouterConfig", "fit_router", "reached", "sample_of", "within_budget"]
 
 LEAST_POSTS = 50
 """Fewer posts than this calibrate nothing."""
@@ -141,7 +142,12 @@ def fit_router(
     """
     config = config or RouterConfig()
     error_model, held_out, table = _fit_error_model(learn, choose, novelty, config)
-    draft = Router(error_model=error_model, thresholds=Thresholds(0.5, 0.5, 0.5, 0.5), novelty=novelty)
+    draft = Router(
+        error_model=error_model,
+        thresholds=Thresholds(0.5, 0.5, 0.5, 0.5),
+        novelty=novelty,
+        sarcasm_by_difference=True,
+    )
     scores = draft.scores(judge.probabilities, judge.features)
     # Words and a picture that were put together by us oppose each other more often than those that people post.
     opposed = scores["conflict"][judge.two_sided] if judge.two_sided.any() else scores["conflict"]
@@ -154,19 +160,10 @@ def fit_router(
     thresholds = within_budget(own, scores, config.budget)
     order: dict[Reason, Floats] = {
         "low_confidence": held_out,
-        "sarcasm": learn.probabilities["sarcasm"][:, 1].astype(np.float64),
+        "sarcasm": mockery(learn.probabilities).astype(np.float64),
         "conflict": opposition(learn.probabilities).astype(np.float64),
     }
-    sample = CalibrationSample(
-        p_error=scores["low_confidence"],
-        sarcasm=scores["sarcasm"],
-        conflict=scores["conflict"],
-        novel=scores.get("novel", np.full(len(judge), np.nan)),
-        label=judge.probabilities["sentiment"].argmax(1).astype(np.int64),
-        wrong=judge.wrong,
-        order_score=defer_scores(order, thresholds),
-        order_wrong=learn.wrong,
-    )
+    sample = sample_of(judge, scores, order_score=defer_scores(order, thresholds), order_wrong=learn.wrong)
     keeps_novelty = "novelty" in error_model.signals or np.isfinite(thresholds.novel)
     router = Router(
         error_model=error_model,
@@ -175,8 +172,25 @@ def fit_router(
         novelty=novelty if keeps_novelty else None,
         sample=sample,
         set_threshold=conformal_threshold(judge.probabilities["sentiment"], judge.gold, config.alpha),
+        sarcasm_by_difference=True,
     )
     return router
+
+
+def sample_of(
+    judge: Judged, scores: Mapping[Reason, Floats], *, order_score: Floats, order_wrong: NDArray[np.bool_]
+) -> CalibrationSample:
+    """Held-out posts with their scores `[n]`, beside the posts `[m]` that order the tests of a risk."""
+    return CalibrationSample(
+        p_error=scores["low_confidence"],
+        sarcasm=scores["sarcasm"],
+        conflict=scores["conflict"],
+        novel=scores.get("novel", np.full(len(judge), np.nan)),
+        label=judge.probabilities["sentiment"].argmax(1).astype(np.int64),
+        wrong=judge.wrong,
+        order_score=order_score,
+        order_wrong=order_wrong,
+    )
 
 
 def within_budget(own: Thresholds, scores: dict[Reason, Floats], budget: float) -> Thresholds:
