@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cosine_similarity, cross_entropy
 
 from hybrid_mmsa.encoders.wordpieces import WordPieces
 from hybrid_mmsa.errors import InputError
@@ -21,6 +21,10 @@ from hybrid_mmsa.training.posts.mixture import Mixture
 from hybrid_mmsa.training.posts.rewrites import rewritten
 from hybrid_mmsa.training.posts.rows import TextRow
 from hybrid_mmsa.training.towers import text
+from hybrid_mmsa.training.towers.export import export_text_tower
+from hybrid_mmsa.training.towers.export_text import MOST_WEIGHT, relative_buckets
+from hybrid_mmsa.training.towers.import_text import BUCKETS, FIRST_POSITION, import_text
+from hybrid_mmsa.training.towers.onnx_graph import Graph
 from hybrid_mmsa.training.towers.text import StudentConfig, TeacherConfig, TextConfig, gold_loss, train_text
 from hybrid_mmsa.training.towers.text_tower import HEADS, TextTower, head_scores, read_logits
 from hybrid_mmsa.types import Sample
@@ -103,6 +107,37 @@ def test_a_tower_survives_its_folder(start, pieces, tmp_path):
     save_file(weights, tmp_path / "tower" / "tower.safetensors")
     with pytest.raises(ValueError, match=r"does not fit the text tower: .*heads\.sentiment\.weight"):
         TextTower.load(tmp_path / "tower")
+
+
+def test_a_tower_comes_back_from_its_onnx_file(start, pieces, tmp_path):
+    """Weights are within a level of what they were, and all that is not rounded is as it was."""
+    tower, path = TextTower.begin(start).eval(), tmp_path / "text.onnx"
+    with torch.no_grad():
+        for name, value in tower.encoder.named_parameters():
+            if name.endswith("bias") and value.ndim == 1:
+                value.normal_(std=0.1)
+    export_text_tower(tower, start / "tokenizer.json", path, max_tokens=tiny.MAX_TOKENS)
+    back = import_text(path, {name: value.numpy() for name, value in tower.heads.state_dict().items()})
+    for name, value in back.state_dict().items():
+        rows = slice(0, None)
+        if "position" in name:
+            rows = slice(FIRST_POSITION, None)
+        elif "relative" in name:  # distances that no text of so many tokens has are in no file
+            rows = torch.from_numpy(np.unique(relative_buckets(tiny.MAX_TOKENS, BUCKETS)))
+        known = tower.state_dict()[name]
+        level = known.abs().amax() / MOST_WEIGHT if value.ndim == 2 else 0
+        assert (value[rows] - known[rows]).abs().max() <= level + 1e-4, name
+    batch = pieces.encode(["we love it", "so sad about the queue"], [None, "queue"])
+    with torch.inference_mode():
+        assert cosine_similarity(back.features(batch), tower.features(batch)).min() > 0.99
+
+
+def test_a_file_of_another_graph_is_no_tower(tmp_path):
+    graph = Graph()
+    graph.node("Identity", ["x"], "y")
+    graph.save(tmp_path / "other.onnx", {"x": ("float32", ["n"])}, {"y": ["n"]})
+    with pytest.raises(ValueError, match="holds 0 products of whole numbers"):
+        import_text(tmp_path / "other.onnx", {})
 
 
 def test_features_are_the_mean_of_a_texts_windows(start, pieces):
