@@ -3,7 +3,8 @@
     python eval/bench/towers/frontier.py --tower teacher=RUNS/text/teacher --tower student=RUNS/text/student [--save]
 
 Each tower is exported as it would ship and judges the bundled everyday posts by its words alone, and so does the
-shipped one, from its file. Times are of one text on one thread; towers take turns, so that a busy machine slows all.
+shipped one, from its file. Times are a processor's for one text on one thread, and towers take turns, so that a busy
+machine slows all alike.
 """
 
 from __future__ import annotations
@@ -114,10 +115,10 @@ def measured(towers: dict[str, Path]) -> dict[str, Any]:
         for _ in range(TURNS):
             for name, tower in exported.items():
                 for number in range(WARM_UP + EACH):
-                    started = time.perf_counter()
+                    started = time.process_time()
                     tower.features(TEXT)
                     if number >= WARM_UP:
-                        times[name].append(time.perf_counter() - started)
+                        times[name].append(time.process_time() - started)
         for name, tower in exported.items():
             right = np.mean([tower.label(record) == record.sample.label for record in records])
             rows[name] = {
