@@ -150,7 +150,7 @@ def test_its_own_adapter_answers_where_no_other_is_asked_for(files, adapters, mo
 def test_brief_answers_are_read_from_logits(files, in_torch):
     """Label and irony by logits, reasons by hiding words: as the transformers backend does it."""
     brief = open_reasoner(local(files, mmproj=None, prompt="smol"))
-    other = open_reasoner(in_torch._config.model_copy(update={"prompt": "smol"}))
+    other = open_reasoner(in_torch.config.model_copy(update={"prompt": "smol"}))
     posts = [Sample(text=post.text) for post in POSTS if post.text][:10]
     found, wanted = brief.reason(posts, rationale=True), other.reason(posts, rationale=True)
     for one, two in zip(found, wanted, strict=True):

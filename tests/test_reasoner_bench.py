@@ -11,6 +11,7 @@ from tiny_words import words_alone
 from eval.bench.reasoner import backends, reasoner
 from eval.bench.reasoner.everyday import groups
 from eval.bench.reasoner.figures import contradicts, label_accuracy, rationales, shuffled, side_accuracy, spread
+from eval.bench.reasoner.sentences import irony_accuracy
 from eval.bench.reasoner.table import MORE_LABELS, table
 from hybrid_mmsa.data import load_manifest
 from hybrid_mmsa.reasoning.prompt.rationales import Claims, Facts, compose
@@ -98,6 +99,12 @@ def test_a_quotation_must_stand_in_the_words_of_the_post():
     assert rationales([post()] * 2, quoting)["quoting"] == 1
     assert rationales([post()] * 2, quoting)["misquote"]["value"] == 0
     assert rationales([post("other words")] * 2, quoting)["misquote"]["value"] == 1
+
+
+def test_irony_that_is_not_told_is_wrong():
+    posts = [Sample(text="a day", sarcastic=sarcastic) for sarcastic in (True, False, False, True)]
+    found = irony_accuracy(posts, [verdict(sarcasm=0.9), verdict(sarcasm=0.1), verdict(sarcasm=0.7), verdict()])
+    assert (found["value"], found["majority"]) == (0.5, 0.5)
 
 
 def test_times_are_told_by_median_and_tail():

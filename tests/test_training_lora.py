@@ -148,7 +148,7 @@ def test_one_without_a_sure_gain_is_not_ready(few, trained_vlm, tmp_path):
 def test_what_is_learnt_is_what_the_reasoner_asks(trained_vlm):
     """The same tokens and pixels up to the label, and the label's own token right behind them."""
     samples = [sample for sample in other_posts(40, seed=14) if sample.image and sample.text][:4]
-    reasoner = TransformersReasoner(open_reasoner(trained_vlm)._config)
+    reasoner = TransformersReasoner(open_reasoner(trained_vlm).config)
     prompt = load_prompt("sentiment")
     labels = reasoner._labels[prompt.hash]
     asked = reasoner._inputs(prompt, samples, labels)

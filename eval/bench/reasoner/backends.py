@@ -119,7 +119,7 @@ def _opened(name: str, clock: Clock) -> Reasoner:
         llama_cpp.llama_set_n_threads(reasoner._context.llama.ctx, clock.threads, clock.threads)
         reasoner.config = reasoner.config.model_copy(update={"timeout": PATIENCE})
     elif isinstance(reasoner, TransformersReasoner):
-        reasoner._config = reasoner._config.model_copy(update={"timeout": PATIENCE})
+        reasoner.config = reasoner.config.model_copy(update={"timeout": PATIENCE})
     return reasoner
 
 

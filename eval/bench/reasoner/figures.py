@@ -43,7 +43,7 @@ def side_accuracy(
     golds = [s.text_label if side == "text" else s.image_label for s in samples]
     said = [v.text_says if side == "text" else v.picture_says for v in verdicts]
     known = [n for n, gold in enumerate(golds) if gold]
-    found = {"posts": len(known)} | _share([golds[n] == said[n] for n in known])
+    found = {"posts": len(known)} | share_of([golds[n] == said[n] for n in known])
     found["majority"] = max(Counter(golds[n] for n in known).values()) / len(known)
     if shown is not None:
         found["of_what_was_shown"] = float(np.mean([golds[shown[n]] == said[n] for n in known]))
@@ -70,10 +70,10 @@ def rationales(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[s
         "posts": len(verdicts),
         "written": len(written),
         "different": len({words for _, _, words in written}),
-        "unread": _share([claims(words) is None for _, _, words in written]),
-        "contradict": _share([contradicts(found, verdict) for verdict, found in read]),
+        "unread": share_of([claims(words) is None for _, _, words in written]),
+        "contradict": share_of([contradicts(found, verdict) for verdict, found in read]),
         "quoting": len(quoting),
-        "misquote": _share([any(_folded(q) not in _folded(text) for q in quotes) for text, quotes in quoting]),
+        "misquote": share_of([any(_folded(q) not in _folded(text) for q in quotes) for text, quotes in quoting]),
     }
 
 
@@ -93,7 +93,7 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
     return {"median": float(np.median(seconds)), "p95": float(np.quantile(seconds, 0.95))}
 
 
-def _share(found: Sequence[bool]) -> dict[str, float]:
+def share_of(found: Sequence[bool]) -> dict[str, float]:
     """The share that is so, with Wilson's interval; nothing of nothing."""
     return asdict(wilson(sum(found), len(found))) if found else {}
 

@@ -6,7 +6,7 @@ Everyday posts (`eval/everyday`): the reasoner alone, the fast tier, and both po
 fold; what it writes of some of them, and how long that takes. A configuration (`.toml`) may name a LoRA to answer with.
 With the corpora, MVSA-Single: its labels, with a post's own text and picture, with another post's, and with one of them
 alone; what it says of each side of some; and the cascade, whose pooling is fitted to dev posts. Rationales are held
-against the fields they stand with.
+against the fields they stand with. Sentences of two more corpora say what it makes of targets and of sarcasm.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from rich.progress import Progress
 from eval.bench.keeping import program, tell, today
 from eval.bench.reasoner.everyday import everyday, written
 from eval.bench.reasoner.figures import label_accuracy, rationales, shuffled, side_accuracy, spread
+from eval.bench.reasoner.sentences import on_sentences
 from eval.bench.reasoner.table import table
 from hybrid_mmsa import __version__
 from hybrid_mmsa.data import load_corpus, load_manifest
@@ -40,6 +41,7 @@ from hybrid_mmsa.errors import ReasonerError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.model import open_model
 from hybrid_mmsa.reasoning import Reasoner, open_reasoner
+from hybrid_mmsa.reasoning.backends.llama_cpp import LlamaCppReasoner
 from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
 from hybrid_mmsa.training.lora.measure import figures_of, fit_pooled
@@ -50,6 +52,7 @@ PACKAGES = ("onnxruntime", "torch", "transformers")
 THREADS = 2
 AT_A_TIME = 32
 WARM_UP = 3
+WEIGHTS = "*.safetensors"
 EXPLAINED = 50
 """Test posts, evenly taken, that are asked for reasons: each may cost dozens of questions."""
 FRESH = Path(__file__).with_name("fresh.py")
@@ -64,7 +67,7 @@ def main() -> None:
     parser.add_argument("--posts", type=int, help="so many test posts, and as many dev posts; all if not given")
     options = parser.parse_args()
     result = record(options.data, options.reasoner, options.fast, options.posts)
-    tell("reasoner", result, table(result), options)
+    tell(f"reasoner-{Path(result['reasoner']).name}", result, table(result), options)
 
 
 def record(data: Path | None, model: str, fast: str, most: int | None = None) -> dict[str, Any]:
@@ -82,7 +85,9 @@ def record(data: Path | None, model: str, fast: str, most: int | None = None) ->
         "everyday": everyday(reasoner, fast, most),
         "written": written(reasoner, most),
     }
-    return found if data is None else found | on_mvsa(data, reasoner, model, fast, most)
+    if data is None:
+        return found
+    return found | {"sentences": on_sentences(reasoner, data, most)} | on_mvsa(data, reasoner, model, fast, most)
 
 
 def on_mvsa(data: Path, reasoner: Reasoner, model: str, fast: str, most: int | None) -> dict[str, Any]:
@@ -200,7 +205,7 @@ def written_freely(reasoner: Reasoner, samples: Sequence[Sample], advance: Calla
         texts = vlm.processor.apply_chat_template(chats, tokenize=False, add_generation_prompt=True)
         images = [[sample.image] for sample in some] if vlm.sees else None
         inputs = vlm.processor(text=texts, images=images, padding=True, return_tensors="pt")
-        most = min(reasoner._config.max_rationale_tokens, vlm.context - inputs["input_ids"].shape[1])
+        most = min(reasoner.config.max_rationale_tokens, vlm.context - inputs["input_ids"].shape[1])
         with torch.inference_mode():
             ids = vlm.model.generate(**inputs, max_new_tokens=most)[:, inputs["input_ids"].shape[1] :]
         for text, sample in zip(vlm.processor.batch_decode(ids, skip_special_tokens=True), some, strict=True):
@@ -238,14 +243,15 @@ def cascade(fast: str, parts: Sequence[Sequence[Sample]], known: Sequence[Sequen
 
 
 def weights_of(reasoner: Reasoner) -> dict[str, Any] | None:
-    """Size in MB and SHA-256 of the weights' file, where there is one, and the LoRA that the configuration names."""
-    if not isinstance(reasoner, TransformersReasoner):
+    """Size in MB and SHA-256 of the weights' files, where there are any, and the LoRA that the configuration names."""
+    if not isinstance(reasoner, TransformersReasoner | LlamaCppReasoner):
         return None
-    files = sorted(Path(reasoner._config.model).glob("*.safetensors"))
-    content = b"".join(path.read_bytes() for path in files)
-    folder = sum(path.stat().st_size for path in Path(reasoner._config.model).iterdir() if path.is_file())
-    sha256, lora = hashlib.sha256(content).hexdigest(), reasoner._config.lora
-    return {"mb": len(content) / 1e6, "folder_mb": folder / 1e6, "sha256": sha256, "lora": lora}
+    model = Path(reasoner.config.model)
+    folder = model if model.is_dir() else model.parent
+    content = b"".join(path.read_bytes() for path in ([model] if model.is_file() else sorted(model.glob(WEIGHTS))))
+    whole = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    sha256, lora = hashlib.sha256(content).hexdigest(), reasoner.config.lora
+    return {"mb": len(content) / 1e6, "folder_mb": whole / 1e6, "sha256": sha256, "lora": lora}
 
 
 def _replaced(sample: Sample, side: str, value: Any) -> Sample:

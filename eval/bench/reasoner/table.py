@@ -34,6 +34,8 @@ def table(result: dict[str, Any]) -> Table:
         ("answers that quote the post", f"{told['with_a_quotation']:.1%}"),
     ):
         shown.add_row(*row)
+    for name, figures in result.get("sentences", {}).items():
+        shown.add_row(f"sentences of {name}", _interval(figures))
     for row in _on_mvsa(result) if "cascade" in result else ():
         shown.add_row(*row)
     return shown

@@ -50,6 +50,7 @@ class LlamaCppReasoner:
         id: Names the model in answers.
         revision: Of its weights, where known.
         reads_pictures: Whether it is shown the pictures of posts.
+        config: What it was opened with.
 
     Raises:
         InputError: `device` asks for a GPU that this llama.cpp cannot use.

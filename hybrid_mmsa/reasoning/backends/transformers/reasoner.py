@@ -51,6 +51,7 @@ class TransformersReasoner:
         id: Names the model in answers.
         revision: Of its weights, where known.
         reads_pictures: Whether it is shown the pictures of posts.
+        config: What it was opened with.
 
     Raises:
         ArtefactError: The folder holds no such model, the prompt's label words begin with the same token, or the LoRA
@@ -60,7 +61,7 @@ class TransformersReasoner:
 
     def __init__(self, config: ReasonerConfig) -> None:
         self.id, self.revision = config.id, config.revision
-        self._config = config
+        self.config = config
         self._vlm = open_vlm(config)
         self.reads_pictures = self._vlm.sees
         self._lock, self._home = OpenLock(), Home()
@@ -133,8 +134,8 @@ class TransformersReasoner:
         for row, sample in enumerate(samples):
             kinds.setdefault((prompt.for_sample(sample).hash, sample.image is not None), []).append(row)
         for rows in kinds.values():
-            for start in range(0, len(rows), self._config.batch_size):
-                yield prompt.for_sample(samples[rows[0]]), rows[start : start + self._config.batch_size]
+            for start in range(0, len(rows), self.config.batch_size):
+                yield prompt.for_sample(samples[rows[0]]), rows[start : start + self.config.batch_size]
 
     def _answer(
         self, prompt: Prompt, samples: Sequence[Sample], lora: LoraRef | None, rationale: bool
@@ -145,7 +146,7 @@ class TransformersReasoner:
             inputs = self._inputs(prompt, samples, labels)
         except (TypeError, ValueError) as error:  # such as a picture narrower than the model's processor takes
             raise ReasonerError(f"the model's processor cannot read a post: {error}") from error
-        room = self._config.max_rationale_tokens if rationale else 0
+        room = self.config.max_rationale_tokens if rationale else 0
         length = inputs["input_ids"].shape[1]
         most = room + closing if rationale else 1
         if length + most > self._vlm.context:
@@ -153,7 +154,7 @@ class TransformersReasoner:
         start = time.perf_counter()
         if self._vlm.resumes:
             inputs = self._resumed(inputs, prompt, labels, lora)
-        step = LabelFirst(prompt, labels, start + self._config.timeout, self._grammar if rationale else None, room)
+        step = LabelFirst(prompt, labels, start + self.config.timeout, self._grammar if rationale else None, room)
         with torch.inference_mode():
             ids = self._vlm.model.generate(**inputs, logits_processor=LogitsProcessorList([step]), max_new_tokens=most)
         done = time.perf_counter()
@@ -188,10 +189,10 @@ class TransformersReasoner:
             rows = [row for row, each in enumerate(verdicts) if each.label == label]
             begun = irony_tokens(self._vlm.encode, prompt.labels[label])
             some = [samples[row] for row in rows]
-            inputs = ask(self._vlm, prompt, some, [begun] * len(rows), image_size=self._config.image_size)
+            inputs = ask(self._vlm, prompt, some, [begun] * len(rows), image_size=self.config.image_size)
             if self._vlm.resumes:
                 inputs = self._resumed(inputs, prompt, self._labels[prompt.hash], lora)
-            step = NextLogits(start + self._config.timeout)
+            step = NextLogits(start + self.config.timeout)
             with torch.inference_mode():
                 self._vlm.model.generate(**inputs, logits_processor=LogitsProcessorList([step]), max_new_tokens=1)
             for row, logits in zip(rows, step.logits.float().cpu().numpy(), strict=True):
@@ -212,7 +213,7 @@ class TransformersReasoner:
     def _inputs(self, prompt: Prompt, samples: Sequence[Sample], labels: LabelTokens) -> dict[str, Any]:
         """A batch as the model reads it: chats padded on the left, then the beginning of every answer."""
         answers = [labels.prefix] * len(samples)
-        return ask(self._vlm, prompt, samples, answers, image_size=self._config.image_size)
+        return ask(self._vlm, prompt, samples, answers, image_size=self.config.image_size)
 
     def _prompt(self, lora: LoraRef | None) -> Prompt:
         prompt = self._prompts.of(lora)
@@ -226,7 +227,7 @@ class TransformersReasoner:
                 chat = each.messages(_PROBE)
                 text = self._vlm.processor.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
                 if chat[0]["content"][0]["text"] not in text:
-                    raise ArtefactError(f"the chat template of {self._config.model} leaves out the system message")
+                    raise ArtefactError(f"the chat template of {self.config.model} leaves out the system message")
                 self._labels[each.hash] = label_tokens(self._vlm.encode, each.labels)
 
     def _probe(self) -> torch.Tensor:
