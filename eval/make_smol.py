@@ -1,12 +1,15 @@
 """Writes `adapters/smol`: the LoRA of an adapter that was trained, in half precision, with its card. Trains nothing.
 
-    hybrid-mmsa adapter train posts.jsonl --recipe smol --teacher cues.jsonl -o FOLDER   # see make_smol_posts.py
-    python eval/make_smol.py FOLDER
+    hybrid-mmsa adapter train posts.jsonl --recipe smol --teacher cues.jsonl -o WORDS   # see make_smol_posts.py
+    python eval/make_smol.py WORDS
     python eval/make_smol_eyes.py --help     # what it sees by, trained with this LoRA
+    hybrid-mmsa adapter train seen.jsonl --image-root DATA --recipe smol-seen --teacher cues.jsonl -o SEEN
+    python eval/make_smol.py SEEN --before WORDS
     python eval/make_pooling.py --data DATA   # how its verdicts count then
 
 What `adapter train` measured on its test posts stays in the card. The fast tier and the pooling stay behind: the LoRA
-answers beside any model, and whether asking it helps is fitted elsewhere (`hybrid-mmsa route fit`).
+answers beside any model, and whether asking it helps is fitted elsewhere (`hybrid-mmsa route fit`). A projector that
+lies there already stays, and so does what is known of it.
 """
 
 from __future__ import annotations
@@ -15,47 +18,56 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
+from eval.make_smol_eyes import told as sees
 from hybrid_mmsa.adapters import CARD, LORA, MANIFEST, PROMPT, describe_adapter
 from hybrid_mmsa.reasoning.backends.transformers.adapters import CONFIG, WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[1]
 TERMS = (
-    "research, and those of each collection: sentences, targets and irony from the corpora of the text tower "
-    "(WEIGHTS_LICENSE.md), and texts made by rule"
+    "research, and those of each collection: sentences, targets, irony and posts with pictures from the corpora of the "
+    "text tower and the picture tower (WEIGHTS_LICENSE.md), and texts made by rule"
 )
 
 USE = """
 ## What it is for
 
-It is the LoRA of the preset `smol`, tuned on words alone. The projector beside it (`projector.safetensors`,
-`eval/make_smol_eyes.py`) lets the model see by the bundled picture tower; it was trained with this LoRA, which it left
-as it is. How verdicts count is fitted for the bundled model (`adapters/default/pooling.json`, `eval/make_pooling.py`):
-on posts without a picture they are pooled with the fast answer, on others they are attached and change no label. The
-cascade above is pooled by weights fitted to posts like those it was tuned on. It writes nothing: its reasons are found
-by hiding words.
+It is the LoRA of the preset `smol`. It was tuned on words alone first ({words}), then, with the projector
+beside it (`projector.safetensors`, `eval/make_smol_eyes.py`), on posts with pictures and words: the figures above are
+of these. The picture tower was tuned on the very pictures of these posts, so four posts in ten were shown
+another's (`eval/make_smol_posts.py`), in the figures above too. How verdicts count is fitted for the bundled model
+(`adapters/default/pooling.json`, `eval/make_pooling.py`): on posts without a picture they are pooled with the fast
+answer, on others they are attached and change no label. The cascade above is pooled by weights fitted to posts like
+those it was tuned on. It writes nothing: its reasons are found by hiding words.
 """
+WORDS = "{steps} steps on {train:,} posts, the weights of step {best} kept"
 
 
 def main() -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("trained", type=Path, help="the folder that `adapter train` wrote")
+    parser.add_argument("--before", type=Path, help="the folder of the LoRA that it went on from")
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "adapters" / "smol")
     options = parser.parse_args()
-    write(options.trained, options.out)
+    write(options.trained, options.out, options.before)
 
 
-def write(trained: Path, out: Path) -> None:
+def write(trained: Path, out: Path, before: Path | None = None) -> None:
     """One folder out of the other.
 
     Args:
         trained: An adapter with a LoRA.
-        out: What to write; what stands there is replaced.
+        out: What to write; a LoRA that stands there is replaced.
+        before: The adapter that it went on from, or what was written of it.
     """
-    shutil.rmtree(out, ignore_errors=True)
+    facts = facts_of(trained)
+    known = facts_of(out) if (out / MANIFEST).is_file() else {}
+    words = facts_of(before) if before else facts
+    shutil.rmtree(out / LORA, ignore_errors=True)
     (out / LORA).mkdir(parents=True)
     shutil.copyfile(trained / LORA / CONFIG, out / LORA / CONFIG)
     weights = load_file(trained / LORA / WEIGHTS)
@@ -63,14 +75,24 @@ def write(trained: Path, out: Path) -> None:
     shutil.copyfile(trained / PROMPT, out / PROMPT)
     card = (trained / CARD).read_text(encoding="utf-8")
     card = card.replace("Terms of the posts: not stated", f"Terms of the posts: {TERMS}")
-    for before, after in (
+    for old, new in (
         (f'name: "{trained.name}"', f'name: "{out.name}"'),
         (f"# {trained.name}\n", f"# {out.name}\n"),
     ):
-        card = card.replace(before, after, 1)
-    (out / CARD).write_text(card.replace("\n## Learning curve", f"{USE}\n## Learning curve"), encoding="utf-8")
-    facts = json.loads((trained / MANIFEST).read_text(encoding="utf-8"))["made_with"]
-    describe_adapter(out, name=out.name, made_with=facts)
+        card = card.replace(old, new, 1)
+    told = USE.format(words=WORDS.format(**words["curve"], **words["parts"]))
+    if "projector" in known:
+        told += sees(known["projector"])
+    (out / CARD).write_text(card.replace("\n## Learning curve", f"{told}\n## Learning curve"), encoding="utf-8")
+    kept = {name: known[name] for name in ("projector",) if name in known}
+    earlier = {"before": {name: words[name] for name in ("posts_sha256", "parts", "recipe", "curve", "figures")}}
+    describe_adapter(out, name=out.name, made_with={**facts, **kept, **(earlier if before else {})})
+
+
+def facts_of(adapter: Path) -> dict[str, Any]:
+    """What an adapter says of how it was made."""
+    facts: dict[str, Any] = json.loads((adapter / MANIFEST).read_text(encoding="utf-8"))["made_with"]
+    return facts
 
 
 if __name__ == "__main__":

@@ -52,8 +52,7 @@ picture that is shown:
 {table}
 
 The log-loss of a token of a held-out caption is {own:.2f} with its own photo and {another:.2f} with another. The tower
-itself learned from most of these posts' pictures, so the first column flatters. On posts of dev and test parts with
-pictures it was not measured yet, and its verdicts on them change no label.
+itself learned from most of these posts' pictures, so the first column flatters.
 """
 CARRIED = ("text", "target", "label", "text_label", "image_label")
 

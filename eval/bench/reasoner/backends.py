@@ -117,8 +117,7 @@ def _opened(name: str, clock: Clock) -> Reasoner:
     reasoner = open_reasoner(name)
     if isinstance(reasoner, LlamaCppReasoner):
         llama_cpp.llama_set_n_threads(reasoner._context.llama.ctx, clock.threads, clock.threads)
-        reasoner.config = reasoner.config.model_copy(update={"timeout": PATIENCE})
-    elif isinstance(reasoner, TransformersReasoner):
+    if isinstance(reasoner, LlamaCppReasoner | TransformersReasoner):
         reasoner.config = reasoner.config.model_copy(update={"timeout": PATIENCE})
     return reasoner
 

@@ -52,6 +52,8 @@ PACKAGES = ("onnxruntime", "torch", "transformers")
 THREADS = 2
 AT_A_TIME = 32
 WARM_UP = 3
+PATIENCE = 900
+"""Seconds a batch may take here: a crowded machine is no reason to lose a run."""
 WEIGHTS = "*.safetensors"
 EXPLAINED = 50
 """Test posts, evenly taken, that are asked for reasons: each may cost dozens of questions."""
@@ -73,6 +75,8 @@ def main() -> None:
 def record(data: Path | None, model: str, fast: str, most: int | None = None) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
     reasoner = open_reasoner(model)
+    if isinstance(reasoner, TransformersReasoner | LlamaCppReasoner):
+        reasoner.config = reasoner.config.model_copy(update={"timeout": PATIENCE})
     torch.set_num_threads(THREADS)
     found = {
         "date": today(),
