@@ -4,9 +4,9 @@
 
 Nothing is trained: two weights and a bias are fitted to posts of words alone that neither the towers nor the LoRA were
 fitted to, the dev parts of the corpora of the text tower's mixture, and with them from which P(error) on asking helps.
-`smol` reads no pictures, so the pooling holds for posts without one. What the cascade then answers is measured on as
-many posts of the test parts, which chose nothing; `--save` keeps that as eval/bench/results/pooling-DATE.json. No
-everyday post is read.
+Pictures are left out: one pooling for both gained nothing on posts with a picture (`eval/LOG.md`). What the cascade
+then answers is measured on as many posts of the test parts, which chose nothing; `--save` keeps that as
+eval/bench/results/pooling-DATE.json. No everyday post is read.
 """
 
 from __future__ import annotations
