@@ -325,7 +325,7 @@ from test_training_lora import SHORT, planned
 from hybrid_mmsa.training.common import device
 from hybrid_mmsa.training.lora.tune import tune
 
-device.BF16_UNIT = "none"  # as in the process that goes on with the run
+device.BF16_UNITS = ()  # as in the process that goes on with the run
 
 class Kill(TrainerCallback):
     def on_step_end(self, args, state, control, **kwargs):

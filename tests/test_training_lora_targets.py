@@ -138,7 +138,7 @@ def test_a_micro_batch_is_of_one_kind_and_steps_are_whole(gpus):
 
 
 def test_bundled_recipes_name_presets_and_prompts_that_are_there():
-    assert len(recipe_names()) == 10
+    assert len(recipe_names()) == 11
     for name in recipe_names():
         recipe = load_recipe(name)
         assert recipe.base in presets()

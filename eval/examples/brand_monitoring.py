@@ -44,7 +44,7 @@ def posts() -> Iterator[dict[str, object]]:
             text = chance.choice(said).format(b=brand) + f" {chance.choice(('#tech', '', '@shop'))}"
             time = f"2026-03-{7 * week + n % 7:02d}"
             yield {"id": f"{brand}-{week}-{n}", "text": text, "group": brand, "time": time}
-    yield {"id": "sarcasm", "text": "Oh great, Aster ate my files. Just love it 🙄", "image": SAMPLES / "bricks.jpg"}
+    yield {"id": "sarcasm", "text": "Oh great, Aster ate my files. Just love it 🙄", "image": SAMPLES / "espresso.jpg"}
     yield {"id": "broken", "image": "nowhere.jpg"}
 
 
