@@ -30,12 +30,11 @@ from hybrid_mmsa.metrics import Interval
 from hybrid_mmsa.model import open_model
 from hybrid_mmsa.routing import Router, defer_scores
 from hybrid_mmsa.training.heads.fusion import judging_posts
-from hybrid_mmsa.training.posts.rows import fold_of
+from hybrid_mmsa.training.posts.rows import MVSA_SPLIT, fold_of
 from hybrid_mmsa.training.routing.posts import encode_posts
 from hybrid_mmsa.training.routing.router import RouterConfig, reached, sample_of
 from hybrid_mmsa.types import LABELS
 
-SPLIT = "mvsa_single_clmlf_3311"
 TRIED = (0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4)
 Bools = NDArray[np.bool_]
 
@@ -80,7 +79,7 @@ class Corpus:
     """MVSA-Single's dev and test posts and its opposed pairs, answered once."""
 
     def __init__(self, folder: Path, adapter: Adapter, encoder: Encoder) -> None:
-        split_of = load_manifest(SPLIT).split_of
+        split_of = load_manifest(MVSA_SPLIT).split_of
         records: list[Record] = []
         for record in load_corpus("mvsa_single", folder):
             part = split_of.get(record.sample.id or "")
@@ -123,7 +122,7 @@ def refitted(router: Router, adapter: Adapter, encoder: Encoder, data: Path) -> 
         raise SystemExit("the model's router holds no posts that order the tests of a risk")
     sample = sample_of(judge, scores, order_score=order.order_score, order_wrong=order.order_wrong)
     reach = reached(judge.wrong, defer_scores(scores, router.thresholds) > 0, RouterConfig())
-    pairs = f"{reach['date']}: conflict chosen on dev pairs of {SPLIT}, sample of {len(judge)} posts answered anew"
+    pairs = f"{reach['date']}: conflict chosen on dev pairs of {MVSA_SPLIT}, sample of {len(judge)} posts answered anew"
     return replace(router, sample=sample, fitted_on={**router.fitted_on, **reach, "thresholds": pairs})
 
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
+from eval.bench.reasoner.asking import patient
 from eval.bench.reasoner.everyday import POSTS, answers_of, samples_of
 from eval.bench.reasoner.figures import rationales, spread
 from eval.bench.reasoner.llama_server import served
@@ -35,7 +36,6 @@ from hybrid_mmsa import metrics
 from hybrid_mmsa.reasoning import Reasoner, open_reasoner
 from hybrid_mmsa.reasoning.backends.gguf_context import GgufContext
 from hybrid_mmsa.reasoning.backends.llama_cpp import LlamaCppReasoner
-from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.types import LABELS, Sample, Verdict
 
 PACKAGES = ("llama-cpp-python", "torch", "transformers")
@@ -43,8 +43,6 @@ LENGTHS = (16, 32, 64, 128, 256)
 REPEATS = 3
 TIMED, SERVED = 20, 50
 """Posts asked one by one, and posts that the server is asked about."""
-PATIENCE = 900
-"""Seconds for an answer: a busy machine is no reason to give up."""
 Floats = NDArray[np.float64]
 
 
@@ -114,11 +112,9 @@ def record(
 
 def _opened(name: str, clock: Clock) -> Reasoner:
     """A reasoner that takes its time, on the clock's threads."""
-    reasoner = open_reasoner(name)
+    reasoner = patient(open_reasoner(name))
     if isinstance(reasoner, LlamaCppReasoner):
         llama_cpp.llama_set_n_threads(reasoner._context.llama.ctx, clock.threads, clock.threads)
-    if isinstance(reasoner, LlamaCppReasoner | TransformersReasoner):
-        reasoner.config = reasoner.config.model_copy(update={"timeout": PATIENCE})
     return reasoner
 
 

@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from eval.bench.keeping import program, tell, today
+from eval.bench.reasoner.asking import AT_A_TIME, asked, patient
 from eval.bench.reasoner.everyday import everyday, written
 from eval.bench.reasoner.figures import label_accuracy, rationales, shuffled, side_accuracy, spread
 from eval.bench.reasoner.sentences import on_sentences
@@ -50,10 +51,7 @@ from hybrid_mmsa.types import Sample, Verdict
 
 PACKAGES = ("onnxruntime", "torch", "transformers")
 THREADS = 2
-AT_A_TIME = 32
 WARM_UP = 3
-PATIENCE = 900
-"""Seconds a batch may take here: a crowded machine is no reason to lose a run."""
 WEIGHTS = "*.safetensors"
 EXPLAINED = 50
 """Test posts, evenly taken, that are asked for reasons: each may cost dozens of questions."""
@@ -74,9 +72,7 @@ def main() -> None:
 
 def record(data: Path | None, model: str, fast: str, most: int | None = None) -> dict[str, Any]:
     """The run as numbers, with what is needed to read them."""
-    reasoner = open_reasoner(model)
-    if isinstance(reasoner, TransformersReasoner | LlamaCppReasoner):
-        reasoner.config = reasoner.config.model_copy(update={"timeout": PATIENCE})
+    reasoner = patient(open_reasoner(model))
     torch.set_num_threads(THREADS)
     found = {
         "date": today(),
@@ -167,7 +163,7 @@ def one_by_one(
 
 def label_of(reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[int], None]) -> list[Verdict]:
     """Verdicts without a rationale."""
-    return _asked(reasoner, samples, advance, rationale=False)
+    return asked(reasoner, samples, rationale=False, advance=advance)
 
 
 def alone(reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[int], None]) -> dict[str, Any]:
@@ -194,7 +190,7 @@ def other_side(
     shown = shuffled(samples)
     field = "text" if side == "text" else "image"
     mixed = [replace(s, **{field: getattr(samples[n], field)}) for s, n in zip(samples, shown, strict=True)]
-    return side_accuracy(samples, _asked(reasoner, mixed, advance, rationale=True), side, shown)
+    return side_accuracy(samples, asked(reasoner, mixed, rationale=True, advance=advance), side, shown)
 
 
 def written_freely(reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[int], None]) -> float | None:
@@ -261,17 +257,6 @@ def weights_of(reasoner: Reasoner) -> dict[str, Any] | None:
 def _replaced(sample: Sample, side: str, value: Any) -> Sample:
     changes: Any = {side: value}
     return replace(sample, **changes)
-
-
-def _asked(
-    reasoner: Reasoner, samples: Sequence[Sample], advance: Callable[[int], None], *, rationale: bool
-) -> list[Verdict]:
-    found: list[Verdict] = []
-    for start in range(0, len(samples), AT_A_TIME):
-        some = [read_sample(sample) for sample in samples[start : start + AT_A_TIME]]
-        found += reasoner.reason(some, rationale=rationale)
-        advance(len(some))
-    return found
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from rich.progress import track
 from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
+from eval.bench.protocol_posts import FOLDERS, drawn_posts
 from hybrid_mmsa import Analyzer
-from hybrid_mmsa.data import LoadReport
 from hybrid_mmsa.encoders.compact import WEIGHTS, CompactEncoder, CompactManifest
 from hybrid_mmsa.evaluation.predictions import gold_index, task_labels
 from hybrid_mmsa.evaluation.protocol import load_protocol
@@ -35,27 +35,6 @@ from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.metrics import accuracy, paired_difference
 from hybrid_mmsa.types import Features, Sample
 
-FOLDERS: Mapping[str, str | None] = {
-    "everyday": None,
-    "everyday_sarcasm": None,
-    "mvsa_single": "MVSA_Single",
-    "twitter2015": "Twitter2015",
-    "twitter2017": "Twitter2017",
-    "memotion": "Memotion7k",
-    "semeval2017": "text",
-    "mmsd2": "MMSD2.0",
-    "airline": "sentences",
-    "arts": "sentences",
-    "checklist": "sentences",
-    "dynasent": "sentences",
-    "mams": "sentences",
-    "newsmtsc": "sentences",
-    "semeval14_laptops": "sentences",
-    "semeval14_restaurants": "sentences",
-    "short_reviews": "sentences",
-    "sst": "sentences",
-}
-"""Protocols by name, and where their corpora lie under `--data`; None for what is bundled."""
 BATCH = 64
 
 
@@ -130,20 +109,16 @@ def exact_encoder(folder: Path) -> CompactEncoder:
 
 def measured(name: str, data: Path, most: int, analyzer: Analyzer, exact: CompactEncoder) -> Costs:
     """One protocol."""
-    protocol = load_protocol(name)
-    folder = FOLDERS[name]
-    records = protocol.records(None if folder is None else data / folder, LoadReport())
-    held_out = [r.sample for r in protocol.manifest().apply(records, None) if r.split == protocol.part]
-    order = np.random.default_rng(0).permutation(len(held_out))[:most]
-    posts = [read_sample(held_out[place]) for place in sorted(order)]
-    gold = np.array([gold_index(post, protocol.task) for post in posts])
+    task = load_protocol(name).task
+    posts = [read_sample(sample) for sample in drawn_posts(name, data, most)]
+    gold = np.array([gold_index(post, task) for post in posts])
     shipped = encoded(analyzer.encoder, posts, name)
     words = encoded(exact, [replace(post, image=None) for post in posts], f"{name}, float32")
     said = [
-        analyzer.adapters[analyzer.default].posteriors(features)[protocol.task].argmax(1)
+        analyzer.adapters[analyzer.default].posteriors(features)[task].argmax(1)
         for features in (shipped, replace(shipped, text_features=words.text_features))
     ]
-    classes = len(task_labels(protocol.task))
+    classes = len(task_labels(task))
     gain = paired_difference(accuracy, gold, said[1], said[0], classes)
     before, after = (float((labels == gold).mean()) for labels in said)
     return Costs(len(posts), before, after, gain.value, gain.low, gain.high, float((said[0] == said[1]).mean()))

@@ -60,21 +60,19 @@ class Exported:
         """A trained tower, exported to a folder."""
         tower, longest, path = TextTower.load(folder), FusionConfig().max_tokens, place / f"{folder.name}.onnx"
         export_text_tower(tower, folder / "tokenizer.json", path, max_tokens=longest)
-        return cls(
-            path=path,
-            pieces=WordPieces(folder / "tokenizer.json", longest),
-            heads={name: value.numpy() for name, value in tower.heads.state_dict().items()},
-            layers=tower.encoder.config.num_hidden_layers,
-            session=_opened(path),
-        )
+        return cls._of(tower, path, WordPieces(folder / "tokenizer.json", longest))
 
     @classmethod
     def shipped(cls) -> Exported:
         """The bundled tower with the bundled model's heads."""
-        path, tower = WEIGHTS / "text.onnx", shipped_tower()
+        pieces = WordPieces(WEIGHTS / "tokenizer.json", CompactManifest.load(WEIGHTS).max_tokens)
+        return cls._of(shipped_tower(), WEIGHTS / "text.onnx", pieces)
+
+    @classmethod
+    def _of(cls, tower: TextTower, path: Path, pieces: WordPieces) -> Exported:
         return cls(
             path=path,
-            pieces=WordPieces(WEIGHTS / "tokenizer.json", CompactManifest.load(WEIGHTS).max_tokens),
+            pieces=pieces,
             heads={name: value.numpy() for name, value in tower.heads.state_dict().items()},
             layers=tower.encoder.config.num_hidden_layers,
             session=_opened(path),

@@ -1,0 +1,42 @@
+"""Asks a reasoner about raw posts, with the patience that a crowded machine needs. Judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from hybrid_mmsa.inputs import read_sample
+from hybrid_mmsa.reasoning import Reasoner
+from hybrid_mmsa.reasoning.backends.llama_cpp import LlamaCppReasoner
+from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
+from hybrid_mmsa.types import Sample, Verdict
+
+__all__ = ["AT_A_TIME", "asked", "patient"]
+
+AnyReasoner = TypeVar("AnyReasoner", bound=Reasoner)
+AT_A_TIME = 32
+PATIENCE = 900
+"""Seconds a batch may take here: a crowded machine is no reason to lose a run."""
+
+
+def patient(reasoner: AnyReasoner) -> AnyReasoner:
+    """The reasoner, given time where it runs in this process."""
+    if isinstance(reasoner, LlamaCppReasoner | TransformersReasoner):
+        reasoner.config = reasoner.config.model_copy(update={"timeout": PATIENCE})
+    return reasoner
+
+
+def asked(
+    reasoner: Reasoner,
+    samples: Sequence[Sample],
+    *,
+    rationale: bool,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[Verdict]:
+    """A verdict on each post; pictures of `AT_A_TIME` are in memory together."""
+    found: list[Verdict] = []
+    for start in range(0, len(samples), AT_A_TIME):
+        some = [read_sample(sample) for sample in samples[start : start + AT_A_TIME]]
+        found += reasoner.reason(some, rationale=rationale)
+        advance(len(some))
+    return found
