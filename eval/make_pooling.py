@@ -2,10 +2,10 @@
 
     python eval/make_pooling.py --data CORPORA [--model adapters/default] [--posts 1500] [--save]
 
-Nothing is trained: two weights and a bias are fitted to posts of words alone that neither the towers nor the LoRA were
-fitted to, the dev parts of the corpora of the text tower's mixture, and with them from which P(error) on asking helps.
-Pictures are left out: one pooling for both gained nothing on posts with a picture (`eval/LOG.md`). What the cascade
-then answers is measured on as many posts of the test parts, which chose nothing; `--save` keeps that as
+Nothing is trained: two weights and a bias for each kind of post are fitted to posts that neither the towers nor the
+LoRA were fitted to, and with them from which P(error) on asking helps: the dev parts of the corpora of the text tower's
+mixture, and those of MVSA-Single and, towards targets, Twitter-2015, with their pictures. What the cascade then answers
+is measured on test parts, which chose nothing, and on memes, which nothing was fitted to; `--save` keeps that as
 eval/bench/results/pooling-DATE.json. No everyday post is read.
 """
 
@@ -24,6 +24,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from eval.bench.keeping import circumstances, keep
+from eval.bench.protocol_posts import drawn_posts
 from eval.make_smol_posts import posts_of
 from hybrid_mmsa import Analysis, Analyzer, metrics
 from hybrid_mmsa.adapters import Adapter
@@ -40,6 +41,9 @@ from hybrid_mmsa.types import LABELS, Sample, Verdict
 
 PRESET = "smol"
 BATCH = 32
+PICTURED, MEMES = ("mvsa_single", "twitter2015"), "memotion"
+"""Protocols."""
+MOST_PICTURED = 450
 
 
 def drawn(parts: Mapping[str, Sequence[TextRow]], count: int, chance: random.Random) -> list[Record]:
@@ -61,15 +65,24 @@ def drawn(parts: Mapping[str, Sequence[TextRow]], count: int, chance: random.Ran
     return chosen
 
 
+def pictured(data: Path, part: str | None, names: Sequence[str]) -> list[Record]:
+    """Posts with pictures of a part of some protocols' corpora; of the one that they measure on if `None`."""
+    found = []
+    for name in names:
+        for sample in drawn_posts(name, data, MOST_PICTURED, part):
+            kind = "picture, target" if sample.target else "picture"
+            found.append(Record(replace(sample, id=f"{kind}/{name}/{sample.id}")))
+    return found
+
+
 def verdicts_of(reasoner: Reasoner, records: Sequence[Record], title: str) -> dict[str, Verdict]:
     """What the reasoner says, by id; posts of about one length together."""
-    read = (read_sample(record.sample) for record in records)
-    samples = sorted(read, key=lambda sample: (sample.target is None, len(sample.text or "")))
+    samples = sorted((r.sample for r in records), key=lambda sample: (sample.target is None, len(sample.text or "")))
     found: dict[str, Verdict] = {}
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=len(samples))
         for start in range(0, len(samples), BATCH):
-            some = samples[start : start + BATCH]
+            some = [read_sample(sample) for sample in samples[start : start + BATCH]]
             found |= {str(s.id): v for s, v in zip(some, reasoner.reason(some), strict=True)}
             bar.update(task, advance=len(some))
     return found
@@ -115,16 +128,19 @@ def main() -> None:
     chance = random.Random(options.seed)
     mixture = load_mixture(options.data, seed=options.seed)
     dev, test = (drawn(part, options.posts, chance) for part in (mixture.dev, mixture.test))
+    dev += pictured(options.data, "dev", PICTURED)
+    test += pictured(options.data, None, (*PICTURED, MEMES))
     opened, reasoner = open_model(options.model), open_reasoner(options.reasoner)
     known = verdicts_of(reasoner, dev, "posts to fit to")
     pooling = cast(Pooling, pool_on_posts(opened.adapter, opened.encoder, dev, known).pooling)
-    facts = {**made_now(), "data": "dev parts of the text tower's corpora, words alone", **pooling.fitted_on}
-    adapter = replace(opened.adapter, pooling=replace(pooling, fitted_on=facts))
+    facts = {**made_now(), "data": "dev parts of the text tower's corpora, of MVSA-Single and of Twitter-2015"}
+    kinds = {k: replace(weights, fitted_on=facts | weights.fitted_on) for k, weights in pooling.kinds.items()}
+    adapter = replace(opened.adapter, pooling=replace(pooling, kinds=kinds))
     found = judged(adapter, test, verdicts_of(reasoner, test, "posts to judge"))
     record = {
         **circumstances(["torch", "transformers"], threads=1),
         "reasoner": options.reasoner,
-        "pooling": pooling.to_dict(),
+        "pooling": adapter.pooling.to_dict() if adapter.pooling else None,
         "judged": found,
     }
     shown = Table("posts of", "posts", "asked", "fast", "cascade", "gain")

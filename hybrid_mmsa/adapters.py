@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,9 +51,18 @@ from .calibration import Calibration
 from .errors import ArtefactError, InputError
 from .foreign import translated
 from .fusion import SPACE_FILES, FusionHead, PresentSides, Space, Strategy, answer_from_sides, usable_space
-from .pooling import Pooling, SourcePooling
+from .pooling import Pooling, SourcePooling, kind_of
 from .routing import Router
-from .types import PICTURE_SOURCES, Features, FloatArray, LoraRef, PictureSource, Provenance, TaskArrays
+from .types import (
+    PICTURE_SOURCES,
+    Features,
+    FloatArray,
+    LoraRef,
+    Modality,
+    PictureSource,
+    Provenance,
+    TaskArrays,
+)
 
 __all__ = [
     "ADAPTER_FORMAT",
@@ -123,12 +132,20 @@ class Adapter:
         """Vectors in the space of words and pictures; errors as in `fusion.usable_space`."""
         return usable_space(self.space, self.name, self.encoder_hash).embed(features)
 
-    def gain_from(self, reasoner: str | None, features: Features) -> NDArray[np.float64]:
-        """P(error) from which asking this reasoner is known to help, `[n]`; 0 where that was not measured."""
-        pooling = self.pooling
-        if pooling is None or pooling.reasoner != reasoner:
-            return np.zeros(len(features))
-        return np.where(features.has_image & (not pooling.pictures), 0.0, pooling.gain_from)
+    def gain_from(
+        self, reasoner: str | None, features: Features, unseen: Sequence[Modality] = ()
+    ) -> NDArray[np.float64]:
+        """P(error) from which asking this reasoner is known to help, `[n]`; 0 where that was not measured.
+
+        Args:
+            reasoner: Its id.
+            features: The posts.
+            unseen: Sides that it is not shown.
+        """
+        kinds = {} if self.pooling is None or self.pooling.reasoner != reasoner else self.pooling.kinds
+        posts = zip(features.has_target, features.has_image, strict=True)
+        weights = [kinds.get(kind_of(*post, unseen)) for post in posts]
+        return np.array([0.0 if each is None else each.gain_from for each in weights])
 
     def provenance(self) -> Provenance:
         """Which weights answer with this adapter."""
@@ -352,8 +369,7 @@ def _router(folder: Path) -> Router:
 def _pooling(folder: Path) -> Pooling | None:
     if not (folder / POOLING).is_file():
         return None
-    read_artefact(folder / POOLING, PoolingFile)
-    return Pooling.from_dict(_read_json(folder / POOLING))
+    return Pooling.from_dict(read_artefact(folder / POOLING, PoolingFile).model_dump())
 
 
 def _senses(folder: Path) -> dict[PictureSource, SourcePooling]:

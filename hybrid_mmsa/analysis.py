@@ -53,8 +53,8 @@ OTHER_POOLED = (
     "a verdict is attached and does not count: the pooling was fitted to another reasoner, adapter or prompt; "
     "fit it again with `hybrid-mmsa route fit POSTS --verdicts FILE`"
 )
-WORDS_POOLED = (
-    "a verdict is attached and does not count: the pooling was fitted to posts without a picture; "
+OTHER_POSTS = (
+    "a verdict is attached and does not count: the pooling was fitted to other kinds of posts ({}); "
     "fit one to yours with `hybrid-mmsa route fit POSTS --verdicts FILE`"
 )
 NOT_READY = (
@@ -282,19 +282,26 @@ class _Post:
         """How the verdict counts: pooled where that was fitted, alone where it was asked for, else not at all."""
         if self.verdict is None:
             return None
-        pooling = self.batch.adapter.pooling
-        if pooling is not None and pooling.holds(self.verdict, self.batch.samples[self.row]):
+        if self.pooled is not None:
             return "pooled"
         return "alone" if "requested" in self.batch.routes[self.row].reasons else "ignored"
 
+    @property
+    def pooled(self) -> FloatArray | None:
+        """Fast answer and verdict as one posterior `[3]`, where a pooling holds for them."""
+        pooling = self.batch.adapter.pooling
+        if pooling is None or self.verdict is None:
+            return None
+        weights = pooling.weights(self.verdict, self.batch.samples[self.row])
+        if weights is None:
+            return None
+        return pooling.probabilities(self.probabilities("sentiment"), self.verdict, weights)
+
     def answer(self, fast: Prediction, use: VerdictUse | None) -> Prediction:
         """The answer in which the verdict counts as it is to be used."""
-        pooling = self.batch.adapter.pooling
         if self.verdict is None or use == "ignored":
             return fast
-        if pooling is None or use == "alone":
-            return self.verdict.prediction
-        return prediction(pooling.probabilities(self.probabilities("sentiment"), self.verdict))
+        return self.verdict.prediction if self.pooled is None else prediction(self.pooled)
 
     def explanation(self, fast: Prediction) -> Explanation:
         """The evidence for the fast answer, and the text composed of it."""
@@ -377,7 +384,8 @@ class _Post:
             if pooling is None:
                 warnings.append(NOT_POOLED)
             else:
-                warnings.append(WORDS_POOLED if self.verdict and pooling.fits(self.verdict) else OTHER_POOLED)
+                known = self.verdict is not None and pooling.fits(self.verdict)
+                warnings.append(OTHER_POSTS.format(", ".join(pooling.kinds)) if known else OTHER_POOLED)
         if self.verdict is not None and self.verdict.adapter is not None and not self.batch.adapter.ready:
             warnings.append(NOT_READY)
         return warnings

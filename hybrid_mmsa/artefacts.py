@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors.numpy import load_file
 
 from .errors import ArtefactError
@@ -89,15 +89,31 @@ class RouterFile(Artefact):
     fitted_on: _FittedOn = _FittedOn()
 
 
-class PoolingFile(Artefact):
-    """`pooling.json`: how verdicts are pooled with fast answers."""
-
-    reasoner: str
+class _VerdictWeights(Artefact):
     fast_weight: NotNegative
     verdict_weight: NotNegative
     bias: Annotated[list[float], Field(min_length=3, max_length=3)]
     gain_from: NotNegative | None
-    pictures: bool = True
+    fitted_on: dict[str, Any]
+
+
+class PoolingFile(Artefact):
+    """`pooling.json`: how verdicts are pooled with fast answers, for each kind of post."""
+
+    reasoner: str
+    adapter: str | None
+    prompt: str | None
+    target_prompt: str | None = None
+    kinds: dict[Literal["words", "picture", "unseen_picture", "target"], _VerdictWeights]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_all(cls, values: Any) -> Any:
+        """Files up to 0.1 hold weights for all posts."""
+        if not isinstance(values, dict) or "kinds" in values:
+            return values
+        weights = {name: values[name] for name in _VerdictWeights.model_fields if name in values}
+        return {**values, "kinds": dict.fromkeys(("words", "picture", "unseen_picture", "target"), weights)}
 
 
 class _Weights(Artefact):

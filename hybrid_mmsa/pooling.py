@@ -3,7 +3,8 @@
     pooled ∝ exp(a · log p_fast + b · log p_verdict + c)
 
 a, b ≥ 0 are one weight per posterior and c a bias per class (log-linear pooling, Genest and Zidek 1986). With a = 1,
-b = 0 and c = 0 the pooled posterior is the fast one; the fit is held towards that point.
+b = 0 and c = 0 the pooled posterior is the fast one; the fit is held towards that point. Kinds of posts have weights of
+their own: a bias that irony in words wants is wrong beside a picture.
 
 What the words in a picture say joins in the same way, and so does what the faces look like, with weights of their own
 and c = 0: a picture with words or faces in it is no reason for a label. What was read badly counts less: with a
@@ -13,23 +14,77 @@ reliability r in [0, 1] the weights are 1 + r (a - 1) and r b, so that nothing c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ArtefactError
-from .types import LABELS, BoolArray, FloatArray, Sample, Verdict
+from .types import LABELS, BoolArray, FloatArray, Modality, Sample, Verdict
 
-__all__ = ["Pooling", "SourcePooling", "fit_pooling", "pool"]
+__all__ = ["POST_KINDS", "Pooling", "PostKind", "SourcePooling", "VerdictWeights", "fit_pooling", "kind_of", "pool"]
 
 _STEPS = 100
 _SMALLEST, _FINEST = 1e-4, 1e-10
 _NEUTRAL = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
 
 Floats = NDArray[np.float64]
+
+
+PostKind: TypeAlias = Literal["words", "picture", "unseen_picture", "target"]
+"""What sets posts apart for a pooling: asked about a target; else words alone, with a picture, or with a picture that
+the reasoner is not shown."""
+POST_KINDS: tuple[PostKind, ...] = get_args(PostKind)
+
+
+def kind_of(has_target: bool, has_image: bool, unseen: Sequence[Modality] = ()) -> PostKind:
+    """The kind of a post.
+
+    Args:
+        has_target: Whether it is asked about a target.
+        has_image: Whether it has a picture.
+        unseen: Sides that the reasoner is not shown, as in `Verdict.unseen`.
+    """
+    if has_target:
+        return "target"
+    if not has_image:
+        return "words"
+    return "unseen_picture" if "image" in unseen else "picture"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictWeights:
+    """How verdicts on posts of one kind join fast answers.
+
+    Attributes:
+        fast_weight, verdict_weight: a and b of the formula.
+        bias: c, one number per label.
+        gain_from: Deferring helps where P(error) is at least this; `inf` where it helps nowhere.
+        fitted_on: Posts, date, and accuracy before and after, cross-fitted.
+    """
+
+    fast_weight: float
+    verdict_weight: float
+    bias: tuple[float, float, float]
+    gain_from: float = 0.0
+    fitted_on: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The weights as JSON values."""
+        return {
+            "fast_weight": self.fast_weight,
+            "verdict_weight": self.verdict_weight,
+            "bias": list(self.bias),
+            "gain_from": None if math.isinf(self.gain_from) else self.gain_from,
+            "fitted_on": dict(self.fitted_on),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> VerdictWeights:
+        """From values that `artefacts.PoolingFile` has checked."""
+        gain_from = math.inf if values["gain_from"] is None else values["gain_from"]
+        return cls(**{**values, "bias": tuple(values["bias"]), "gain_from": gain_from})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,73 +94,44 @@ class Pooling:
     Attributes:
         reasoner, adapter, prompt: Whose verdicts it was fitted to, as `Verdict` names them.
         target_prompt: The prompt of verdicts towards a target, where that was another one.
-        fast_weight, verdict_weight: a and b of the formula.
-        bias: c, one number per label.
-        gain_from: Deferring helps where P(error) is at least this; `inf` where it helps nowhere.
-        pictures: Whether posts with a picture were among those it was fitted to; if none were, it holds for none.
-        fitted_on: Posts, date, and accuracy before and after, cross-fitted.
+        kinds: The weights for each kind of post that it was fitted to; it holds for no other.
     """
 
     reasoner: str
     adapter: str | None
     prompt: str | None
-    fast_weight: float
-    verdict_weight: float
-    bias: tuple[float, float, float]
     target_prompt: str | None = None
-    gain_from: float = 0.0
-    pictures: bool = True
-    fitted_on: Mapping[str, Any] = field(default_factory=dict)
+    kinds: Mapping[PostKind, VerdictWeights]
 
     def fits(self, verdict: Verdict) -> bool:
         """Whether it was fitted to verdicts of this model, adapter and prompt."""
         known = (verdict.reasoner, verdict.adapter) == (self.reasoner, self.adapter)
         return known and verdict.prompt in (self.prompt, self.target_prompt or self.prompt)
 
-    def holds(self, verdict: Verdict, sample: Sample) -> bool:
-        """Whether it was fitted to such verdicts (`fits`), and to posts like this one."""
-        return self.fits(verdict) and (self.pictures or sample.image is None)
+    def weights(self, verdict: Verdict, sample: Sample) -> VerdictWeights | None:
+        """How this verdict on this post counts; `None` if it was fitted to no such verdicts (`fits`) or posts."""
+        kind = kind_of(bool(sample.target), sample.image is not None, verdict.unseen)
+        return self.kinds.get(kind) if self.fits(verdict) else None
 
-    def probabilities(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
+    def probabilities(self, fast: FloatArray, verdict: Verdict, weights: VerdictWeights) -> FloatArray:
         """The pooled posterior `[3]` of one post."""
         verdicts = np.array([[verdict.probabilities[label] for label in LABELS]])
-        weights = np.array([self.fast_weight, self.verdict_weight, *self.bias])
-        pooled: FloatArray = pool(np.asarray(fast, np.float64)[None], verdicts, weights)[0].astype(np.float32)
+        row = np.array([weights.fast_weight, weights.verdict_weight, *weights.bias])
+        pooled: FloatArray = pool(np.asarray(fast, np.float64)[None], verdicts, row)[0].astype(np.float32)
         return pooled
 
     def to_dict(self) -> dict[str, Any]:
         """The pooling as JSON values, for `pooling.json`."""
-        return {
-            "reasoner": self.reasoner,
-            "adapter": self.adapter,
-            "prompt": self.prompt,
-            "target_prompt": self.target_prompt,
-            "fast_weight": self.fast_weight,
-            "verdict_weight": self.verdict_weight,
-            "bias": list(self.bias),
-            "pictures": self.pictures,
-            "gain_from": None if math.isinf(self.gain_from) else self.gain_from,
-            "fitted_on": dict(self.fitted_on),
-        }
+        makers = {name: getattr(self, name) for name in ("reasoner", "adapter", "prompt", "target_prompt")}
+        return makers | {"kinds": {kind: self.kinds[kind].to_dict() for kind in POST_KINDS if kind in self.kinds}}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Pooling:
-        """A pooling from the values of `pooling.json`; `ArtefactError` if one is missing or of the wrong kind."""
-        try:
-            rest = {key: values[key] for key in ("reasoner", "adapter", "prompt", "fitted_on")}
-            # Older files know no other prompt, and do not say that no picture was among the posts.
-            rest |= {"target_prompt": values.get("target_prompt"), "pictures": values.get("pictures", True)}
-            a, b, *bias = (float(v) for v in (values["fast_weight"], values["verdict_weight"], *values["bias"]))
-            gain_from = math.inf if values["gain_from"] is None else float(values["gain_from"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtefactError(f"pooling: {error!r} in its file") from error
-        if len(bias) != len(LABELS) or not all(map(math.isfinite, (a, b, *bias))) or min(a, b) < 0:
-            raise ArtefactError("pooling: the weights must be finite, not below 0, and the bias one number per label")
-        if not isinstance(rest["reasoner"], str) or not isinstance(rest["pictures"], bool) or not gain_from >= 0:
-            raise ArtefactError(
-                "pooling: it must name its reasoner, `gain_from` be a number of 0 or more, and `pictures` true or false"
-            )
-        return cls(**rest, fast_weight=a, verdict_weight=b, bias=(bias[0], bias[1], bias[2]), gain_from=gain_from)
+        """A pooling from the values of `pooling.json`, which `artefacts.PoolingFile` has checked."""
+        return cls(
+            **{name: values[name] for name in ("reasoner", "adapter", "prompt", "target_prompt")},
+            kinds={kind: VerdictWeights.from_dict(weights) for kind, weights in values["kinds"].items()},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

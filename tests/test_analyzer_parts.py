@@ -34,7 +34,7 @@ from hybrid_mmsa import (
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.encoders import CompactEncoder
 from hybrid_mmsa.model import open_model
-from hybrid_mmsa.pooling import Pooling
+from hybrid_mmsa.pooling import POST_KINDS, Pooling, VerdictWeights
 from hybrid_mmsa.reasoning import RecordedReasoner
 
 WORDS = "we love the sun and the sea"
@@ -61,7 +61,8 @@ def with_verdict(loaded, pooling):
     return Analyzer(loaded.encoder, [adapter], reasoner=reasoner, policy="threshold:0")
 
 
-POOLING = Pooling(reasoner="wise", adapter=None, prompt=None, fast_weight=0.5, verdict_weight=1.5, bias=(0.0, 0.0, 0.0))
+WEIGHTS = VerdictWeights(fast_weight=0.5, verdict_weight=1.5, bias=(0.0, 0.0, 0.0))
+POOLING = Pooling(reasoner="wise", adapter=None, prompt=None, kinds=dict.fromkeys(POST_KINDS, WEIGHTS))
 
 
 @pytest.mark.parametrize(
@@ -83,22 +84,37 @@ def test_the_fast_answer_is_remembered_and_how_the_verdict_counts(loaded, pictur
     expected = {None: answer.fast, "ignored": answer.fast, "alone": VERDICT.prediction}
     if use == "pooled":
         values = np.array([*answer.fast.probabilities.values()], np.float32)
-        assert [*answer.sentiment.probabilities.values()] == pytest.approx(POOLING.probabilities(values, VERDICT))
+        assert [*answer.sentiment.probabilities.values()] == pytest.approx(
+            POOLING.probabilities(values, VERDICT, WEIGHTS)
+        )
     else:
         assert answer.sentiment == expected[use]
 
 
 def test_a_pooling_of_posts_without_pictures_holds_for_such_posts_alone(loaded, picture):
-    words_only = with_verdict(loaded, replace(POOLING, pictures=False, gain_from=0.0))
+    words_only = with_verdict(loaded, replace(POOLING, kinds={"words": WEIGHTS}))
     words, both = words_only.analyze_batch([Sample(text=WORDS, id="x"), Sample(text=WORDS, image=picture, id="x")])
     assert words.route.verdict == "pooled"
     assert words.sentiment != words.fast
     assert both.route.verdict == "ignored"
     assert both.sentiment == both.fast
-    assert any("was fitted to posts without a picture" in warning for warning in both.warnings)
-    nowhere = with_verdict(loaded, replace(POOLING, pictures=False, gain_from=math.inf))
+    assert any("was fitted to other kinds of posts (words)" in warning for warning in both.warnings)
+    nowhere = with_verdict(loaded, replace(POOLING, kinds={"words": replace(WEIGHTS, gain_from=math.inf)}))
     words, both = nowhere.analyze_batch([Sample(text=WORDS, id="x"), Sample(text=WORDS, image=picture, id="x")])
     assert (words.route.decision, both.route.decision) == ("keep", "defer")
+
+
+def test_verdicts_of_words_alone_do_not_count_as_those_of_a_reasoner_that_looks(loaded, picture):
+    """Both may bear one name: the same weights, with and without their eyes."""
+    seeing = {kind: replace(WEIGHTS, gain_from=math.inf) for kind in ("words", "picture")}
+    posts = [Sample(text=WORDS, id="x"), Sample(text=WORDS, image=picture, id="x")]
+    analyzer = with_verdict(loaded, replace(POOLING, kinds=seeing))
+    assert [answer.route.decision for answer in analyzer.analyze_batch(posts)] == ["keep", "keep"]
+    analyzer.reasoner.reads_pictures = False
+    words, both = analyzer.analyze_batch(posts)
+    assert (words.route.decision, both.route.decision) == ("keep", "defer"), "what such a verdict gains is not known"
+    assert both.verdict.unseen == ("image",)
+    assert both.route.verdict == "ignored"
 
 
 def test_each_side_alone_is_remembered(loaded, picture):

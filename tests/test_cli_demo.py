@@ -13,7 +13,7 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands.demo import PICTURES, SAMPLES
 from hybrid_mmsa.cli.terminal.show import DeferredPosts
 from hybrid_mmsa.data import read_posts
-from hybrid_mmsa.pooling import Pooling
+from hybrid_mmsa.pooling import POST_KINDS, Pooling, VerdictWeights
 from hybrid_mmsa.reasoning import RecordedReasoner
 from hybrid_mmsa.types import Analysis, Verdict
 
@@ -69,11 +69,10 @@ def test_answers_in_json_hold_the_verdicts_of_deferred_posts(verdicts, deferred,
 @pytest.mark.parametrize("width", [40, 71, 72, 100])
 def test_pooled_answers_fit_any_terminal(analyzer, width):
     """What both say together is named so, and no line is longer than the terminal."""
+    weights = VerdictWeights(fast_weight=1.0, verdict_weight=1.0, bias=(0.0, 0.0, 0.0))
     adapter = replace(
         analyzer.adapters["default"],
-        pooling=Pooling(
-            reasoner="wise", adapter=None, prompt=None, fast_weight=1.0, verdict_weight=1.0, bias=(0.0, 0.0, 0.0)
-        ),
+        pooling=Pooling(reasoner="wise", adapter=None, prompt=None, kinds=dict.fromkeys(POST_KINDS, weights)),
     )
     verdict = RecordedReasoner({"x": Verdict(**VERDICT)}, "wise")
     asking = Analyzer(analyzer.encoder, [adapter], reasoner=verdict)

@@ -104,7 +104,7 @@ def test_verdicts_that_know_more_count_and_answer(posts, model, capsys):
     fast = list(Analyzer.from_pretrained(model).stream([{**r, "image": str(posts.parent / r["image"])} for r in rows]))
     right = [np.mean([a.sentiment.label == r["label"] for a, r in zip(s, rows, strict=True)]) for s in (answers, fast)]
     assert right[0] > right[1] + 0.02
-    assert pooling.gain_from < 0.5
+    assert pooling.kinds["picture"].gain_from < 0.5
 
 
 def test_where_asking_gains_nothing_no_post_is_deferred_in_auto(posts, model, tmp_path, capsys):

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydantic import ValidationError
 
-from hybrid_mmsa.errors import ArtefactError, InputError
-from hybrid_mmsa.pooling import Pooling, fit_pooling, pool
+from hybrid_mmsa.artefacts import PoolingFile
+from hybrid_mmsa.errors import InputError
+from hybrid_mmsa.pooling import POST_KINDS, Pooling, VerdictWeights, fit_pooling, pool
 from hybrid_mmsa.training.routing.router import Judged
 from hybrid_mmsa.training.routing.verdicts import GAIN_LEVEL, fit_verdicts, gain_from
-from hybrid_mmsa.types import LABELS, Features, Verdict
+from hybrid_mmsa.types import LABELS, Features, Sample, Verdict
 
 POSTERIORS = arrays(np.float64, (7, 3), elements=st.floats(0.01, 1)).map(lambda a: a / a.sum(1, keepdims=True))
 NEUTRAL = np.array([1.0, 0, 0, 0, 0])
@@ -142,14 +144,14 @@ def test_verdicts_that_know_more_are_asked_for_and_empty_ones_are_not():
     gold, fast, said = drawn(300)
     p_error = 1 - fast.max(1)
     good = fit_verdicts(judged(gold, fast), p_error, [verdict(p) for p in said], {"posts from": "a test"})
-    assert good.gain_from < 0.3
-    facts = good.fitted_on
+    assert good.kinds["words"].gain_from < 0.3
+    facts = good.kinds["words"].fitted_on
     assert facts["accuracy"]["pooled"]["value"] > facts["accuracy"]["fast"]["value"]
     assert facts["gained_per_100_asked"] > 5
     assert set(facts["asking"]) == {"share", "log_loss", "p_value"}
     shrug = [verdict([0.2, 0.3, 0.5])] * 300
     useless = fit_verdicts(judged(gold, fast), p_error, shrug, {})
-    assert useless.gain_from == math.inf
+    assert useless.kinds["words"].gain_from == math.inf
     json.dumps(useless.to_dict(), allow_nan=False)
 
 
@@ -168,43 +170,74 @@ def test_posts_with_a_target_may_be_asked_with_a_prompt_of_their_own():
     verdicts = [verdict(p, prompt="p_target/1@22" if t else "p/1@00") for p, t in zip(said, half, strict=True)]
     pooling = fit_verdicts(judged(gold, fast, half), gold / 3, verdicts, {})
     assert (pooling.prompt, pooling.target_prompt) == ("p/1@00", "p_target/1@22")
-    again = Pooling.from_dict(json.loads(json.dumps(pooling.to_dict())))
+    again = written_and_read(pooling)
     assert again.fits(verdicts[0])
     assert again.fits(verdicts[-1])
     with pytest.raises(InputError, match="more than one model, adapter or prompt"):
         fit_verdicts(judged(gold, fast), gold / 3, verdicts, {})
 
 
+WEIGHTS = VerdictWeights(fast_weight=0.8, verdict_weight=1.2, bias=(0.1, 0.0, -0.1), gain_from=math.inf)
+
+
+def written_and_read(pooling):
+    """The pooling as its file holds it."""
+    return Pooling.from_dict(PoolingFile.model_validate_json(json.dumps(pooling.to_dict())).model_dump())
+
+
 def test_a_pooling_survives_its_file_and_counts_for_one_reasoner_only():
-    pooling = Pooling(
-        reasoner="vlm",
-        adapter=None,
-        prompt="p/1@00",
-        fast_weight=0.8,
-        verdict_weight=1.2,
-        bias=(0.1, 0.0, -0.1),
-        gain_from=math.inf,
-    )
-    again = Pooling.from_dict(json.loads(json.dumps(pooling.to_dict(), allow_nan=False)))
+    pooling = Pooling(reasoner="vlm", adapter=None, prompt="p/1@00", kinds={"words": WEIGHTS})
+    again = written_and_read(pooling)
     assert again == pooling
     said = verdict([0.2, 0.3, 0.5])
     assert again.fits(said)
     for change in ({"reasoner": "other"}, {"prompt": "p/1@11"}, {"adapter": "mine"}):
         assert not again.fits(verdict([0.2, 0.3, 0.5], **change))
-    p = again.probabilities(np.array([0.5, 0.3, 0.2], np.float32), said)
+    p = again.probabilities(np.array([0.5, 0.3, 0.2], np.float32), said, again.kinds["words"])
     assert (p.dtype, p.sum()) == (np.float32, pytest.approx(1))
 
 
-def test_a_pooling_fitted_without_pictures_says_so():
-    gold, fast, said = drawn(60)
+def test_each_kind_of_post_is_pooled_by_weights_of_its_own():
+    """What helps words alone may harm posts with a picture: here the verdicts on those are noise."""
+    gold, fast, said = drawn(600)
+    has_image = np.arange(600) % 2 == 1
+    said[has_image] = np.random.default_rng(1).dirichlet(np.ones(3), has_image.sum())
     posts = judged(gold, fast)
+    posts = replace(posts, features=replace(posts.features, has_image=has_image))
+    pooling = fit_verdicts(posts, 1 - fast.max(1), [verdict(p) for p in said], {})
+    assert list(pooling.kinds) == ["words", "picture"]
+    words, pictures = pooling.kinds["words"], pooling.kinds["picture"]
+    assert words.verdict_weight > 1 > 0.2 > pictures.verdict_weight
+    assert words.gain_from < 0.3
+    assert pictures.gain_from == math.inf
+    assert (words.fitted_on["posts"], pictures.fitted_on["posts"]) == (300, 300)
+
+
+def test_a_rare_kind_of_post_shares_the_weights_of_all():
+    gold, fast, said = drawn(160)
+    posts = judged(gold, fast)
+    few = np.arange(160) < 20
+    posts = replace(posts, features=replace(posts.features, has_image=few))
     pooling = fit_verdicts(posts, gold / 3, [verdict(p) for p in said], {})
-    assert not Pooling.from_dict(json.loads(json.dumps(pooling.to_dict()))).pictures
-    one = np.arange(60) == 7
-    pictured = replace(posts, features=replace(posts.features, has_image=one))
-    assert fit_verdicts(pictured, gold / 3, [verdict(p) for p in said], {}).pictures
-    older = {key: value for key, value in pooling.to_dict().items() if key != "pictures"}
-    assert Pooling.from_dict(older).pictures
+    assert [weights.fitted_on["posts"] for weights in pooling.kinds.values()] == [140, 160]
+
+
+def test_a_pooling_holds_for_no_kind_of_post_that_it_was_not_fitted_to():
+    pooling = Pooling(reasoner="vlm", adapter=None, prompt="p/1@00", kinds={"words": WEIGHTS, "picture": WEIGHTS})
+    said, picture = verdict([0.2, 0.3, 0.5]), object()
+    assert pooling.weights(said, Sample(text="sea")) is WEIGHTS
+    assert pooling.weights(said, Sample(text="sea", image=picture)) is WEIGHTS
+    assert pooling.weights(said, Sample(text="sea", target="sea")) is None
+    unseen = verdict([0.2, 0.3, 0.5], unseen=("image",))
+    assert pooling.weights(unseen, Sample(text="sea", image=picture)) is None, "of another kind: it saw less"
+    assert pooling.weights(verdict([0.2, 0.3, 0.5], reasoner="other"), Sample(text="sea")) is None
+
+
+def test_a_file_with_one_pooling_for_all_posts_is_still_read():
+    """Such files were written up to 0.1."""
+    former = {"reasoner": "vlm", "adapter": None, "prompt": "p/1@00", **WEIGHTS.to_dict()}
+    read = Pooling.from_dict(PoolingFile.model_validate_json(json.dumps(former)).model_dump())
+    assert read.kinds == dict.fromkeys(POST_KINDS, WEIGHTS)
 
 
 @pytest.mark.parametrize(
@@ -212,18 +245,18 @@ def test_a_pooling_fitted_without_pictures_says_so():
     [
         {"bias": [0, 0]},
         {"fast_weight": "much"},
-        {"verdict_weight": -1},
-        {"reasoner": None},
+        {"verdict_weight": -1.0},
         {"gain_from": "x"},
         {"gain_from": math.nan},
     ],
 )
 def test_a_pooling_file_with_a_wrong_part_is_refused(change):
-    values = Pooling(
-        reasoner="vlm", adapter=None, prompt=None, fast_weight=1, verdict_weight=1, bias=(0, 0, 0)
-    ).to_dict()
-    with pytest.raises(ArtefactError, match="pooling"):
-        Pooling.from_dict({**values, **change})
-    values.pop("bias")
-    with pytest.raises(ArtefactError, match="bias"):
-        Pooling.from_dict(values)
+    values = Pooling(reasoner="vlm", adapter=None, prompt=None, kinds={"words": WEIGHTS}).to_dict()
+    for wrong in (
+        {"reasoner": None},
+        {"kinds": {"words": {**WEIGHTS.to_dict(), **change}}},
+        {"kinds": {"films": WEIGHTS.to_dict()}},
+        {"kinds": {"words": {}}},
+    ):
+        with pytest.raises(ValidationError):
+            PoolingFile.model_validate({**values, **wrong})

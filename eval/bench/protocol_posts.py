@@ -36,16 +36,17 @@ FOLDERS: Mapping[str, str | None] = {
 """Protocols by name, and where their corpora lie under `--data`; None for what is bundled."""
 
 
-def drawn_posts(name: str, data: Path, most: int) -> list[Sample]:
+def drawn_posts(name: str, data: Path, most: int, part: str | None = None) -> list[Sample]:
     """Posts that a protocol measures on, not read yet and in their order.
 
     Args:
         name: One of `FOLDERS`.
         data: The folder that holds the corpora.
         most: So many are drawn at the most, always the same ones.
+        part: Of which part of the corpus; by default the one that the protocol measures on.
     """
     protocol, folder = load_protocol(name), FOLDERS[name]
     records = protocol.records(None if folder is None else data / folder, LoadReport())
-    held_out = [r.sample for r in protocol.manifest().apply(records, None) if r.split == protocol.part]
+    held_out = [r.sample for r in protocol.manifest().apply(records, None) if r.split == (part or protocol.part)]
     order = np.random.default_rng(0).permutation(len(held_out))[:most]
     return [held_out[place] for place in sorted(order)]

@@ -10,7 +10,7 @@ from ..errors import InputError, ReasonerError
 from ..foreign import translated
 from ..types import LoraRef, Sample, Verdict
 
-__all__ = ["Reasoner", "check_reasoner", "words_of"]
+__all__ = ["Reasoner", "check_reasoner", "is_blind", "without_pictures", "words_of"]
 
 
 class Reasoner(Protocol):
@@ -51,6 +51,15 @@ def check_reasoner(reasoner: Reasoner) -> None:
             raise InputError(f"a reasoner needs an `id` other than 'fast'; this {kind} has none", field="reasoner")
 
 
+def is_blind(reasoner: Reasoner | None) -> bool:
+    """Whether a reasoner says that it is not shown pictures."""
+    try:
+        with translated(ReasonerError):
+            return getattr(reasoner, "reads_pictures", True) is False
+    except ReasonerError:
+        return False
+
+
 def words_of(sample: Sample, reasoner: str) -> Sample:
     """The post without its picture, for a reasoner that reads words alone.
 
@@ -60,3 +69,11 @@ def words_of(sample: Sample, reasoner: str) -> Sample:
     if not sample.text:
         raise ReasonerError(f"{reasoner} reads no pictures, and the post has no words")
     return replace(sample, image=None)
+
+
+def without_pictures(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Verdicts of a reasoner that reads words alone, saying of which posts it was not shown the picture."""
+    return [
+        verdict if sample.image is None else verdict.model_copy(update={"unseen": ("image",)})
+        for sample, verdict in zip(samples, verdicts, strict=True)
+    ]

@@ -16,7 +16,7 @@ from ..bounds.deadline import ENDLESS, NO_TIME, Deadline
 from ..errors import HybridError, ReasonerError
 from ..foreign import translated
 from ..types import LABELS, LoraRef, RouteDecision, Sample, Verdict
-from .base import Reasoner
+from .base import Reasoner, is_blind, without_pictures
 from .models.lora_base import misfit
 
 __all__ = ["Verdicts", "ask_about_deferred"]
@@ -116,22 +116,17 @@ class _Question:
                 raise ReasonerError(f"the reasoner returned a {type(answers).__name__}, not a list of verdicts")
             if len(answers) != len(rows):
                 raise ReasonerError(f"the reasoner returned {len(answers)} verdicts on {len(rows)} posts")
-            return {row: _checked(verdict) for row, verdict in zip(rows, answers, strict=True)}
+            checked = [_checked(verdict) for verdict in answers]
+        if is_blind(self.reasoner):
+            checked = without_pictures([self.samples[i] for i in rows], checked)
+        return dict(zip(rows, checked, strict=True))
 
     def answered(
         self, verdicts: Mapping[int, Verdict], failures: Mapping[int, tuple[str, ...]] | None = None
     ) -> Verdicts:
         """The verdicts, with a warning where the reasoner did not look at a post's picture."""
-        unseen = [i for i in verdicts if self.samples[i].image is not None] if self._is_blind() else []
+        unseen = [i for i, verdict in verdicts.items() if "image" in verdict.unseen]
         return Verdicts(verdicts, {**dict.fromkeys(unseen, (UNSEEN,)), **(failures or {})})
-
-    def _is_blind(self) -> bool:
-        """Whether the reasoner says that it is not shown pictures."""
-        try:
-            with translated(ReasonerError):
-                return getattr(self.reasoner, "reads_pictures", True) is False
-        except ReasonerError:
-            return False
 
 
 def _checked(verdict: object) -> Verdict:

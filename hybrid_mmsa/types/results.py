@@ -71,6 +71,7 @@ class Verdict(FrozenModel):
     reasoner: str = Field(description="Id of the model that answered.")
     adapter: str | None = None
     prompt: str | None = Field(default=None, description="Name and hash of the prompt template.")
+    unseen: tuple[Modality, ...] = Field(default=(), description="Sides of the post that the model was not shown.")
     tokens: int | None = Field(default=None, ge=0)
     timings: FrozenMapping[str, float] = Field(default_factory=FrozenDict, description="Milliseconds per stage.")
 

@@ -260,9 +260,10 @@ def _slow_right(
     labels = []
     for record, fast in zip(records, rows.probabilities["sentiment"], strict=True):
         verdict = verdicts[record.sample.id or ""]
-        if pooling is not None and pooling.holds(verdict, record.sample):
-            labels.append(int(pooling.probabilities(fast, verdict).argmax()))
-        else:
+        weights = None if pooling is None else pooling.weights(verdict, record.sample)
+        if pooling is None or weights is None:
             labels.append(LABELS.index(verdict.label))
+        else:
+            labels.append(int(pooling.probabilities(fast, verdict, weights).argmax()))
     right: NDArray[np.bool_] = np.array(labels) == rows.gold
     return right

@@ -13,7 +13,7 @@ from typing import Any
 from ...adapters import Adapter
 from ...errors import HybridError
 from ...model import open_model
-from ...pooling import Pooling
+from ...pooling import Pooling, PostKind
 from ...routing import Policy, Router
 from ...types import Reason
 
@@ -27,6 +27,12 @@ SCORES: Mapping[Reason, str] = {
     "novel": "the distance from the training posts",
 }
 PARTS = {"sentiment": "sentiment", "sarcasm": "sarcasm", "emotion": "emotion", "target": "sentiment to a target"}
+KINDS: Mapping[PostKind, str] = {
+    "words": "posts of words alone",
+    "picture": "posts with a picture",
+    "unseen_picture": "posts whose picture it is not shown",
+    "target": "posts asked about a target",
+}
 HASH_SHOWN = 12
 
 
@@ -55,7 +61,7 @@ def router_lines(adapter: Adapter, *, verbose: bool = False) -> Iterator[str]:
     if router.set_threshold is not None:
         promise = f", and so the right one of {1 - facts['alpha']:.0%} of posts" if "alpha" in facts else ""
         yield f"prediction sets hold labels of probability {router.set_threshold:.3f} or more{promise}"
-    yield _pooling(adapter.pooling)
+    yield from _pooling(adapter.pooling)
     if verbose:
         yield from _more(router, adapter.pooling)
 
@@ -67,22 +73,24 @@ def _promises(router: Router) -> Iterator[str]:
         yield f"at most {risk:.0%} wrong keeps " + (f"{coverage:.0%} of posts" if coverage else "nothing")
 
 
-def _pooling(pooling: Pooling | None) -> str:
+def _pooling(pooling: Pooling | None) -> Iterator[str]:
     if pooling is None:
-        return "no pooling is fitted: verdicts are attached and do not count (route fit POSTS --verdicts FILE)"
-    facts = pooling.fitted_on
-    weights = (
-        f"verdicts of {pooling.reasoner} count {pooling.verdict_weight:.2f}, fast answers {pooling.fast_weight:.2f}"
-    )
-    if not pooling.pictures:
-        weights += ", on posts without a picture"
-    if math.isinf(pooling.gain_from):
-        return f"{weights}; asking gains nothing that was proved: in mode auto no post is deferred to this reasoner"
-    share = facts.get("asking", {}).get("share", 1.0)
-    return (
-        f"{weights}; asking helps where P(error) is at least {pooling.gain_from:.3f} ({share:.0%} of posts): "
-        f"{facts.get('gained_per_100_asked', 0.0):+.1f} right answers per 100 questions"
-    )
+        yield "no pooling is fitted: verdicts are attached and do not count (route fit POSTS --verdicts FILE)"
+        return
+    for kind, weights in pooling.kinds.items():
+        facts = weights.fitted_on
+        count = (
+            f"{KINDS[kind]}: verdicts of {pooling.reasoner} count {weights.verdict_weight:.2f}, "
+            f"fast answers {weights.fast_weight:.2f}"
+        )
+        if math.isinf(weights.gain_from):
+            yield f"{count}; asking gains nothing that was proved: in mode auto none is deferred to this reasoner"
+            continue
+        share = facts.get("asking", {}).get("share", 1.0)
+        yield (
+            f"{count}; asking helps where P(error) is at least {weights.gain_from:.3f} ({share:.0%} of such posts): "
+            f"{facts.get('gained_per_100_asked', 0.0):+.1f} right answers per 100 questions"
+        )
 
 
 def _more(router: Router, pooling: Pooling | None) -> Iterator[str]:
@@ -96,12 +104,13 @@ def _more(router: Router, pooling: Pooling | None) -> Iterator[str]:
         for row in rows:
             d = row["difference"]
             yield f"  {row['signals']:<22}{d['value']:+.4f}  [{d['low']:+.4f}, {d['high']:+.4f}]"
-    if pooling is not None and "pooled_minus_fast" in pooling.fitted_on:
-        d = pooling.fitted_on["pooled_minus_fast"]
-        yield (
-            f"prompt {pooling.prompt or 'not named'}; on {pooling.fitted_on['posts']} posts pooled answers are right "
-            f"{100 * d['value']:+.1f} points more often than fast ones [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
-        )
+    for kind, weights in {} if pooling is None else pooling.kinds.items():
+        if "pooled_minus_fast" in weights.fitted_on:
+            d = weights.fitted_on["pooled_minus_fast"]
+            yield (
+                f"{KINDS[kind]}: of {weights.fitted_on['posts']} pooled answers are right {100 * d['value']:+.1f} "
+                f"points more often than fast ones [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
+            )
 
 
 def _share(figure: Mapping[str, float] | None) -> str:

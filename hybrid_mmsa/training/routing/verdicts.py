@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ... import metrics
 from ...errors import InputError
-from ...pooling import Pooling, fit_pooling, pool
+from ...pooling import POST_KINDS, Pooling, PostKind, VerdictWeights, fit_pooling, kind_of, pool
 from ...types import LABELS, Verdict
 from ..common.provenance import today
 from ..posts.rows import fold_of
@@ -27,6 +28,8 @@ LEAST_GAIN = 0.01
 """Log-loss a question must save on average, in nats; less is not worth asking."""
 LEAST_ASKED = 20
 """Fewer posts than this prove no gain."""
+LEAST_OF_KIND = 100
+"""So many posts of a kind have weights of their own; kinds of fewer share those of all posts together."""
 FOLDS = 10
 Floats = NDArray[np.float64]
 
@@ -49,11 +52,7 @@ class Gain:
 
 
 def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], facts: Mapping[str, Any]) -> Pooling:
-    """The pooling for one reasoner, and from which P(error) on asking it helps.
-
-    Gains are cross-fitted: each post is pooled with weights fitted without it. They are gains over the fast posterior
-    calibrated to the same posts without the verdicts, so that calibration alone is no reason to ask. Where none of the
-    posts has a picture, the pooling holds for none that has.
+    """The pooling for one reasoner, and from which P(error) on asking it helps: for each kind of post among these.
 
     Args:
         judged: Labelled posts that neither the fast tier nor the reasoner was trained on, `n`.
@@ -73,6 +72,40 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
     if len({maker[:2] for maker in makers}) > 1 or max(map(len, prompts.values())) > 1:
         named = "; ".join(f"{r}, adapter {a}, prompt {p}" for r, a, p in sorted(makers, key=str))
         raise InputError(f"the verdicts are of more than one model, adapter or prompt: {named}", field="--verdicts")
+    kinds = _kinds(judged, verdicts)
+    number = Counter(kinds)
+    rows = {kind: _rows(kinds, kind, number) for kind in POST_KINDS if number[kind]}
+    reasoner, adapter, _ = next(iter(makers))
+    plain, targeted = (next(iter(prompts[t]), None) for t in (False, True))
+    return Pooling(
+        reasoner=reasoner,
+        adapter=adapter,
+        prompt=plain if prompts[False] else targeted,
+        target_prompt=targeted if prompts[False] and targeted != plain else None,
+        kinds={
+            kind: _weights(judged.take(some), p_error[some], [verdicts[row] for row in some], facts)
+            for kind, some in rows.items()
+        },
+    )
+
+
+def _kinds(judged: Judged, verdicts: Sequence[Verdict]) -> list[PostKind]:
+    has_target, has_image = judged.features.has_target, judged.features.has_image
+    return [kind_of(*each) for each in zip(has_target, has_image, (v.unseen for v in verdicts), strict=True)]
+
+
+def _rows(kinds: Sequence[PostKind], kind: PostKind, number: Mapping[PostKind, int]) -> NDArray[np.intp]:
+    """The posts that the weights of a kind are fitted to: its own, or all where these are too few."""
+    alone = number[kind] >= LEAST_OF_KIND
+    return np.array([row for row, each in enumerate(kinds) if each == kind or not alone])
+
+
+def _weights(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], facts: Mapping[str, Any]) -> VerdictWeights:
+    """Weights fitted to some posts.
+
+    Gains are cross-fitted: each post is pooled with weights fitted without it. They are gains over the fast posterior
+    calibrated to the same posts without the verdicts, so that calibration alone is no reason to ask.
+    """
     fast = judged.probabilities["sentiment"].astype(np.float64)
     slow = np.array([[v.probabilities[label] for label in LABELS] for v in verdicts])
     pooled, alone = np.zeros_like(fast), np.zeros_like(fast)
@@ -84,19 +117,12 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         weights = fit_pooling(fast[rest], slow[rest], judged.gold[rest], ignore_verdicts=True)
         alone[~rest] = pool(fast[~rest], slow[~rest], weights)
     gain = gain_from(p_error, _log_loss(alone, judged.gold) - _log_loss(pooled, judged.gold), folds)
-    weights = fit_pooling(fast, slow, judged.gold)
-    reasoner, adapter, _ = next(iter(makers))
-    plain, targeted = (next(iter(prompts[t]), None) for t in (False, True))
-    return Pooling(
-        reasoner=reasoner,
-        adapter=adapter,
-        prompt=plain if prompts[False] else targeted,
-        target_prompt=targeted if prompts[False] and targeted != plain else None,
-        fast_weight=float(weights[0]),
-        verdict_weight=float(weights[1]),
-        bias=(float(weights[2]), float(weights[3]), float(weights[4])),
+    a, b, *bias = map(float, fit_pooling(fast, slow, judged.gold))
+    return VerdictWeights(
+        fast_weight=a,
+        verdict_weight=b,
+        bias=(bias[0], bias[1], bias[2]),
         gain_from=gain.p_error,
-        pictures=bool(judged.features.has_image.any()),
         fitted_on=dict(facts)
         | _accuracy_facts(judged.gold, fast, slow, pooled)
         | _asking_facts(judged.gold, p_error, gain, fast, pooled),

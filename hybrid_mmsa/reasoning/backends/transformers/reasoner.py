@@ -18,7 +18,7 @@ from ....bundled import bundled_path
 from ....errors import ArtefactError, ReasonerError
 from ....forks import Home, OpenLock
 from ....types import LoraRef, Sample, Verdict
-from ...base import words_of
+from ...base import without_pictures, words_of
 from ...config import ReasonerConfig
 from ...hiding import verdicts_of
 from ...prompt.answer import read_answer, verdict
@@ -108,13 +108,13 @@ class TransformersReasoner:
         """
         self._home.check(self.id)
         lora = lora or self._own
-        if not self._vlm.sees:
-            samples = [words_of(sample, self.id) for sample in samples]
+        shown = samples if self.reads_pictures else [words_of(sample, self.id) for sample in samples]
         with self._lock, memory_is_bounded(), self._adapters.using(lora):
             prompt = self._prompt(lora)
-            return verdicts_of(
-                prompt, samples, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
+            verdicts = verdicts_of(
+                prompt, shown, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
             )
+        return verdicts if self.reads_pictures else without_pictures(samples, verdicts)
 
     def _judged(
         self, samples: Sequence[Sample], prompt: Prompt, lora: LoraRef | None, rationale: bool
