@@ -133,14 +133,18 @@ def main() -> None:
     opened, reasoner = open_model(options.model), open_reasoner(options.reasoner)
     known = verdicts_of(reasoner, dev, "posts to fit to")
     pooling = cast(Pooling, pool_on_posts(opened.adapter, opened.encoder, dev, known).pooling)
-    facts = {**made_now(), "data": "dev parts of the text tower's corpora, of MVSA-Single and of Twitter-2015"}
+    facts: dict[str, Any] = {
+        **made_now(),
+        "data": "dev parts of the text tower's corpora, of MVSA-Single and of Twitter-2015",
+    }
     kinds = {k: replace(weights, fitted_on=facts | weights.fitted_on) for k, weights in pooling.kinds.items()}
-    adapter = replace(opened.adapter, pooling=replace(pooling, kinds=kinds))
+    pooling = replace(pooling, kinds=kinds)
+    adapter = replace(opened.adapter, pooling=pooling)
     found = judged(adapter, test, verdicts_of(reasoner, test, "posts to judge"))
     record = {
         **circumstances(["torch", "transformers"], threads=1),
         "reasoner": options.reasoner,
-        "pooling": adapter.pooling.to_dict() if adapter.pooling else None,
+        "pooling": pooling.to_dict(),
         "judged": found,
     }
     shown = Table("posts of", "posts", "asked", "fast", "cascade", "gain")

@@ -107,15 +107,16 @@ def test_turns_that_teach_more_go_to_posts_of_which_more_is_known():
     assert sum(turn.reasons for turn in turns) / len(turns) == pytest.approx(0.4, abs=0.08)
 
 
-def test_brief_answers_teach_label_and_irony_alone():
+def test_brief_answers_teach_label_and_irony_and_nothing_that_the_model_never_writes():
     brief = replace(PROMPT, brief=True)
     words = Sample(text="what a lovely day", label="negative", sarcastic=True)
     target = reasoned_target(words, brief, verdict=verdict())
-    assert target.words == '{"label": "negative", "sarcastic": true}'
+    assert [target.answer[start:end] for start, end in target.taught] == ["negative", "true"]
+    assert not target.closes
     assert read_answer(target.answer, brief, words).sarcastic
     assert target.tells
     assert not reasoned_target(replace(words, sarcastic=None), brief, verdict=verdict()).tells
-    assert label_target(words, brief).words == '{"label": "negative'
+    assert label_target(words, brief).words == "negative"
 
 
 @pytest.mark.parametrize("gpus", [1, 3])

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...reasoning.prompt.answer import answer_keys, write_answer
-from ...reasoning.prompt.labels import ANSWER_START
 from ...reasoning.prompt.question import Prompt
 from ...reasoning.prompt.rationales import Facts, compose
 from ...types import Label, Sample, Verdict
@@ -65,7 +64,7 @@ class Known:
 
 
 def label_target(sample: Sample, prompt: Prompt) -> Target:
-    """The label alone: the answer up to the end of its word.
+    """The label alone: the answer up to the end of its word, or, where answers are brief, the word.
 
     Args:
         sample: A post with a label.
@@ -73,7 +72,8 @@ def label_target(sample: Sample, prompt: Prompt) -> Target:
     """
     label = _label_of(sample)
     answer = write_answer(prompt, label=label, keys=answer_keys(prompt))
-    return Target(answer, label, ((0, len(ANSWER_START) + len(prompt.labels[label])),), closes=False)
+    begin, end = _value(answer, answer_keys(prompt), "label")
+    return Target(answer, label, ((begin if prompt.brief else 0, end),), closes=False)
 
 
 def reasoned_target(sample: Sample, prompt: Prompt, *, verdict: Verdict | None = None, variant: int = 0) -> Target:
@@ -140,6 +140,9 @@ def known_target(sample: Sample, prompt: Prompt, known: Known, *, stand_in: Labe
         "rationale": not known.rationale,
     }
     tells = not all(unknown[key] for key in keys if key != "label")
+    if prompt.brief:  # such a model writes nothing: only what is read from its logits is taught
+        values = [_value(answer, keys, key) for key in keys if not unknown[key]]
+        return Target(answer, label, tuple(values), closes=False, tells=tells)
     return Target(
         answer, label, _without(answer, keys, [key for key in keys if unknown[key]]), closes=True, tells=tells
     )
@@ -160,10 +163,16 @@ def _without(answer: str, keys: Sequence[str], left_out: Sequence[str]) -> tuple
     """The answer's spans without the values of some of its keys. No string in it holds a quote, so keys are found."""
     spans, start = [], 0
     for key in left_out:
-        begin = answer.index(f'"{key}": ') + len(f'"{key}": ')
-        following = keys[keys.index(key) + 1 :]
-        end = answer.index(f', "{following[0]}": ', begin) if following else len(answer) - 1
-        quoted = answer[begin] == '"'
-        spans.append((start, begin + quoted))
-        start = end - quoted
+        begin, end = _value(answer, keys, key)
+        spans.append((start, begin))
+        start = end
     return (*spans, (start, len(answer)))
+
+
+def _value(answer: str, keys: Sequence[str], key: str) -> tuple[int, int]:
+    """Where in the answer the value of a key stands, without its quotes."""
+    begin = answer.index(f'"{key}": ') + len(f'"{key}": ')
+    following = keys[keys.index(key) + 1 :]
+    end = answer.index(f', "{following[0]}": ', begin) if following else len(answer) - 1
+    quoted = answer[begin] == '"'
+    return begin + quoted, end - quoted
