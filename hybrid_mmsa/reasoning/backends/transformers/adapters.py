@@ -8,8 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,22 +46,15 @@ class Adapters:
         self._probe = probe
         self._peft: Any = None
         self._names: dict[Path, str] = {}
+        self._active: str | None = None
 
-    @contextmanager
-    def using(self, lora: LoraRef | None) -> Iterator[None]:
-        """The model with this adapter active, or with none; afterwards with none.
+    def use(self, lora: LoraRef | None) -> None:
+        """Make this adapter the active one, or none, until another is asked for.
 
         Raises:
             ArtefactError: The adapter cannot be used, see `load`.
         """
-        try:
-            if lora is not None:
-                name = self.load(lora)
-                self._peft.base_model.enable_adapter_layers()
-                self._peft.set_adapter(name, inference_mode=True)
-            yield
-        finally:
-            self._rest()
+        self._activate(None if lora is None else self.load(lora))
 
     def load(self, lora: LoraRef) -> str:
         """Read an adapter once; the name it has in the model.
@@ -81,6 +73,7 @@ class Adapters:
             weights = named
             self._refuse_outside(folder, weights)
             name = f"lora{len(self._names)}"
+            self._activate(None)
             before = self._probe()
             try:
                 self._inject(folder, name, config, weights)
@@ -99,9 +92,9 @@ class Adapters:
         Raises:
             ArtefactError: It cannot be used, see `load`.
         """
-        with self.using(lora):
-            self._peft.merge_and_unload()
-        self._peft, self._names = None, {}
+        self.use(lora)
+        self._peft.merge_and_unload()
+        self._peft, self._names, self._active = None, {}, None
 
     def _inject(self, folder: Path, name: str, config: LoraConfig, weights: dict[str, torch.Tensor]) -> None:
         library = _library()
@@ -132,8 +125,7 @@ class Adapters:
                 )
 
     def _refuse_no_change(self, folder: Path, name: str, before: torch.Tensor) -> None:
-        self._peft.base_model.enable_adapter_layers()
-        self._peft.set_adapter(name, inference_mode=True)
+        self._activate(name)
         after = self._probe()
         if not torch.isfinite(after).all():
             raise ArtefactError(f"the LoRA in {folder} makes the model's logits no numbers")
@@ -149,7 +141,19 @@ class Adapters:
                 self._peft.set_adapter(next(other for other in self._peft.peft_config if other != name))
                 self._peft.delete_adapter(name)
 
+    def _activate(self, name: str | None) -> None:
+        """A change takes as long as half an answer of a small model: PEFT goes through all of its layers."""
+        if name == self._active:
+            return
+        if name is None:
+            self._rest()
+        else:
+            self._peft.base_model.enable_adapter_layers()
+            self._peft.set_adapter(name, inference_mode=True)
+            self._active = name
+
     def _rest(self) -> None:
+        self._active = None
         if self._peft is not None:
             self._peft.base_model.disable_adapter_layers()
 

@@ -109,7 +109,8 @@ class TransformersReasoner:
         self._home.check(self.id)
         lora = lora or self._own
         shown = samples if self.reads_pictures else [words_of(sample, self.id) for sample in samples]
-        with self._lock, memory_is_bounded(), self._adapters.using(lora):
+        with self._lock, memory_is_bounded():
+            self._adapters.use(lora)
             prompt = self._prompt(lora)
             verdicts = verdicts_of(
                 prompt, shown, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
