@@ -47,8 +47,8 @@ class Stage:
 STAGES = {
     "words": Stage({"sentiment": 9000, "target": 3000, "irony": 2000}, {}),
     "seen": Stage(
-        {"sentiment": 3500, "target": 2500, "two targets": 6500, "irony": 2500, "sincere": 2500},
-        {"MVSA_Single": 2600, "Twitter2015": 900, "Twitter1269": 300, "Memotion7k": 200},
+        {"sentiment": 2000, "target": 1200, "two targets": 5600, "irony": 2000, "sincere": 2000},
+        {"MVSA_Single": 1500, "Twitter2015": 400, "Twitter1269": 150, "Memotion7k": 100},
     ),
 }
 ANOTHERS = 0.4
