@@ -1,15 +1,15 @@
 """Writes `adapters/smol`: the LoRA of an adapter that was trained, in half precision, with its card. Trains nothing.
 
-    hybrid-mmsa adapter train posts.jsonl --recipe smol --teacher cues.jsonl -o WORDS   # see make_smol_posts.py
+    hybrid-mmsa adapter train words.jsonl --recipe smol -o WORDS   # see make_smol_posts.py
     python eval/make_smol.py WORDS
     python eval/make_smol_eyes.py --help     # what it sees by, trained with this LoRA
-    hybrid-mmsa adapter train seen.jsonl --image-root DATA --recipe smol-seen --teacher cues.jsonl -o SEEN
-    python eval/make_smol.py SEEN --before WORDS
+    hybrid-mmsa adapter train seen.jsonl --image-root DATA --recipe smol-seen -o SEEN
+    python eval/make_smol.py SEEN
     python eval/make_pooling.py --data DATA   # how its verdicts count then
 
 What `adapter train` measured on its test posts stays in the card. The fast tier and the pooling stay behind: the LoRA
 answers beside any model, and whether asking it helps is fitted elsewhere (`hybrid-mmsa route fit`). A projector that
-lies there already stays, and so does what is known of it.
+lies there already stays, and so does what is known of it and, where the LoRA went on from the one there, of that.
 """
 
 from __future__ import annotations
@@ -35,38 +35,40 @@ TERMS = (
 USE = """
 ## What it is for
 
-It is the LoRA of the preset `smol`. It was tuned on words alone first ({words}), then, with the projector
-beside it (`projector.safetensors`, `eval/make_smol_eyes.py`), on posts with pictures and words: the figures above are
-of these. The picture tower was tuned on the very pictures of these posts, so four posts in ten were shown
-another's (`eval/make_smol_posts.py`), in the figures above too. How verdicts count is fitted for the bundled model
-(`adapters/default/pooling.json`, `eval/make_pooling.py`): on posts without a picture they are pooled with the fast
-answer, on others they are attached and change no label. The cascade above is pooled by weights fitted to posts like
-those it was tuned on. It writes nothing: its reasons are found by hiding words.
+It is the LoRA of the preset `smol`, tuned in stages that each went on from the one before: {stages}. The first had
+posts of words alone, later ones posts with pictures beside them, with the projector in place
+(`projector.safetensors`, `eval/make_smol_eyes.py`); the last also many sentences about two targets, and irony beside
+texts that are meant as they stand. The figures above are of the posts of the last. The picture tower was tuned on the
+very pictures of these posts, so four posts in ten were shown another's (`eval/make_smol_posts.py`), in the figures
+above too. How verdicts count is fitted for the bundled model, for each kind of post (`adapters/default/pooling.json`,
+`eval/make_pooling.py`); the cascade above is pooled by weights fitted to posts like those it was tuned on. It writes
+nothing: its reasons are found by hiding words.
 """
-WORDS = "{steps} steps on {train:,} posts, the weights of step {best} kept"
+STAGE = "{steps} steps on {train:,} posts (the weights of step {best} kept)"
+KEPT = ("posts_sha256", "parts", "recipe", "curve", "figures")
+"""What stays known of a stage that was gone on from."""
 
 
 def main() -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("trained", type=Path, help="the folder that `adapter train` wrote")
-    parser.add_argument("--before", type=Path, help="the folder of the LoRA that it went on from")
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "adapters" / "smol")
     options = parser.parse_args()
-    write(options.trained, options.out, options.before)
+    write(options.trained, options.out)
 
 
-def write(trained: Path, out: Path, before: Path | None = None) -> None:
+def write(trained: Path, out: Path) -> None:
     """One folder out of the other.
 
     Args:
         trained: An adapter with a LoRA.
         out: What to write; a LoRA that stands there is replaced.
-        before: The adapter that it went on from, or what was written of it.
     """
     facts = facts_of(trained)
     known = facts_of(out) if (out / MANIFEST).is_file() else {}
-    words = facts_of(before) if before else facts
+    went_on = bool(known) and facts["recipe"]["start"] == out.name
+    earlier = [*known.get("earlier", ()), {name: known[name] for name in KEPT}] if went_on else []
     shutil.rmtree(out / LORA, ignore_errors=True)
     (out / LORA).mkdir(parents=True)
     shutil.copyfile(trained / LORA / CONFIG, out / LORA / CONFIG)
@@ -80,13 +82,13 @@ def write(trained: Path, out: Path, before: Path | None = None) -> None:
         (f"# {trained.name}\n", f"# {out.name}\n"),
     ):
         card = card.replace(old, new, 1)
-    told = USE.format(words=WORDS.format(**words["curve"], **words["parts"]))
+    stages = (STAGE.format(**stage["curve"], **stage["parts"]) for stage in (*earlier, facts))
+    told = USE.format(stages=", then ".join(stages))
     if "projector" in known:
         told += sees(known["projector"])
     (out / CARD).write_text(card.replace("\n## Learning curve", f"{told}\n## Learning curve"), encoding="utf-8")
     kept = {name: known[name] for name in ("projector",) if name in known}
-    earlier = {"before": {name: words[name] for name in ("posts_sha256", "parts", "recipe", "curve", "figures")}}
-    describe_adapter(out, name=out.name, made_with={**facts, **kept, **(earlier if before else {})})
+    describe_adapter(out, name=out.name, made_with={**facts, **kept, **({"earlier": earlier} if earlier else {})})
 
 
 def facts_of(adapter: Path) -> dict[str, Any]:

@@ -149,6 +149,9 @@ def test_verdicts_that_know_more_are_asked_for_and_empty_ones_are_not():
     assert facts["accuracy"]["pooled"]["value"] > facts["accuracy"]["fast"]["value"]
     assert facts["gained_per_100_asked"] > 5
     assert set(facts["asking"]) == {"share", "log_loss", "p_value"}
+    assert "milliseconds" not in facts, "nobody said what a verdict took"
+    timed = [verdict(p, timings={"prefill": 90.0, "decode": 30.0}) for p in said]
+    assert fit_verdicts(judged(gold, fast), p_error, timed, {}).kinds["words"].fitted_on["milliseconds"] == 120
     shrug = [verdict([0.2, 0.3, 0.5])] * 300
     useless = fit_verdicts(judged(gold, fast), p_error, shrug, {})
     assert useless.kinds["words"].gain_from == math.inf

@@ -87,9 +87,10 @@ def _pooling(pooling: Pooling | None) -> Iterator[str]:
             yield f"{count}; asking gains nothing that was proved: in mode auto none is deferred to this reasoner"
             continue
         share = facts.get("asking", {}).get("share", 1.0)
+        each = f" of {facts['milliseconds']:.0f} ms" if "milliseconds" in facts else ""
         yield (
             f"{count}; asking helps where P(error) is at least {weights.gain_from:.3f} ({share:.0%} of such posts): "
-            f"{facts.get('gained_per_100_asked', 0.0):+.1f} right answers per 100 questions"
+            f"{facts.get('gained_per_100_asked', 0.0):+.1f} right answers per 100 questions{each}"
         )
 
 

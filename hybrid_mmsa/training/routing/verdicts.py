@@ -125,7 +125,8 @@ def _weights(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], facts
         gain_from=gain.p_error,
         fitted_on=dict(facts)
         | _accuracy_facts(judged.gold, fast, slow, pooled)
-        | _asking_facts(judged.gold, p_error, gain, fast, pooled),
+        | _asking_facts(judged.gold, p_error, gain, fast, pooled)
+        | _time_facts(verdicts),
     )
 
 
@@ -188,3 +189,9 @@ def _asking_facts(gold: NDArray[Any], p_error: Floats, gain: Gain, fast: Floats,
     per_hundred = 100 * float(right[0].mean() - right[1].mean()) if chosen.any() else 0.0
     test = {name: value for name, value in asdict(gain).items() if name != "p_error"}  # that stands as `gain_from`
     return {"asking": test, "gained_per_100_asked": per_hundred}
+
+
+def _time_facts(verdicts: Sequence[Verdict]) -> dict[str, float]:
+    """Median milliseconds of a verdict, where the reasoner says what it took: a gain is worth what it costs."""
+    taken = [sum(verdict.timings.values()) for verdict in verdicts if verdict.timings]
+    return {"milliseconds": float(np.median(taken))} if taken else {}
