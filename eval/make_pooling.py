@@ -137,7 +137,7 @@ def main() -> None:
         **made_now(),
         "data": "dev parts of the text tower's corpora, of MVSA-Single and of Twitter-2015",
     }
-    kinds = {k: replace(weights, fitted_on=facts | weights.fitted_on) for k, weights in pooling.kinds.items()}
+    kinds = {k: replace(weights, fitted_on={**facts, **weights.fitted_on}) for k, weights in pooling.kinds.items()}
     pooling = replace(pooling, kinds=kinds)
     adapter = replace(opened.adapter, pooling=pooling)
     found = judged(adapter, test, verdicts_of(reasoner, test, "posts to judge"))

@@ -293,9 +293,7 @@ class _Post:
         if pooling is None or self.verdict is None:
             return None
         weights = pooling.weights(self.verdict, self.batch.samples[self.row])
-        if weights is None:
-            return None
-        return pooling.probabilities(self.probabilities("sentiment"), self.verdict, weights)
+        return None if weights is None else weights.pooled(self.probabilities("sentiment"), self.verdict)
 
     def answer(self, fast: Prediction, use: VerdictUse | None) -> Prediction:
         """The answer in which the verdict counts as it is to be used."""

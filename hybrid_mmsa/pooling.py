@@ -70,6 +70,13 @@ class VerdictWeights:
     gain_from: float = 0.0
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
 
+    def pooled(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
+        """One post's fast posterior `[3]` and its verdict as one posterior `[3]`."""
+        verdicts = np.array([[verdict.probabilities[label] for label in LABELS]])
+        weights = np.array([self.fast_weight, self.verdict_weight, *self.bias])
+        pooled: FloatArray = pool(np.asarray(fast, np.float64)[None], verdicts, weights)[0].astype(np.float32)
+        return pooled
+
     def to_dict(self) -> dict[str, Any]:
         """The weights as JSON values."""
         return {
@@ -112,13 +119,6 @@ class Pooling:
         """How this verdict on this post counts; `None` if it was fitted to no such verdicts (`fits`) or posts."""
         kind = kind_of(bool(sample.target), sample.image is not None, verdict.unseen)
         return self.kinds.get(kind) if self.fits(verdict) else None
-
-    def probabilities(self, fast: FloatArray, verdict: Verdict, weights: VerdictWeights) -> FloatArray:
-        """The pooled posterior `[3]` of one post."""
-        verdicts = np.array([[verdict.probabilities[label] for label in LABELS]])
-        row = np.array([weights.fast_weight, weights.verdict_weight, *weights.bias])
-        pooled: FloatArray = pool(np.asarray(fast, np.float64)[None], verdicts, row)[0].astype(np.float32)
-        return pooled
 
     def to_dict(self) -> dict[str, Any]:
         """The pooling as JSON values, for `pooling.json`."""

@@ -84,9 +84,7 @@ def test_the_fast_answer_is_remembered_and_how_the_verdict_counts(loaded, pictur
     expected = {None: answer.fast, "ignored": answer.fast, "alone": VERDICT.prediction}
     if use == "pooled":
         values = np.array([*answer.fast.probabilities.values()], np.float32)
-        assert [*answer.sentiment.probabilities.values()] == pytest.approx(
-            POOLING.probabilities(values, VERDICT, WEIGHTS)
-        )
+        assert [*answer.sentiment.probabilities.values()] == pytest.approx(WEIGHTS.pooled(values, VERDICT))
     else:
         assert answer.sentiment == expected[use]
 

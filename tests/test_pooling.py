@@ -196,7 +196,7 @@ def test_a_pooling_survives_its_file_and_counts_for_one_reasoner_only():
     assert again.fits(said)
     for change in ({"reasoner": "other"}, {"prompt": "p/1@11"}, {"adapter": "mine"}):
         assert not again.fits(verdict([0.2, 0.3, 0.5], **change))
-    p = again.probabilities(np.array([0.5, 0.3, 0.2], np.float32), said, again.kinds["words"])
+    p = again.kinds["words"].pooled(np.array([0.5, 0.3, 0.2], np.float32), said)
     assert (p.dtype, p.sum()) == (np.float32, pytest.approx(1))
 
 

@@ -261,9 +261,9 @@ def _slow_right(
     for record, fast in zip(records, rows.probabilities["sentiment"], strict=True):
         verdict = verdicts[record.sample.id or ""]
         weights = None if pooling is None else pooling.weights(verdict, record.sample)
-        if pooling is None or weights is None:
+        if weights is None:
             labels.append(LABELS.index(verdict.label))
         else:
-            labels.append(int(pooling.probabilities(fast, verdict, weights).argmax()))
+            labels.append(int(weights.pooled(fast, verdict).argmax()))
     right: NDArray[np.bool_] = np.array(labels) == rows.gold
     return right
