@@ -35,8 +35,9 @@ TERMS = (
 USE = """
 ## What it is for
 
-It is the LoRA of the preset `smol`, tuned in stages that each went on from the one before: {stages}. The first had
-posts of words alone, later ones posts with pictures beside them, with the projector in place
+It is the LoRA of the preset `smol`, tuned in stages that each went on from the one before:
+{stages}.
+The first had posts of words alone, later ones posts with pictures beside them, with the projector in place
 (`projector.safetensors`, `eval/make_smol_eyes.py`); the last also many sentences about two targets, and irony beside
 texts that are meant as they stand. The figures above are of the posts of the last. The picture tower was tuned on the
 very pictures of these posts, so four posts in ten were shown another's (`eval/make_smol_posts.py`), in the figures
@@ -67,8 +68,7 @@ def write(trained: Path, out: Path) -> None:
     """
     facts = facts_of(trained)
     known = facts_of(out) if (out / MANIFEST).is_file() else {}
-    went_on = bool(known) and facts["recipe"]["start"] == out.name
-    earlier = [*known.get("earlier", ()), {name: known[name] for name in KEPT}] if went_on else []
+    earlier = earlier_stages(facts, known, out.name)
     shutil.rmtree(out / LORA, ignore_errors=True)
     (out / LORA).mkdir(parents=True)
     shutil.copyfile(trained / LORA / CONFIG, out / LORA / CONFIG)
@@ -83,12 +83,27 @@ def write(trained: Path, out: Path) -> None:
     ):
         card = card.replace(old, new, 1)
     stages = (STAGE.format(**stage["curve"], **stage["parts"]) for stage in (*earlier, facts))
-    told = USE.format(stages=", then ".join(stages))
+    told = USE.format(stages=";\n".join(stages))
     if "projector" in known:
         told += sees(known["projector"])
     (out / CARD).write_text(card.replace("\n## Learning curve", f"{told}\n## Learning curve"), encoding="utf-8")
     kept = {name: known[name] for name in ("projector",) if name in known}
     describe_adapter(out, name=out.name, made_with={**facts, **kept, **({"earlier": earlier} if earlier else {})})
+
+
+def earlier_stages(facts: dict[str, Any], known: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """What is known of the stages that a LoRA went on from.
+
+    Args:
+        facts: Of the LoRA.
+        known: Of the one that stands in the folder; none if empty.
+        name: The folder's name.
+    """
+    if not known or facts["recipe"]["start"] != name:
+        return []
+    before: list[dict[str, Any]] = known.get("earlier", [])
+    written_again = known["posts_sha256"] == facts["posts_sha256"]
+    return before if written_again else [*before, {each: known[each] for each in KEPT}]
 
 
 def facts_of(adapter: Path) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """What is measured of a very small VLM: sides, rationales, a whole run on a tiny one. No speed is judged."""
 
 import json
+import math
 import random
+from dataclasses import replace
 
 import pytest
 from drawn_posts import draw_posts
@@ -12,8 +14,9 @@ from eval.bench.reasoner import backends, reasoner
 from eval.bench.reasoner.everyday import groups
 from eval.bench.reasoner.figures import contradicts, label_accuracy, rationales, shuffled, side_accuracy, spread
 from eval.bench.reasoner.sentences import irony_accuracy
-from eval.bench.reasoner.table import MORE_LABELS, table
+from eval.bench.reasoner.table import MORE_LABELS, helps, table
 from hybrid_mmsa.data import load_manifest
+from hybrid_mmsa.pooling import Pooling, VerdictWeights
 from hybrid_mmsa.reasoning.prompt.rationales import Claims, Facts, compose
 from hybrid_mmsa.training.posts.rows import MVSA_SPLIT
 from hybrid_mmsa.types import LABELS, Sample, Verdict
@@ -183,3 +186,11 @@ def test_posts_are_grouped_and_none_is_lost():
         "two targets": [0],
         "all": [0, 1, 2, 3],
     }
+
+
+def test_where_asking_helps_is_told_for_each_kind_of_post():
+    weights = VerdictWeights(fast_weight=1.0, verdict_weight=0.5, bias=(0.0, 0.0, 0.0), gain_from=0.25)
+    nowhere = replace(weights, gain_from=math.inf)
+    pooling = Pooling(reasoner="x", adapter=None, prompt=None, kinds={"words": weights, "picture": nowhere})
+    assert helps(pooling.to_dict()) == "words: from P(error) 0.250 on; picture: nowhere"
+    assert helps(None) == "no pooling"

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -236,10 +236,7 @@ def cascade(fast: str, parts: Sequence[Sequence[Sample]], known: Sequence[Sequen
     found = figures_of(fitted, model.encoder, parts[1], known[1], known[1]).to_dict()
     for name in ("accuracy", "macro_f1", "log_loss", "gains"):
         found[name] = {k.replace("adapter", "reasoner"): v for k, v in found[name].items() if "base" not in k}
-    pooling = None if fitted.pooling is None else asdict(fitted.pooling)
-    if pooling is not None and math.isinf(pooling["gain_from"]):
-        pooling["gain_from"] = None  # JSON has no infinity; asking helps nowhere
-    return found | {"fast": fast, "pooling": pooling}
+    return found | {"fast": fast, "pooling": fitted.pooling and fitted.pooling.to_dict()}
 
 
 def weights_of(reasoner: Reasoner) -> dict[str, Any] | None:

@@ -81,8 +81,8 @@ def helps(pooling: dict[str, Any] | None) -> str:
     """What the fit of the expected gain says, in words."""
     if pooling is None:
         return "no pooling"
-    line = pooling["gain_from"]
-    return "nowhere" if line is None else f"from P(error) {line:.3f} on"
+    lines = {kind: weights["gain_from"] for kind, weights in pooling["kinds"].items()}
+    return "; ".join(f"{k}: nowhere" if p is None else f"{k}: from P(error) {p:.3f} on" for k, p in lines.items())
 
 
 def _interval(figure: dict[str, float]) -> str:
