@@ -114,7 +114,8 @@ def test_where_asking_gains_nothing_no_post_is_deferred_in_auto(posts, model, tm
     file.write_text("\n".join(json.dumps(v | even) for v in shrugs))
     assert run(["route", "fit", str(posts), "--verdicts", str(file), "--model", str(model)]) == 0
     assert "asking gains nothing" in capsys.readouterr().out
-    rows = [{"id": v["id"], "text": "so very sad"} for v in shrugs]
+    rows = [json.loads(line) for line in posts.read_text().splitlines()]
+    rows = [{**row, "image": str(posts.parent / row["image"])} for row in rows]
     share = Policy(kind="budget", share=0.9)
     answers = Analyzer.from_pretrained(model, reasoner=file, policy=share).stream(rows)
     assert all(a.route.decision == "keep" for a in answers)
