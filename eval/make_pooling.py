@@ -65,7 +65,7 @@ def drawn(parts: Mapping[str, Sequence[TextRow]], count: int, chance: random.Ran
     return chosen
 
 
-def pictured(data: Path, part: str | None, names: Sequence[str]) -> list[Record]:
+def posts_with_pictures(data: Path, part: str | None, names: Sequence[str]) -> list[Record]:
     """Posts with pictures of a part of some protocols' corpora; of the one that they measure on if `None`."""
     found = []
     for name in names:
@@ -128,8 +128,8 @@ def main() -> None:
     chance = random.Random(options.seed)
     mixture = load_mixture(options.data, seed=options.seed)
     dev, test = (drawn(part, options.posts, chance) for part in (mixture.dev, mixture.test))
-    dev += pictured(options.data, "dev", PICTURED)
-    test += pictured(options.data, None, (*PICTURED, MEMES))
+    dev += posts_with_pictures(options.data, "dev", PICTURED)
+    test += posts_with_pictures(options.data, None, (*PICTURED, MEMES))
     opened, reasoner = open_model(options.model), open_reasoner(options.reasoner)
     known = verdicts_of(reasoner, dev, "posts to fit to")
     pooling = cast(Pooling, pool_on_posts(opened.adapter, opened.encoder, dev, known).pooling)

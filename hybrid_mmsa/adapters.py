@@ -142,9 +142,11 @@ class Adapter:
             features: The posts.
             unseen: Sides that it is not shown.
         """
-        kinds = {} if self.pooling is None or self.pooling.reasoner != reasoner else self.pooling.kinds
+        pooling = self.pooling
+        if pooling is None or pooling.reasoner != reasoner:
+            return np.zeros(len(features))
         posts = zip(features.has_target, features.has_image, strict=True)
-        weights = [kinds.get(kind_of(*post, unseen)) for post in posts]
+        weights = [pooling.kinds.get(kind_of(*post, unseen)) for post in posts]
         return np.array([0.0 if each is None else each.gain_from for each in weights])
 
     def provenance(self) -> Provenance:

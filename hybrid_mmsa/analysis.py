@@ -12,6 +12,7 @@ import numpy as np
 from .adapters import Adapter
 from .explain import Evidence, compose, modality_shares
 from .fusion import PresentSides
+from .pooling import VerdictWeights
 from .reasoning import Verdicts
 from .routing import FAST
 from .senses import InPictures
@@ -282,24 +283,26 @@ class _Post:
         """How the verdict counts: pooled where that was fitted, alone where it was asked for, else not at all."""
         if self.verdict is None:
             return None
-        if self.pooled is not None:
+        if self.verdict_weights is not None:
             return "pooled"
         return "alone" if "requested" in self.batch.routes[self.row].reasons else "ignored"
 
     @property
-    def pooled(self) -> FloatArray | None:
-        """Fast answer and verdict as one posterior `[3]`, where a pooling holds for them."""
+    def verdict_weights(self) -> VerdictWeights | None:
+        """How the verdict joins the fast answer, where a pooling holds for it."""
         pooling = self.batch.adapter.pooling
         if pooling is None or self.verdict is None:
             return None
-        weights = pooling.weights(self.verdict, self.batch.samples[self.row])
-        return None if weights is None else weights.pooled(self.probabilities("sentiment"), self.verdict)
+        return pooling.weights(self.verdict, self.batch.samples[self.row])
 
     def answer(self, fast: Prediction, use: VerdictUse | None) -> Prediction:
         """The answer in which the verdict counts as it is to be used."""
         if self.verdict is None or use == "ignored":
             return fast
-        return self.verdict.prediction if self.pooled is None else prediction(self.pooled)
+        weights = self.verdict_weights
+        if weights is None:
+            return self.verdict.prediction
+        return prediction(weights.posterior(self.probabilities("sentiment"), self.verdict))
 
     def explanation(self, fast: Prediction) -> Explanation:
         """The evidence for the fast answer, and the text composed of it."""

@@ -25,21 +25,10 @@ from .foreign import translated
 from .fusion import affect_vectors
 from .inputs import FOREIGN, Row, check_choice, each_row, numbered_rows, read_row, read_sample, sample_of
 from .model import ModelParts
-from .reasoning import Verdicts, ask_about_deferred, is_blind
+from .reasoning import Verdicts, ask_about_deferred, unseen_by
 from .routing import conflict
 from .senses import InPictures, read_pictures
-from .types import (
-    Analysis,
-    ExplainLevel,
-    Features,
-    FloatArray,
-    ImageSource,
-    Modality,
-    Mode,
-    RowError,
-    Sample,
-    TaskArrays,
-)
+from .types import Analysis, ExplainLevel, Features, FloatArray, ImageSource, Mode, RowError, Sample, TaskArrays
 
 __all__ = ["Analyzer", "analyze", "default_analyzer"]
 
@@ -289,8 +278,7 @@ class Analyzer(ModelParts):
         sides_alone = posteriors["sentiment"]
         if in_pictures is not None:
             posteriors["sentiment"] = in_pictures.joined(range(len(posts)), sides_alone, sides.text)
-        unseen: tuple[Modality, ...] = ("image",) if is_blind(self._reasoner) else ()
-        gain_from = adapter.gain_from(self._reasoner_id, features, unseen)
+        gain_from = adapter.gain_from(self._reasoner_id, features, unseen_by(self._reasoner))
         return FastAnswers(
             adapter=adapter,
             samples=posts,

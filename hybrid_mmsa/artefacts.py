@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from .errors import ArtefactError
 from .foreign import translated
+from .types import POST_KINDS, PostKind
 
 __all__ = [
     "PROJECTOR",
@@ -104,7 +105,7 @@ class PoolingFile(Artefact):
     adapter: str | None
     prompt: str | None
     target_prompt: str | None = None
-    kinds: dict[Literal["words", "picture", "unseen_picture", "target"], _VerdictWeights]
+    kinds: dict[PostKind, _VerdictWeights]
 
     @model_validator(mode="before")
     @classmethod
@@ -113,7 +114,7 @@ class PoolingFile(Artefact):
         if not isinstance(values, dict) or "kinds" in values:
             return values
         weights = {name: values[name] for name in _VerdictWeights.model_fields if name in values}
-        return {**values, "kinds": dict.fromkeys(("words", "picture", "unseen_picture", "target"), weights)}
+        return {**values, "kinds": dict.fromkeys(POST_KINDS, weights)}
 
 
 class _Weights(Artefact):

@@ -16,26 +16,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .types import LABELS, BoolArray, FloatArray, Modality, Sample, Verdict
+from .types import LABELS, POST_KINDS, BoolArray, FloatArray, Modality, PostKind, Sample, Verdict
 
-__all__ = ["POST_KINDS", "Pooling", "PostKind", "SourcePooling", "VerdictWeights", "fit_pooling", "kind_of", "pool"]
+__all__ = ["Pooling", "SourcePooling", "VerdictWeights", "fit_pooling", "kind_of", "pool"]
 
 _STEPS = 100
 _SMALLEST, _FINEST = 1e-4, 1e-10
 _NEUTRAL = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
 
 Floats = NDArray[np.float64]
-
-
-PostKind: TypeAlias = Literal["words", "picture", "unseen_picture", "target"]
-"""What sets posts apart for a pooling: asked about a target; else words alone, with a picture, or with a picture that
-the reasoner is not shown."""
-POST_KINDS: tuple[PostKind, ...] = get_args(PostKind)
 
 
 def kind_of(has_target: bool, has_image: bool, unseen: Sequence[Modality] = ()) -> PostKind:
@@ -70,7 +64,7 @@ class VerdictWeights:
     gain_from: float = 0.0
     fitted_on: Mapping[str, Any] = field(default_factory=dict)
 
-    def pooled(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
+    def posterior(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
         """One post's fast posterior `[3]` and its verdict as one posterior `[3]`."""
         verdicts = np.array([[verdict.probabilities[label] for label in LABELS]])
         weights = np.array([self.fast_weight, self.verdict_weight, *self.bias])

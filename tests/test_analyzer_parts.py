@@ -34,8 +34,9 @@ from hybrid_mmsa import (
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.encoders import CompactEncoder
 from hybrid_mmsa.model import open_model
-from hybrid_mmsa.pooling import POST_KINDS, Pooling, VerdictWeights
+from hybrid_mmsa.pooling import Pooling, VerdictWeights
 from hybrid_mmsa.reasoning import RecordedReasoner
+from hybrid_mmsa.types import POST_KINDS
 
 WORDS = "we love the sun and the sea"
 VERDICT = Verdict(label="negative", probabilities={"negative": 0.8, "neutral": 0.1, "positive": 0.1}, reasoner="wise")
@@ -84,7 +85,7 @@ def test_the_fast_answer_is_remembered_and_how_the_verdict_counts(loaded, pictur
     expected = {None: answer.fast, "ignored": answer.fast, "alone": VERDICT.prediction}
     if use == "pooled":
         values = np.array([*answer.fast.probabilities.values()], np.float32)
-        assert [*answer.sentiment.probabilities.values()] == pytest.approx(WEIGHTS.pooled(values, VERDICT))
+        assert [*answer.sentiment.probabilities.values()] == pytest.approx(WEIGHTS.posterior(values, VERDICT))
     else:
         assert answer.sentiment == expected[use]
 

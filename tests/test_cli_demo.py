@@ -13,9 +13,9 @@ from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands.demo import PICTURES, SAMPLES
 from hybrid_mmsa.cli.terminal.show import DeferredPosts
 from hybrid_mmsa.data import read_posts
-from hybrid_mmsa.pooling import POST_KINDS, Pooling, VerdictWeights
+from hybrid_mmsa.pooling import Pooling, VerdictWeights
 from hybrid_mmsa.reasoning import RecordedReasoner
-from hybrid_mmsa.types import Analysis, Verdict
+from hybrid_mmsa.types import POST_KINDS, Analysis, Verdict
 
 POSTS = [json.loads(line) for line in (SAMPLES / "posts.jsonl").read_text(encoding="utf-8").splitlines()]
 VERDICT = {

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 from hybrid_mmsa.artefacts import PoolingFile
 from hybrid_mmsa.errors import InputError
-from hybrid_mmsa.pooling import POST_KINDS, Pooling, VerdictWeights, fit_pooling, pool
+from hybrid_mmsa.pooling import Pooling, VerdictWeights, fit_pooling, pool
 from hybrid_mmsa.training.routing.router import Judged
 from hybrid_mmsa.training.routing.verdicts import GAIN_LEVEL, fit_verdicts, gain_from
-from hybrid_mmsa.types import LABELS, Features, Sample, Verdict
+from hybrid_mmsa.types import LABELS, POST_KINDS, Features, Sample, Verdict
 
 POSTERIORS = arrays(np.float64, (7, 3), elements=st.floats(0.01, 1)).map(lambda a: a / a.sum(1, keepdims=True))
 NEUTRAL = np.array([1.0, 0, 0, 0, 0])
@@ -196,7 +196,7 @@ def test_a_pooling_survives_its_file_and_counts_for_one_reasoner_only():
     assert again.fits(said)
     for change in ({"reasoner": "other"}, {"prompt": "p/1@11"}, {"adapter": "mine"}):
         assert not again.fits(verdict([0.2, 0.3, 0.5], **change))
-    p = again.kinds["words"].pooled(np.array([0.5, 0.3, 0.2], np.float32), said)
+    p = again.kinds["words"].posterior(np.array([0.5, 0.3, 0.2], np.float32), said)
     assert (p.dtype, p.sum()) == (np.float32, pytest.approx(1))
 
 

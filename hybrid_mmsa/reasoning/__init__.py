@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .backends.recorded import RecordedReasoner
-from .base import Reasoner, check_reasoner, is_blind
+from .base import Reasoner, check_reasoner, unseen_by
 from .budget import Account, Budget, BudgetedReasoner
 from .config import ReasonerConfig
 from .deferred import Verdicts, ask_about_deferred
@@ -23,9 +23,9 @@ __all__ = [
     "Verdicts",
     "ask_about_deferred",
     "check_reasoner",
-    "is_blind",
     "load_lora",
     "load_prompt",
     "open_reasoner",
     "presets",
+    "unseen_by",
 ]

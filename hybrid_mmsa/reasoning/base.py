@@ -8,9 +8,11 @@ from typing import Protocol
 
 from ..errors import InputError, ReasonerError
 from ..foreign import translated
-from ..types import LoraRef, Sample, Verdict
+from ..types import LoraRef, Modality, Sample, Verdict
 
-__all__ = ["Reasoner", "check_reasoner", "is_blind", "without_pictures", "words_of"]
+__all__ = ["Reasoner", "check_reasoner", "unseen_by", "without_pictures", "words_of"]
+
+PICTURE: tuple[Modality, ...] = ("image",)
 
 
 class Reasoner(Protocol):
@@ -51,13 +53,13 @@ def check_reasoner(reasoner: Reasoner) -> None:
             raise InputError(f"a reasoner needs an `id` other than 'fast'; this {kind} has none", field="reasoner")
 
 
-def is_blind(reasoner: Reasoner | None) -> bool:
-    """Whether a reasoner says that it is not shown pictures."""
+def unseen_by(reasoner: Reasoner | None) -> tuple[Modality, ...]:
+    """The sides of a post that a reasoner says it is not shown."""
     try:
         with translated(ReasonerError):
-            return getattr(reasoner, "reads_pictures", True) is False
+            return PICTURE if getattr(reasoner, "reads_pictures", True) is False else ()
     except ReasonerError:
-        return False
+        return ()
 
 
 def words_of(sample: Sample, reasoner: str) -> Sample:
@@ -74,6 +76,6 @@ def words_of(sample: Sample, reasoner: str) -> Sample:
 def without_pictures(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Verdicts of a reasoner that reads words alone, saying of which posts it was not shown the picture."""
     return [
-        verdict if sample.image is None else verdict.model_copy(update={"unseen": ("image",)})
+        verdict if sample.image is None else verdict.model_copy(update={"unseen": PICTURE})
         for sample, verdict in zip(samples, verdicts, strict=True)
     ]

@@ -16,7 +16,7 @@ from ..bounds.deadline import ENDLESS, NO_TIME, Deadline
 from ..errors import HybridError, ReasonerError
 from ..foreign import translated
 from ..types import LABELS, LoraRef, RouteDecision, Sample, Verdict
-from .base import Reasoner, is_blind, without_pictures
+from .base import Reasoner, unseen_by, without_pictures
 from .models.lora_base import misfit
 
 __all__ = ["Verdicts", "ask_about_deferred"]
@@ -117,7 +117,7 @@ class _Question:
             if len(answers) != len(rows):
                 raise ReasonerError(f"the reasoner returned {len(answers)} verdicts on {len(rows)} posts")
             checked = [_checked(verdict) for verdict in answers]
-        if is_blind(self.reasoner):
+        if "image" in unseen_by(self.reasoner):
             checked = without_pictures([self.samples[i] for i in rows], checked)
         return dict(zip(rows, checked, strict=True))
 

@@ -23,6 +23,9 @@ PictureSource: TypeAlias = Literal["picture_words", "faces"]
 """What is read in a picture and may join the answer."""
 Source: TypeAlias = Literal["text", "image", "picture_words", "faces"]
 """What an answer may rest on: a side of the post, or what is read in its picture."""
+PostKind: TypeAlias = Literal["words", "picture", "unseen_picture", "target"]
+"""What sets posts apart where verdicts are pooled: asked about a target; else words alone, with a picture, or with a
+picture that the reasoner is not shown."""
 VerdictUse: TypeAlias = Literal["pooled", "alone", "ignored"]
 """How a verdict counts in the answer: pooled with the fast answer, in its place, or not at all."""
 Task: TypeAlias = Literal[
@@ -43,6 +46,7 @@ LABELS: tuple[Label, ...] = ("negative", "neutral", "positive")
 EMOTIONS: tuple[EmotionLabel, ...] = ("anger", "joy", "optimism", "sadness", "none")
 TASKS: tuple[Task, ...] = get_args(Task)
 SENSES: tuple[Sense, ...] = get_args(Sense)
+POST_KINDS: tuple[PostKind, ...] = get_args(PostKind)
 PICTURE_SOURCES: tuple[PictureSource, ...] = get_args(PictureSource)
 """In the order in which they join the answer."""
 

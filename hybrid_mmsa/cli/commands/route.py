@@ -264,6 +264,6 @@ def _slow_right(
         if weights is None:
             labels.append(LABELS.index(verdict.label))
         else:
-            labels.append(int(weights.pooled(fast, verdict).argmax()))
+            labels.append(int(weights.posterior(fast, verdict).argmax()))
     right: NDArray[np.bool_] = np.array(labels) == rows.gold
     return right

@@ -13,9 +13,9 @@ from typing import Any
 from ...adapters import Adapter
 from ...errors import HybridError
 from ...model import open_model
-from ...pooling import Pooling, PostKind
+from ...pooling import Pooling
 from ...routing import Policy, Router
-from ...types import Reason
+from ...types import PostKind, Reason
 
 __all__ = ["adapter_lines", "router_lines", "towers_misfit"]
 
@@ -105,12 +105,16 @@ def _more(router: Router, pooling: Pooling | None) -> Iterator[str]:
         for row in rows:
             d = row["difference"]
             yield f"  {row['signals']:<22}{d['value']:+.4f}  [{d['low']:+.4f}, {d['high']:+.4f}]"
-    for kind, weights in {} if pooling is None else pooling.kinds.items():
+    if pooling is None:
+        return
+    for kind, weights in pooling.kinds.items():
         if "pooled_minus_fast" in weights.fitted_on:
             d = weights.fitted_on["pooled_minus_fast"]
+            prompt = (pooling.target_prompt if kind == "target" else None) or pooling.prompt
             yield (
-                f"{KINDS[kind]}: of {weights.fitted_on['posts']} pooled answers are right {100 * d['value']:+.1f} "
-                f"points more often than fast ones [{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
+                f"{KINDS[kind]}: prompt {prompt or 'not named'}; of {weights.fitted_on['posts']} pooled answers are "
+                f"right {100 * d['value']:+.1f} points more often than fast ones "
+                f"[{100 * d['low']:+.1f}, {100 * d['high']:+.1f}]"
             )
 
 

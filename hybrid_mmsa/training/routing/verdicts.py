@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ... import metrics
 from ...errors import InputError
-from ...pooling import POST_KINDS, Pooling, PostKind, VerdictWeights, fit_pooling, kind_of, pool
-from ...types import LABELS, Verdict
+from ...pooling import Pooling, VerdictWeights, fit_pooling, kind_of, pool
+from ...types import LABELS, POST_KINDS, PostKind, Verdict
 from ..common.provenance import today
 from ..posts.rows import fold_of
 from .router import LEAST_POSTS, Judged
@@ -74,7 +74,11 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         raise InputError(f"the verdicts are of more than one model, adapter or prompt: {named}", field="--verdicts")
     kinds = _kinds(judged, verdicts)
     number = Counter(kinds)
-    rows = {kind: _rows(kinds, kind, number) for kind in POST_KINDS if number[kind]}
+    shares = {kind: (kind,) if number[kind] >= LEAST_OF_KIND else POST_KINDS for kind in POST_KINDS if number[kind]}
+    fits = {}
+    for together in dict.fromkeys(shares.values()):
+        rows = np.array([row for row, kind in enumerate(kinds) if kind in together])
+        fits[together] = _weights(judged.take(rows), p_error[rows], [verdicts[row] for row in rows], facts)
     reasoner, adapter, _ = next(iter(makers))
     plain, targeted = (next(iter(prompts[t]), None) for t in (False, True))
     return Pooling(
@@ -82,22 +86,13 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         adapter=adapter,
         prompt=plain if prompts[False] else targeted,
         target_prompt=targeted if prompts[False] and targeted != plain else None,
-        kinds={
-            kind: _weights(judged.take(some), p_error[some], [verdicts[row] for row in some], facts)
-            for kind, some in rows.items()
-        },
+        kinds={kind: fits[together] for kind, together in shares.items()},
     )
 
 
 def _kinds(judged: Judged, verdicts: Sequence[Verdict]) -> list[PostKind]:
     has_target, has_image = judged.features.has_target, judged.features.has_image
     return [kind_of(*each) for each in zip(has_target, has_image, (v.unseen for v in verdicts), strict=True)]
-
-
-def _rows(kinds: Sequence[PostKind], kind: PostKind, number: Mapping[PostKind, int]) -> NDArray[np.intp]:
-    """The posts that the weights of a kind are fitted to: its own, or all where these are too few."""
-    alone = number[kind] >= LEAST_OF_KIND
-    return np.array([row for row, each in enumerate(kinds) if each == kind or not alone])
 
 
 def _weights(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], facts: Mapping[str, Any]) -> VerdictWeights:
