@@ -25,11 +25,11 @@ from rich.table import Table
 
 from eval.bench.keeping import circumstances, keep
 from eval.bench.protocol_posts import drawn_posts
+from eval.bench.reasoner.asking import asked
 from eval.make_smol_posts import posts_of
 from hybrid_mmsa import Analysis, Analyzer, metrics
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.data import Record
-from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.model import open_model
 from hybrid_mmsa.pooling import Pooling
 from hybrid_mmsa.reasoning import Reasoner, RecordedReasoner, open_reasoner
@@ -40,7 +40,6 @@ from hybrid_mmsa.training.routing.posts import pool_on_posts
 from hybrid_mmsa.types import LABELS, Sample, Verdict
 
 PRESET = "smol"
-BATCH = 32
 PICTURED, MEMES = ("mvsa_single", "twitter2015"), "memotion"
 """Protocols."""
 MOST_PICTURED = 450
@@ -78,14 +77,10 @@ def posts_with_pictures(data: Path, part: str | None, names: Sequence[str]) -> l
 def verdicts_of(reasoner: Reasoner, records: Sequence[Record], title: str) -> dict[str, Verdict]:
     """What the reasoner says, by id; posts of about one length together."""
     samples = sorted((r.sample for r in records), key=lambda sample: (sample.target is None, len(sample.text or "")))
-    found: dict[str, Verdict] = {}
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=len(samples))
-        for start in range(0, len(samples), BATCH):
-            some = [read_sample(sample) for sample in samples[start : start + BATCH]]
-            found |= {str(s.id): v for s, v in zip(some, reasoner.reason(some), strict=True)}
-            bar.update(task, advance=len(some))
-    return found
+        verdicts = asked(reasoner, samples, rationale=False, advance=lambda n: bar.update(task, advance=n))
+    return {str(sample.id): verdict for sample, verdict in zip(samples, verdicts, strict=True)}
 
 
 def judged(adapter: Adapter, records: Sequence[Record], verdicts: Mapping[str, Verdict]) -> list[dict[str, Any]]:
