@@ -47,8 +47,8 @@ class Stage:
 STAGES = {
     "words": Stage({"sentiment": 9000, "target": 3000, "irony": 2000}, {}),
     "seen": Stage(
-        {"sentiment": 2000, "target": 1200, "two targets": 5600, "irony": 2000, "sincere": 2000},
-        {"MVSA_Single": 1500, "Twitter2015": 400, "Twitter1269": 150, "Memotion7k": 100},
+        {"sentiment": 1200, "target": 400, "two targets": 4500, "irony": 2600, "sincere": 2600},
+        {"MVSA_Single": 1000, "Twitter2015": 250, "Twitter1269": 50, "Memotion7k": 50},
     ),
 }
 ANOTHERS = 0.4

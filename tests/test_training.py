@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -470,3 +472,24 @@ def test_bf16_is_chosen_where_the_processor_is_seen_to_be_faster_with_it(monkeyp
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     monkeypatch.setattr(device, "_product_seconds", lambda dtype: bf16_takes if dtype == torch.bfloat16 else 1.0)
     assert device.multiplies_bf16.__wrapped__() is chosen
+
+
+FREED = """
+import sys
+from pathlib import Path
+import numpy as np
+from hybrid_mmsa.training.common.freed import give_back_freed
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096 if sys.platform == "linux" else 0
+np.ones(4_000_000)  # 32 MB: once it is freed, glibc keeps smaller blocks in its heap by default
+begun = resident()
+large = [np.ones(500_000) for _ in range(20)]
+last = np.ones(100_000)  # what stays behind them keeps them all in the heap
+large.clear()
+give_back_freed()
+print(resident() - begun < 20_000_000)
+"""
+
+
+def test_a_long_run_gives_freed_memory_back():
+    done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True)
+    assert done.stdout.split() == ["True"], done.stderr

@@ -1,4 +1,4 @@
-"""A reasoner on the everyday posts: alone, beside the fast tier, pooled with it out of fold, and what it writes.
+"""A reasoner on the everyday posts: alone, beside the fast tier, pooled with it out of fold, in the cascade, written.
 
 It trains nothing.
 """
@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from eval.bench.reasoner.figures import rationales, spread
 from hybrid_mmsa import Analysis, Analyzer, ArtefactError, ReasonerError, metrics
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.pooling import fit_pooling, pool
-from hybrid_mmsa.reasoning import Reasoner
-from hybrid_mmsa.types import LABELS, IntArray, Sample
+from hybrid_mmsa.reasoning import Reasoner, RecordedReasoner
+from hybrid_mmsa.types import LABELS, IntArray, Prediction, Sample, Verdict
 
-__all__ = ["EXPLAINED", "POSTS", "answers_of", "everyday", "groups", "samples_of", "written"]
+__all__ = ["EXPLAINED", "POSTS", "everyday", "groups", "posteriors", "samples_of", "verdicts_of", "written"]
 
 POSTS = Path(__file__).resolve().parents[2] / "everyday" / "everyday.jsonl"
 AT_A_TIME = 32
@@ -36,7 +36,8 @@ def everyday(reasoner: Reasoner, fast: str, most: int | None = None) -> dict[str
     """Accuracies by group of posts, and what the reasoner adds.
 
     The gain is that of the pooled posteriors over the fast tier's own, calibrated to the same folds: so what is learnt
-    of these posts' labels alone counts for nothing.
+    of these posts' labels alone counts for nothing. The cascade is the product as it is: the model's own router decides
+    which posts are asked about, and its own pooling how verdicts count, neither of which was fitted to these posts.
 
     Args:
         reasoner: Judges the words alone, with the post's target where it has one.
@@ -46,18 +47,22 @@ def everyday(reasoner: Reasoner, fast: str, most: int | None = None) -> dict[str
     rows = _rows(most)
     samples = samples_of(rows)
     gold = np.array([LABELS.index(row["label"]) for row in rows], dtype=np.int64)
-    verdicts = answers_of(reasoner, samples)
-    known = _of_fast(fast, samples)
+    said = verdicts_of(reasoner, samples)
+    answers = _cascade(fast, reasoner.id, samples, said)
+    verdicts, known = posteriors(said), _sentiments([answer.fast for answer in answers])
+    cascade = _sentiments([answer.sentiment for answer in answers])
+    asked = np.array([answer.verdict is not None for answer in answers])
     fold = np.random.default_rng(0).permutation(len(rows)) % FOLDS
     pooled, calibrated = (_out_of_fold(known, verdicts, gold, fold, ignore_verdicts=i) for i in (False, True))
     found: dict[str, Any] = {}
     for name, inside in groups(rows).items():
-        systems = {"reasoner": verdicts, "fast": known, "pooled": pooled}
+        systems = {"reasoner": verdicts, "fast": known, "pooled": pooled, "cascade": cascade}
         found[name] = {"posts": len(inside)} | {
             system: _accuracy(gold[inside], values[inside].argmax(1)) for system, values in systems.items()
         }
-        labels = (pooled[inside].argmax(1), calibrated[inside].argmax(1))
-        found[name]["gain"] = asdict(metrics.paired_difference(metrics.accuracy, gold[inside], *labels, len(LABELS)))
+        found[name]["gain"] = _gain(gold[inside], pooled[inside], calibrated[inside])
+        found[name]["cascade_gain"] = _gain(gold[inside], cascade[inside], known[inside])
+        found[name]["asked"] = float(asked[inside].mean())
     return found
 
 
@@ -108,23 +113,33 @@ def groups(rows: Sequence[dict[str, Any]]) -> dict[str, IntArray]:
     return {**{name: rows_ for name, rows_ in parts.items() if len(rows_)}, "all": np.arange(len(rows))}
 
 
-def answers_of(reasoner: Reasoner, samples: Sequence[Sample]) -> Floats:
-    """Posteriors `[n, 3]`, posts of about one length together."""
+def verdicts_of(reasoner: Reasoner, samples: Sequence[Sample]) -> list[Verdict]:
+    """A verdict on each post, posts of about one length together."""
     order = sorted(range(len(samples)), key=lambda row: len(samples[row].text or ""))
-    values = np.empty((len(samples), len(LABELS)))
+    found: dict[int, Verdict] = {}
     for start in range(0, len(order), AT_A_TIME):
         some = order[start : start + AT_A_TIME]
-        for row, verdict in zip(some, reasoner.reason([samples[row] for row in some]), strict=True):
-            values[row] = [verdict.probabilities[label] for label in LABELS]
-    return values
+        found.update(zip(some, reasoner.reason([samples[row] for row in some]), strict=True))
+    return [found[row] for row in range(len(samples))]
 
 
-def _of_fast(fast: str, samples: Sequence[Sample]) -> Floats:
-    answers = Analyzer.from_pretrained(fast).analyze_batch(samples, mode="fast", explain="none")
+def posteriors(verdicts: Sequence[Verdict]) -> Floats:
+    """Their posteriors `[n, 3]`."""
+    return np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts])
+
+
+def _cascade(fast: str, asked: str, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Analysis]:
+    named = [replace(sample, id=str(row)) for row, sample in enumerate(samples)]
+    recorded = RecordedReasoner({str(row): verdict for row, verdict in enumerate(verdicts)}, asked)
+    answers = Analyzer.from_pretrained(fast, reasoner=recorded).analyze_batch(named, explain="none")
     found = [answer for answer in answers if isinstance(answer, Analysis)]
     if len(found) < len(samples):
         raise ArtefactError("the fast tier could not read every everyday post")
-    return np.array([[answer.sentiment.probabilities[label] for label in LABELS] for answer in found])
+    return found
+
+
+def _sentiments(answers: Sequence[Prediction]) -> Floats:
+    return np.array([[answer.probabilities[label] for label in LABELS] for answer in answers])
 
 
 def _out_of_fold(fast: Floats, verdicts: Floats, gold: IntArray, fold: IntArray, *, ignore_verdicts: bool) -> Floats:
@@ -134,6 +149,11 @@ def _out_of_fold(fast: Floats, verdicts: Floats, gold: IntArray, fold: IntArray,
         weights = fit_pooling(fast[outside], verdicts[outside], gold[outside], ignore_verdicts=ignore_verdicts)
         values[inside] = pool(fast[inside], verdicts[inside], weights)
     return values
+
+
+def _gain(gold: IntArray, one: Floats, other: Floats) -> dict[str, float]:
+    labels = (one.argmax(1), other.argmax(1))
+    return asdict(metrics.paired_difference(metrics.accuracy, gold, *labels, len(LABELS)))
 
 
 def _accuracy(gold: IntArray, labels: IntArray) -> dict[str, float]:

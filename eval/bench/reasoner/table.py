@@ -24,9 +24,11 @@ def table(result: dict[str, Any]) -> Table:
     shown = Table("figure", "value", title=f"{result['reasoner']} and the fast tier {result['fast']}")
     for group, figures in result["everyday"].items():
         name = f"everyday, {group} ({figures['posts']} posts)"
-        for system in ("reasoner", "fast", "pooled"):
+        for system in ("reasoner", "fast", "pooled", "cascade"):
             shown.add_row(f"{name}: {system}", _interval(figures[system]))
-        shown.add_row(f"{name}: what it adds", _interval(figures["gain"]))
+        shown.add_row(f"{name}: what it adds, pooled out of fold", _interval(figures["gain"]))
+        gained = _interval(figures["cascade_gain"])
+        shown.add_row(f"{name}: what the cascade adds", f"{gained}, {figures['asked']:.1%} asked")
     told = result["written"]
     for row in (
         ("what it writes: valid", f"{told['valid']:.1%}"),

@@ -23,7 +23,6 @@ from ...foreign import translated
 from ...fusion import Strategy
 from ..terminal.adapter_lines import adapter_lines, towers_misfit
 from ..terminal.console import emit, page, say, tell_written
-from ..terminal.heap import give_large_blocks_back
 from ..terminal.options import DETECTED, POSTS_HELP, AsJson, Force, ReadingOptions, WrittenAsJson, with_options
 from ..terminal.progress import Advance, progress
 from ..terminal.settings import Settings, with_settings
@@ -334,7 +333,6 @@ def _tune(
             say(line)
         from ...training.lora.tune import tune
 
-        give_large_blocks_back()
         outcome = tune(plan, counting=lambda name, total, done: bar(name, lambda: total, done))
     lines = [] if outcome is None else list(outcome.lines())
     return lines, f"--model {out} --reasoner {recipe.base}"

@@ -2,8 +2,7 @@
 
 glibc takes large blocks from the system one by one, and gives them back when they are freed, but only until the first
 such block is freed: then it raises the size from which it does so up to 32 MB, and smaller ones stay in its heap, in
-fragments (`mallopt(3)`, M_MMAP_THRESHOLD). A film's frames and the activations of towers and of models in training are
-such blocks.
+fragments (`mallopt(3)`, M_MMAP_THRESHOLD). A film's frames and the activations of towers are such blocks.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from ...reasoning.backends.transformers.loading import Vlm, memory_is_bounded
 from ...reasoning.prompt.labels import label_probabilities
 from ...types import LABELS, FloatArray, Sample
 from ..common.device import multiplies_bf16
+from ..common.freed import give_back_freed
 from .checks import check_frozen, check_learnt, frozen_print, language_linears
 from .examples import IGNORED, Examples
 from .recipe import TuningRecipe
@@ -58,6 +59,8 @@ _remarks: Any = logging
 _Trainer: Any = _library.SFTTrainer
 LOG, DONE, LORA = "log.jsonl", "done.json", "lora"
 STATE = "trainer_state.json"
+STEPS_OF_FREED = 25
+"""Steps after which what was freed is given back."""
 
 
 class AnswerTrainer(_Trainer):  # type: ignore[misc]
@@ -253,7 +256,7 @@ def train_lora(
     checkpoint = _newest_checkpoint(folder)
     with quietly(), memory_is_bounded():
         options = _arguments(recipe, course, folder, vlm.model.device, begins=checkpoint is None)
-        watching = [EarlyStoppingCallback(recipe.patience), _Journal(folder / LOG, advance), *callbacks]
+        watching = [EarlyStoppingCallback(recipe.patience), _Journal(folder / LOG, advance), _Frees(), *callbacks]
         trainer = _trainer(learning, held, turns, recipe, args=options, callbacks=watching)
         trained = check_frozen(vlm, trainer.model)
         if recipe.start and checkpoint is None:
@@ -409,6 +412,19 @@ def _step_in(checkpoint: Path) -> int:
         return int(json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["global_step"])
     except (OSError, ValueError, KeyError):
         return 0
+
+
+class _Frees(TrainerCallback):  # type: ignore[misc]  # an Any to mypy, which does not read transformers
+    """Gives freed memory back every now and then, see `common.freed`."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Every so many steps."""
+        if state.global_step % STEPS_OF_FREED == 0:
+            give_back_freed()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """After every look, whose batches are of other sizes."""
+        give_back_freed()
 
 
 class _Journal(TrainerCallback):  # type: ignore[misc]  # an Any to mypy, which does not read transformers
