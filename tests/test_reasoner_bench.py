@@ -155,7 +155,7 @@ def test_a_small_vlm_is_measured_from_end_to_end(corpora, trained_vlm, tmp_path)
     figures = result["cascade"]
     assert result["written"]["valid"] == 1
     assert result["written"]["seconds"]["rationale"]["median"] > 0
-    rows = 4 * len(everyday) + 8 + 16 + len(MORE_LABELS) + len(figures["accuracy"]) + len(figures["gains"])
+    rows = 6 * len(everyday) + 8 + 16 + len(MORE_LABELS) + len(figures["accuracy"]) + len(figures["gains"])
     assert table(result).row_count == rows
 
 
