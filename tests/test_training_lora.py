@@ -64,7 +64,7 @@ def planned(posts, out, vlm, recipe=QUICK, **options):
 def tuned(posts, trained_vlm, tmp_path_factory):
     """An adapter's folder, and what came of it."""
     out = tmp_path_factory.mktemp("adapters") / "other"
-    return out, tune(planned(posts, out, trained_vlm))
+    return out, tune(planned(posts, out, trained_vlm, replace(QUICK, epochs=10)))
 
 
 @pytest.fixture
