@@ -49,8 +49,8 @@ def everyday(reasoner: Reasoner, fast: str, most: int | None = None) -> dict[str
     gold = np.array([LABELS.index(row["label"]) for row in rows], dtype=np.int64)
     said = verdicts_of(reasoner, samples)
     answers = _cascade(fast, reasoner.id, samples, said)
-    verdicts, known = posteriors(said), _sentiments([answer.fast for answer in answers])
-    cascade = _sentiments([answer.sentiment for answer in answers])
+    verdicts, known = posteriors(said), posteriors([answer.fast for answer in answers])
+    cascade = posteriors([answer.sentiment for answer in answers])
     asked = np.array([answer.verdict is not None for answer in answers])
     fold = np.random.default_rng(0).permutation(len(rows)) % FOLDS
     pooled, calibrated = (_out_of_fold(known, verdicts, gold, fold, ignore_verdicts=i) for i in (False, True))
@@ -123,9 +123,9 @@ def verdicts_of(reasoner: Reasoner, samples: Sequence[Sample]) -> list[Verdict]:
     return [found[row] for row in range(len(samples))]
 
 
-def posteriors(verdicts: Sequence[Verdict]) -> Floats:
+def posteriors(answers: Sequence[Prediction | Verdict]) -> Floats:
     """Their posteriors `[n, 3]`."""
-    return np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts])
+    return np.array([[answer.probabilities[label] for label in LABELS] for answer in answers])
 
 
 def _cascade(fast: str, asked: str, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Analysis]:
@@ -136,10 +136,6 @@ def _cascade(fast: str, asked: str, samples: Sequence[Sample], verdicts: Sequenc
     if len(found) < len(samples):
         raise ArtefactError("the fast tier could not read every everyday post")
     return found
-
-
-def _sentiments(answers: Sequence[Prediction]) -> Floats:
-    return np.array([[answer.probabilities[label] for label in LABELS] for answer in answers])
 
 
 def _out_of_fold(fast: Floats, verdicts: Floats, gold: IntArray, fold: IntArray, *, ignore_verdicts: bool) -> Floats:
