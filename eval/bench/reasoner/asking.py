@@ -33,10 +33,12 @@ def asked(
     rationale: bool,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[Verdict]:
-    """A verdict on each post; pictures of `AT_A_TIME` are in memory together."""
-    found: list[Verdict] = []
-    for start in range(0, len(samples), AT_A_TIME):
-        some = [read_sample(sample) for sample in samples[start : start + AT_A_TIME]]
-        found += reasoner.reason(some, rationale=rationale)
+    """A verdict on each post, posts of about one length together; pictures of `AT_A_TIME` are in memory together."""
+    order = sorted(range(len(samples)), key=lambda row: len(samples[row].text or ""))
+    found: dict[int, Verdict] = {}
+    for start in range(0, len(order), AT_A_TIME):
+        some = order[start : start + AT_A_TIME]
+        posts = [read_sample(samples[row]) for row in some]
+        found.update(zip(some, reasoner.reason(posts, rationale=rationale), strict=True))
         advance(len(some))
-    return found
+    return [found[row] for row in range(len(samples))]

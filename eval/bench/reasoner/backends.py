@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
-from eval.bench.reasoner.asking import patient
-from eval.bench.reasoner.everyday import POSTS, posteriors, samples_of, verdicts_of
+from eval.bench.reasoner.asking import asked, patient
+from eval.bench.reasoner.everyday import POSTS, posteriors, samples_of
 from eval.bench.reasoner.figures import rationales, spread
 from eval.bench.reasoner.llama_server import served
 from eval.bench.reasoner.reasoner import THREADS, fresh_process
@@ -90,7 +90,7 @@ def record(
     rows = rows if most is None else rows[:: max(1, len(rows) // most)][:most]
     samples = samples_of(rows)
     gold = np.array([LABELS.index(row["label"]) for row in rows])
-    said = {name: posteriors(verdicts_of(reasoner, samples)) for name, reasoner in opened.items()}
+    said = {name: posteriors(asked(reasoner, samples, rationale=False)) for name, reasoner in opened.items()}
     found = circumstances(PACKAGES, clock.threads) | {
         "clock": clock.name,
         "posts": len(rows),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.bench.reasoner.asking import asked
 from eval.bench.reasoner.figures import rationales, spread
 from hybrid_mmsa import Analysis, Analyzer, ArtefactError, ReasonerError, metrics
 from hybrid_mmsa.inputs import read_sample
@@ -23,10 +24,9 @@ from hybrid_mmsa.pooling import fit_pooling, pool
 from hybrid_mmsa.reasoning import Reasoner, RecordedReasoner
 from hybrid_mmsa.types import LABELS, IntArray, Prediction, Sample, Verdict
 
-__all__ = ["EXPLAINED", "POSTS", "everyday", "groups", "posteriors", "samples_of", "verdicts_of", "written"]
+__all__ = ["EXPLAINED", "POSTS", "everyday", "groups", "posteriors", "samples_of", "written"]
 
 POSTS = Path(__file__).resolve().parents[2] / "everyday" / "everyday.jsonl"
-AT_A_TIME = 32
 EXPLAINED = 100
 Floats = NDArray[np.float64]
 FOLDS = 5
@@ -47,11 +47,11 @@ def everyday(reasoner: Reasoner, fast: str, most: int | None = None) -> dict[str
     rows = _rows(most)
     samples = samples_of(rows)
     gold = np.array([LABELS.index(row["label"]) for row in rows], dtype=np.int64)
-    said = verdicts_of(reasoner, samples)
+    said = asked(reasoner, samples, rationale=False)
     answers = _cascade(fast, reasoner.id, samples, said)
     verdicts, known = posteriors(said), posteriors([answer.fast for answer in answers])
     cascade = posteriors([answer.sentiment for answer in answers])
-    asked = np.array([answer.verdict is not None for answer in answers])
+    deferred = np.array([answer.verdict is not None for answer in answers])
     fold = np.random.default_rng(0).permutation(len(rows)) % FOLDS
     pooled, calibrated = (_out_of_fold(known, verdicts, gold, fold, ignore_verdicts=i) for i in (False, True))
     found: dict[str, Any] = {}
@@ -62,7 +62,7 @@ def everyday(reasoner: Reasoner, fast: str, most: int | None = None) -> dict[str
         }
         found[name]["gain"] = _gain(gold[inside], pooled[inside], calibrated[inside])
         found[name]["cascade_gain"] = _gain(gold[inside], cascade[inside], known[inside])
-        found[name]["asked"] = float(asked[inside].mean())
+        found[name]["asked"] = float(deferred[inside].mean())
     return found
 
 
@@ -113,24 +113,14 @@ def groups(rows: Sequence[dict[str, Any]]) -> dict[str, IntArray]:
     return {**{name: rows_ for name, rows_ in parts.items() if len(rows_)}, "all": np.arange(len(rows))}
 
 
-def verdicts_of(reasoner: Reasoner, samples: Sequence[Sample]) -> list[Verdict]:
-    """A verdict on each post, posts of about one length together."""
-    order = sorted(range(len(samples)), key=lambda row: len(samples[row].text or ""))
-    found: dict[int, Verdict] = {}
-    for start in range(0, len(order), AT_A_TIME):
-        some = order[start : start + AT_A_TIME]
-        found.update(zip(some, reasoner.reason([samples[row] for row in some]), strict=True))
-    return [found[row] for row in range(len(samples))]
-
-
 def posteriors(answers: Sequence[Prediction | Verdict]) -> Floats:
     """Their posteriors `[n, 3]`."""
     return np.array([[answer.probabilities[label] for label in LABELS] for answer in answers])
 
 
-def _cascade(fast: str, asked: str, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Analysis]:
+def _cascade(fast: str, reasoner: str, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Analysis]:
     named = [replace(sample, id=str(row)) for row, sample in enumerate(samples)]
-    recorded = RecordedReasoner({str(row): verdict for row, verdict in enumerate(verdicts)}, asked)
+    recorded = RecordedReasoner({str(row): verdict for row, verdict in enumerate(verdicts)}, reasoner)
     answers = Analyzer.from_pretrained(fast, reasoner=recorded).analyze_batch(named, explain="none")
     found = [answer for answer in answers if isinstance(answer, Analysis)]
     if len(found) < len(samples):
