@@ -10,11 +10,12 @@ import torch
 from drawn_posts import draw_posts
 from peft import PeftModel
 from safetensors import safe_open
-from tiny_lora import edit_config, train_lora, turned, write_lora
+from tiny_lora import EVERYWHERE, edit_config, train_lora, turned, write_lora
 from tiny_vlm import held_out, make_model, make_processor, save
 from tiny_vlm import made_from as made_from_vlm
+from tiny_words import words_alone
 from trained_once import TRAINERS, sources, trained_once
-from transformers import AutoTokenizer, LlavaForConditionalGeneration
+from transformers import AutoTokenizer, LlamaForCausalLM, LlavaForConditionalGeneration
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import Adapter, describe_adapter
@@ -156,6 +157,16 @@ def refused(adapter, base, out, form="peft", *more):
     code = run(["adapter", "export", str(adapter), "--format", form, "--base", str(base), "-o", str(out), *more])
     assert not out.with_name(f"{out.name}.partial").exists()
     return code == 2
+
+
+@pytest.mark.parametrize("form", ["peft", "merged", "gguf"])
+def test_an_adapter_of_a_model_of_words_alone_is_exported(trained_vlm, tmp_path, form):
+    base = words_alone(trained_vlm, tmp_path / "words")
+    folder = tmp_path / "spoken"
+    write_lora(base, folder / "lora", strength=0.4, targets=EVERYWHERE, kind=LlamaForCausalLM)
+    told = export_lora(Export(as_adapter(folder), str(base), tmp_path / form, form))
+    assert told
+    assert any((tmp_path / form).iterdir())
 
 
 def test_an_adapter_without_lora_is_refused(trained_vlm, tmp_path, capsys):

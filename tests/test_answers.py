@@ -22,7 +22,7 @@ from hybrid_mmsa.reasoning.prompt.answer import (
     verdict,
     write_answer,
 )
-from hybrid_mmsa.reasoning.prompt.labels import label_probabilities, label_tokens
+from hybrid_mmsa.reasoning.prompt.labels import label_probabilities, label_tokens, share
 from hybrid_mmsa.types import LABELS
 
 PROMPT = load_prompt("sentiment")
@@ -258,6 +258,12 @@ def test_label_probabilities_are_a_softmax_over_the_three(rows):
     assert found.dtype == np.float32
     assert np.allclose(found.sum(1), 1, atol=1e-5)
     assert np.allclose(label_probabilities(logits + 7), found, atol=1e-4)
+
+
+def test_a_share_is_none_where_a_side_has_no_token():
+    some, none = np.ones(2, np.float32), np.ones(0, np.float32)
+    assert share(some, some) == 0.5
+    assert share(some, none) is share(none, none) is None
 
 
 def test_label_columns_are_picked_from_the_vocabulary():

@@ -253,6 +253,19 @@ def test_answers_keep_the_order_of_the_posts(scripted):
     assert len(set(found)) == 24
 
 
+def test_as_many_requests_are_under_way_as_the_configuration_says(scripted):
+    together = threading.Barrier(16, timeout=20)
+
+    def answer(asked):
+        together.wait()
+        return completion(asked)
+
+    scripted.answer = answer
+    reasoner = asking(scripted, batch_size=16, retries=0)
+    assert len(reasoner.reason([POST] * 16)) == 16
+    reasoner.close()
+
+
 def test_a_busy_server_is_asked_again(scripted):
     scripted.replies = [(503, {"error": {"message": "loading"}}, {"retry-after-ms": "1"})]
     reasoner = asking(scripted, retries=1)

@@ -379,6 +379,22 @@ def test_a_pull_that_broke_off_goes_on(hub, online, capsys):
     assert set(read_manifest(model_folder(NAME)).files) == {"config.json", "model.safetensors", "model-2.safetensors"}
 
 
+def test_a_file_of_an_older_revision_does_not_stay(hub, online, opened):
+    hub.files["model-2.safetensors"] = b"more weights"
+    assert pull() == 0
+    del hub.files["model-2.safetensors"]
+    assert pull() == 0
+    assert "model-2.safetensors" not in file_hashes(model_folder(NAME))
+    open_reasoner(NAME)
+
+
+def test_a_damaged_manifest_does_not_keep_others_from_being_listed(home, capsys):
+    (folder := model_folder(NAME)).mkdir(parents=True)
+    (folder / "hybrid_mmsa.json").write_text("{")
+    assert run(["models", "list"]) == 0
+    assert NAME in capsys.readouterr().out
+
+
 def test_a_repository_without_weights_is_no_model(hub, online, capsys):
     del hub.files["model.safetensors"]
     assert pull() == 2

@@ -29,6 +29,12 @@ def test_verdicts_come_back_by_post(tmp_path):
     assert reasoner.reason([Sample(text="x", id="b"), Sample(text="y", id="a")]) == [SURE, SURE]
 
 
+def test_line_ends_of_unicode_end_no_line(tmp_path):
+    path = tmp_path / "verdicts.jsonl"
+    path.write_text(json.dumps(row("a\u2028b"), ensure_ascii=False) + "\r\n", encoding="utf-8")
+    assert RecordedReasoner.load(path).verdicts == {"a\u2028b": SURE}
+
+
 def test_verdicts_of_several_models_are_named_after_their_file(tmp_path):
     other = {**row("b"), "reasoner": "another"}
     assert RecordedReasoner.load(written(tmp_path, row("a"), other)).id == "verdicts"

@@ -259,9 +259,10 @@ def test_an_adapter_outside_of_the_language_model_is_refused(vlm):
 def test_a_run_goes_on_from_a_lora_of_its_own_shape(tuned, vlm):
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 
-    def new(rank):
+    def new(rank, alpha=QUICK.alpha):
+        shape = LoraConfig(r=rank, lora_alpha=alpha, target_modules=language_linears(vlm))
         with quietly():
-            return get_peft_model(copy.deepcopy(vlm.model), LoraConfig(r=rank, target_modules=language_linears(vlm)))
+            return get_peft_model(copy.deepcopy(vlm.model), shape)
 
     model = new(QUICK.rank)
     begin_at(model, str(tuned[0]), vlm)
@@ -269,6 +270,8 @@ def test_a_run_goes_on_from_a_lora_of_its_own_shape(tuned, vlm):
     assert all(torch.equal(value, wanted[name]) for name, value in get_peft_model_state_dict(model).items())
     with pytest.raises(InputError, match="another rank"):
         begin_at(new(QUICK.rank + 1), str(tuned[0]), vlm)
+    with pytest.raises(InputError, match="was made with alpha"):
+        begin_at(new(QUICK.rank, 2 * QUICK.alpha), str(tuned[0]), vlm)
     with pytest.raises(InputError, match="found 'nobody'; wanted a folder with a LoRA"):
         begin_at(model, "nobody", vlm)
 
@@ -281,6 +284,19 @@ def test_an_adapter_with_a_wrong_prefix_is_refused(tuned, trained_vlm, tmp_path)
     describe_adapter(out, name="other", made_with=manifest["made_with"], fitted_to=fitted_to)
     with pytest.raises(ArtefactError, match=r"touches 'language_model|keys are missing"):
         Analyzer.from_pretrained("default", adapters=[out], reasoner=trained_vlm)
+
+
+def test_what_would_lose_a_training_is_refused_before_it(trained_vlm, tmp_path):
+    """A post that the model cannot read, and a fast tier that is not there; and a slow machine has time to answer."""
+    drawn = other_posts(40, seed=13)
+    long = [replace(drawn[0], text="word " * 3000), *drawn[1:]]
+    posts = write_posts(tmp_path / "long", long)
+    with pytest.raises(InputError, match=r"line 1: \d+ tokens of prompt, post and answer; the model reads \d+"):
+        planned(posts, tmp_path / "x", trained_vlm)
+    posts = write_posts(tmp_path / "posts", drawn)
+    with pytest.raises(ArtefactError, match="no adapter 'nobody'"):
+        planned(posts, tmp_path / "x", trained_vlm, fast="nobody")
+    assert planned(posts, tmp_path / "x", trained_vlm).base.timeout >= 600
 
 
 def test_a_run_folder_of_another_recipe_is_refused(posts, trained_vlm, tmp_path):

@@ -1,6 +1,8 @@
 """`train vlm`: a language model learns to see by a tower that it never met, and is otherwise left as it was."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ from tiny_vlm import untrained_vlm
 from tiny_words import words_alone
 from transformers import LlamaForCausalLM
 
+from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import load_prompt, open_reasoner
 from hybrid_mmsa.reasoning.models.llava import open_tower
+from hybrid_mmsa.reasoning.models.own import own_config
 from hybrid_mmsa.training.vlm.lessons import labelled_pictures
 from hybrid_mmsa.training.vlm.tokens import read_tokens
 from hybrid_mmsa.types import LABELS, LoraRef, Sample
@@ -50,7 +54,10 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def words(root):
-    return words_alone(untrained_vlm(root / "random", load_prompt("smol")), root / "words")
+    folder = words_alone(untrained_vlm(root / "random", load_prompt("smol")), root / "words")
+    shutil.copyfile(bundled_path("prompts", "smol.toml"), folder / "asked.toml")
+    (folder / "reasoner.toml").write_text((folder / "reasoner.toml").read_text().replace('"smol"', '"asked.toml"'))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +115,26 @@ def test_a_run_that_stands_is_not_done_again_and_no_other_is_mixed_in(trained, c
     assert (root / "runs" / "projector" / "record.json").read_bytes() == before
     weights = [root / name / "projector.safetensors" for name in ("seeing", "twin")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_the_folder_says_how_it_is_opened_and_carries_its_prompt(trained, root):
+    opened = own_config(root / "seeing")
+    assert (opened.id, Path(opened.prompt)) == ("seeing", root / "seeing" / "prompt.toml")
+    assert (opened.device, load_prompt(opened.prompt).hash) == ("cpu", load_prompt("smol").hash)
+
+
+def test_a_lora_of_the_same_name_is_told_from_another(trained, command, root, words, capsys):
+    write_lora(words, root / "else" / "lora", targets=EVERYWHERE, kind=LlamaForCausalLM, seed=9)
+    swapped = {str(root / "lora"): root / "else" / "lora", str(root / "seeing"): root / "third"}
+    assert run([str(swapped.get(word, word)) for word in command]) == 2
+    assert "holds a run of another lora_weights" in capsys.readouterr().err
+
+
+def test_all_steps_cannot_teach_captions(command, root, capsys):
+    assert (
+        run([*[word.replace(str(root / "seeing"), str(root / "none")) for word in command], "--set", "captions=1"]) == 2
+    )
+    assert "captions" in capsys.readouterr().err
 
 
 def test_tokens_are_standardised_and_a_projector_takes_them_as_they_are(tmp_path):

@@ -41,7 +41,11 @@ class ReasonerConfig(BaseModel):
     batch_size: int = Field(default=8, ge=1, description="Posts, or requests, at a time.")
     context: int = Field(default=4096, ge=64, description="Tokens of prompt and answer together.")
     max_rationale_tokens: int = Field(default=400, ge=1, description="Most tokens written for one post.")
-    timeout: float = Field(default=60, gt=0, description="Seconds for the requests about one post, retries included.")
+    timeout: float = Field(
+        default=60,
+        gt=0,
+        description="Seconds for one question about a post, retries included; hidden words are questions of their own.",
+    )
     retries: int = Field(default=2, ge=0, description="How often a failed request is sent again.")
     image_size: int | None = Field(default=None, ge=16, description="Pixels the longest side is shrunk to first.")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; the library's choice if not given.")

@@ -11,7 +11,7 @@ from rich.table import Table
 from ...adapters import Adapter
 from ...bundled import bundled_path
 from ...encoders.compact import PICTURE_TOWER
-from ...errors import InputError
+from ...errors import ArtefactError, InputError
 from ...extras import needs
 from ...reasoning import Preset, presets
 from ...reasoning.models.packaged import pull_packaged
@@ -101,7 +101,10 @@ def _table(rows: list[Preset]) -> Table:
 
 
 def _is_pulled(preset: Preset) -> bool:
-    return read_manifest(model_folder(preset.name)) is not None
+    try:
+        return read_manifest(model_folder(preset.name)) is not None
+    except ArtefactError:  # which `models pull` mends
+        return False
 
 
 def bundled_models() -> list[Adapter]:

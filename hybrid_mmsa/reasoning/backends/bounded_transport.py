@@ -89,7 +89,13 @@ class BoundedTransport(httpx.BaseTransport):
     def __init__(self) -> None:
         self._of_thread = _OfThread()
         context = httpx.create_ssl_context(trust_env=False)
-        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=_Backend(self._of_thread))
+        # Any number of connections: a request that waits for one would lose its time to others'.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            network_backend=_Backend(self._of_thread),
+            max_connections=None,
+            max_keepalive_connections=None,
+        )
 
     @contextmanager
     def until(self, deadline: float) -> Iterator[None]:

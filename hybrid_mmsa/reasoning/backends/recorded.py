@@ -37,7 +37,7 @@ class RecordedReasoner:
         """
         verdicts: dict[str, Verdict] = {}
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").split("\n")  # other line ends may stand in a text
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot read {path}: {error}", field="reasoner") from error
         for number, line in enumerate(lines, 1):

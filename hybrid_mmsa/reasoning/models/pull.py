@@ -45,16 +45,21 @@ def pull(preset: Preset) -> Path:
         raise ArtefactError(f"{preset.name} was not pulled: HF_HUB_OFFLINE is set, which forbids it") from error
     except Exception as error:  # the hub client's HTTP library, and so its errors, differ from version to version
         raise ArtefactError(f"{preset.name} was not pulled; run the command again to go on: {error}") from error
-    _check(folder, listed)
-    hashes = {path: sha for path, sha in file_hashes(folder).items() if path in {file.path for file in listed}}
+    hashes = _checked(folder, listed)
+    for path in hashes.keys() - {file.path for file in listed}:
+        (folder / path).unlink()  # of an older revision: the model would be refused for it
+        del hashes[path]
     write_manifest(
         folder, Pulled(name=preset.name, repository=preset.repository, revision=preset.revision, files=hashes)
     )
     return folder
 
 
-def _check(folder: Path, listed: list[RepoFile]) -> None:
-    """Compare what lies in the folder with what the hub lists; a file that differs is removed, to be fetched again."""
+def _checked(folder: Path, listed: list[RepoFile]) -> dict[str, str]:
+    """The hashes of what lies in the folder, compared with what the hub lists.
+
+    A file that differs is removed, to be fetched again.
+    """
     if not any(file.path.endswith(".safetensors") for file in listed):
         raise ArtefactError(f"the hub lists no weights (.safetensors) for {folder.name}")
     hashes = file_hashes(folder)
@@ -64,6 +69,7 @@ def _check(folder: Path, listed: list[RepoFile]) -> None:
         if not whole:
             path.unlink(missing_ok=True)
             raise ArtefactError(f"{path} is not the file that the hub lists; it was removed: pull again")
+    return hashes
 
 
 def _is_blob(path: Path, blob_id: str) -> bool:

@@ -30,7 +30,7 @@ class Pulled(BaseModel):
 
     name: str
     repository: str
-    """Its name on the hub; empty for a model of one's own."""
+    """Its name on the hub."""
     revision: str
     files: Mapping[str, str]
     """SHA-256 (hex) by path inside the folder, with forward slashes."""
@@ -71,13 +71,10 @@ def check_files(folder: Path, pulled: Pulled) -> None:
     """
     wrong = sorted(set(file_hashes(folder).items()) ^ set(pulled.files.items()))
     if wrong:
-        state = "is not as it was pulled" if pulled.repository else "is not as it was written"
-        way = (
-            f"remove {folder} and run `hybrid-mmsa models pull {pulled.name}`"
-            if pulled.repository
-            else f"write {folder} again, or remove {MANIFEST} if the change is wanted"
+        raise ArtefactError(
+            f"{folder / wrong[0][0]} is not as it was pulled (missing, changed or added); remove {folder} and run "
+            f"`hybrid-mmsa models pull {pulled.name}`"
         )
-        raise ArtefactError(f"{folder / wrong[0][0]} {state} (missing, changed or added); {way}")
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

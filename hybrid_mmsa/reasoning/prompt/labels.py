@@ -95,7 +95,9 @@ def label_probabilities(logits: FloatArray, tokens: LabelTokens | None = None) -
     return probabilities
 
 
-def share(one: FloatArray, other: FloatArray) -> float:
-    """The probability of some tokens, among themselves and some others, from their logits."""
+def share(one: FloatArray, other: FloatArray) -> float | None:
+    """The probability of some tokens, among them and some others, from their logits; `None` where one side has none."""
+    if not (one.size and other.size):
+        return None
     ours, theirs = (np.logaddexp.reduce(logits.astype(np.float64)) for logits in (one, other))
     return float(1 / (1 + np.exp(theirs - ours)))

@@ -91,8 +91,10 @@ def card(plan: TuningPlan, curve: LearningCurve, figures: TuningFigures, readine
             + "; with another prompt, precision or base its figures are others.",
             "- The calibration part said when to stop and fitted the pooling; the test part did neither.",
             "- The figures are of posts of the same file; other posts may differ from them.",
-            "- Rationales that it writes follow the posts' own columns, a teacher, or sentences composed from them; "
-            "they were not checked.",
+            "- It writes no rationale: words that decide are found by hiding them."
+            if plan.prompt.brief
+            else "- Rationales that it writes follow the posts' own columns, a teacher, or sentences composed from "
+            "them; they were not checked.",
             "",
         ]
     )

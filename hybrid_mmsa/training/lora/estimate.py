@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 from ...reasoning.backends.transformers.loading import Vlm
+from .checks import language_linears
 from .examples import Examples
 from .recipe import TuningRecipe
 from .turns import Course, Turn
@@ -74,9 +74,7 @@ def estimate(
         posts: In the training part.
         device: Where training will run.
     """
-    linears = [
-        m for n, m in shape.model.named_modules() if isinstance(m, nn.Linear) and n.startswith(f"{shape.language}.")
-    ]
+    linears: list[Any] = [shape.model.get_submodule(name) for name in language_linears(shape)]
     parameters = sum(weights.numel() for weights in shape.model.parameters())
     tuned = sum(m.in_features * m.out_features for m in linears)
     trained = sum(recipe.rank * (m.in_features + m.out_features) for m in linears)

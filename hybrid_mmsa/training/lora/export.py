@@ -10,7 +10,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -69,7 +69,7 @@ class Trial:
     @classmethod
     def of(cls, reasoner: Reasoner, lora: LoraRef) -> Trial:
         """Ask a model twice."""
-        return cls(*(_logits(reasoner.reason(probe_posts(), each)) for each in (None, lora)))
+        return cls(*(_logits(reasoner.reason(probe_posts(reasoner), each)) for each in (None, lora)))
 
     def lost(self, verdicts: Sequence[Verdict]) -> float:
         """The largest difference of a label's logit, as a share of the most that the adapter changes; 1: all of it."""
@@ -77,7 +77,7 @@ class Trial:
 
     def moved(self, verdicts: Sequence[Verdict]) -> float:
         """The largest difference of a probability, over posts of words alone: programs read pictures differently."""
-        words = [n for n, post in enumerate(probe_posts()) if post.image is None]
+        words = slice(len(WORDS))
         return float(np.abs(_shares(_logits(verdicts))[words] - _shares(self.adapted)[words]).max())
 
     def same_labels(self, verdicts: Sequence[Verdict]) -> bool:
@@ -85,14 +85,17 @@ class Trial:
         return bool((_logits(verdicts).argmax(axis=1) == self.adapted.argmax(axis=1)).all())
 
 
-def probe_posts() -> list[Sample]:
-    """The same posts at every call: words alone, a picture alone, and both."""
+def probe_posts(reasoner: Reasoner) -> list[Sample]:
+    """The same posts at every call: words alone, and, for one that reads pictures, a picture alone and both."""
+    words = [Sample(text=words, id=str(n)) for n, words in enumerate(WORDS)]
+    if not getattr(reasoner, "reads_pictures", True):
+        return words
     ramp = np.tile(np.linspace(0, 255, SIDE, dtype=np.uint8), (SIDE, 1))
     picture = Image.fromarray(np.stack([ramp, ramp.T, ramp[:, ::-1]], axis=2))
     return [
-        *(Sample(text=words, id=str(n)) for n, words in enumerate(WORDS)),
+        *words,
         Sample(image=picture, id="picture"),
-        *(Sample(text=words, image=picture, id=f"both {n}") for n, words in enumerate(WORDS)),
+        *(replace(post, image=picture, id=f"both {post.id}") for post in words),
     ]
 
 
@@ -213,12 +216,14 @@ def _write_peft(source: _Source, out: Path, name: str) -> list[str]:
     (out / CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     shutil.copyfile(lora.path / WEIGHTS, out / WEIGHTS)
     written = LoraRef(name=lora.name, path=out, prompt=lora.prompt)
-    lost = source.trial.lost(open_reasoner(source.base).reason(probe_posts(), written))
+    reasoner = open_reasoner(source.base)
+    posts = probe_posts(reasoner)
+    lost = source.trial.lost(reasoner.reason(posts, written))
     if not lost <= LOST["float32"]:
         raise ArtefactError(f"the exported LoRA answers otherwise than the adapter: {lost:.1%} of its effect is lost")
     return [
         f"a LoRA of rank {settings['r']} for PEFT, SGLang and vLLM (--max-lora-rank {settings['r']} or more)",
-        f"opened again on {name}: the same answers to {len(probe_posts())} posts",
+        f"opened again on {name}: the same answers to {len(posts)} posts",
     ]
 
 
@@ -235,7 +240,8 @@ def _write_merged(source: _Source, out: Path) -> list[str]:
             shutil.copyfile(path, out / path.name)  # a processor travels as it was published, not as it was opened
     prompt = {"prompt": PROMPT} if lora.prompt is not None else {}
     _write_toml(out / REASONER, {"backend": "transformers", "model": ".", "dtype": base.dtype, **prompt})
-    verdicts = open_reasoner(_patient(ReasonerConfig.from_file(out / REASONER), base.threads)).reason(probe_posts())
+    reasoner = open_reasoner(_patient(ReasonerConfig.from_file(out / REASONER), base.threads))
+    verdicts = reasoner.reason(probe_posts(reasoner))
     lost = source.trial.lost(verdicts)
     if not (lost <= LOST[base.dtype] and source.trial.same_labels(verdicts)):
         raise ArtefactError(
@@ -270,7 +276,7 @@ def _write_gguf(source: _Source, out: Path, *, with_base: bool) -> list[str]:
     _write_toml(files / REASONER, values)
     prompt = out / PROMPT if (out / PROMPT).is_file() else None
     reasoner = open_reasoner(ReasonerConfig.from_file(files / REASONER))
-    verdicts = reasoner.reason(probe_posts(), LoraRef(name=adapter.name, path=out / LORA, prompt=prompt))
+    verdicts = reasoner.reason(probe_posts(reasoner), LoraRef(name=adapter.name, path=out / LORA, prompt=prompt))
     moved = source.trial.moved(verdicts)
     if not moved <= MOVED:
         raise ArtefactError(f"llama.cpp moves a probability by {moved:.3f} where {MOVED} may be: not the same adapter")

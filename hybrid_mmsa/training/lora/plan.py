@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from ...adapters import Adapter, resolve_adapter
 from ...bundled import bundled_path
 from ...errors import InputError
 from ...reasoning import ReasonerConfig, RecordedReasoner, load_prompt, presets
-from ...reasoning.backends.transformers.loading import open_shape
+from ...reasoning.backends.transformers.loading import Vlm, open_shape
 from ...reasoning.models.opening import located
 from ...reasoning.models.own import own_config
 from ...reasoning.models.store import model_folder
@@ -30,6 +31,8 @@ __all__ = ["LEAST_TUNED", "TuningPlan", "plan_tuning"]
 
 LEAST_TUNED = 8
 """Posts that every label which occurs must have."""
+PATIENCE = 600
+"""Seconds that a batch may take while adapters are measured: a slow machine must not lose a training."""
 MOST_HELD = 1000
 """About how many posts of a large file calibrate, and as many test: more would be asked about at every look."""
 
@@ -134,8 +137,8 @@ def plan_tuning(
         parts: What each post is for, where the posts come with a split of their own.
 
     Raises:
-        InputError: No base, no such prompt, or posts too few for three parts.
-        ArtefactError: The base is not on this machine, or is no vision-language model.
+        InputError: No base, no such prompt, posts too few for three parts, or one too long for the model.
+        ArtefactError: The base is not on this machine, or is no vision-language model; or no such fast tier.
     """
     if not recipe.base:
         raise InputError("no model is named: --base takes a preset's name or a model's folder", field="--base")
@@ -143,6 +146,7 @@ def plan_tuning(
         posts, calibration=True, calibration_posts=LEAST_POSTS, most=MOST_HELD, seed=recipe.seed
     )
     _check_parts(posts, parts)
+    Adapter.load(resolve_adapter(fast))  # which is needed after the training only
     here = place()
     base = _reasoner_of(recipe, here)
     prompt = load_prompt(base.prompt)  # whose error names the bundled ones
@@ -155,6 +159,7 @@ def plan_tuning(
     shape = open_shape(base)
     if not shape.sees and (silent := sum(not sample.text for sample in posts.samples)):
         raise InputError(f"{base.id} reads no pictures, and {silent} posts have no words", field="posts")
+    _check_lengths(posts, shape, Examples(shape, prompt, posts.samples, teacher=known, image_size=base.image_size))
     examples = Examples(shape, prompt, samples, teacher=known, image_size=base.image_size)
     telling = {row for row in range(len(samples)) if examples.target(Turn(row, reasons=True, variant=0)).tells}
     course = plan_course(samples, recipe, here.size, telling)
@@ -178,6 +183,16 @@ def _check_parts(posts: LabelledFile, parts: Parts) -> None:
         raise InputError("the posts to train on have one label; near-duplicates take the others away", field="posts")
 
 
+def _check_lengths(posts: LabelledFile, shape: Vlm, examples: Examples) -> None:
+    """No post is longer than what the model reads; one of few bytes is none, since a token has a byte at least."""
+    long = [row for row, sample in enumerate(posts.samples) if len((sample.text or "").encode()) > shape.context // 4]
+    for row in long:
+        try:
+            examples.batch([Turn(row, reasons=True, variant=0)])
+        except InputError as error:
+            raise InputError(f"line {posts.lines[row]}: {error}", field="posts") from error
+
+
 def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
     """The base as it is trained, measured, and later answers."""
     device = f"cuda:{here.local}" if torch.cuda.is_available() else "cpu"
@@ -195,6 +210,7 @@ def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
         "quantise": "4bit" if recipe.quantise == "4bit" else None,
         "device": device,
         "batch_size": max(8, recipe.micro_batch),
+        "timeout": PATIENCE,
         "image_size": recipe.image_size or config.image_size,
     }
     return located(config.model_copy(update=changes))

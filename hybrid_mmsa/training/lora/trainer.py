@@ -208,7 +208,8 @@ class LearningCurve:
     Attributes:
         steps: How many were taken.
         best: The step whose weights were kept.
-        looks: Step, log-loss and accuracy of the label on the calibration part; step 0 is the base.
+        looks: Step, log-loss and accuracy of the label on the calibration part; step 0 is the base, or the LoRA that
+            was gone on from.
         trained: Numbers that were trained.
     """
 
@@ -276,13 +277,21 @@ def begin_at(model: Any, start: str, vlm: Vlm) -> None:
         vlm: The model before.
 
     Raises:
-        InputError: There is no LoRA of that name, or it is of another shape.
+        InputError: There is no LoRA of that name, or it is of another shape or scale.
     """
-    file = find_lora(start) / WEIGHTS
+    folder = find_lora(start)
+    file = folder / WEIGHTS
     expected = {name: value.shape for name, value in get_peft_model_state_dict(model).items()}
     found = as_in(vlm.model, vlm.language, load_file(file))
     if expected != {name: value.shape for name, value in found.items()}:
         raise InputError(f"{file} has other layers than the recipe's LoRA, or another rank", field="start")
+    own, theirs = model.peft_config["default"], LoraConfig.from_pretrained(str(folder))
+    if (own.lora_alpha, own.use_rslora) != (theirs.lora_alpha, theirs.use_rslora):
+        raise InputError(
+            f"{folder} was made with alpha {theirs.lora_alpha}, and the recipe says {own.lora_alpha}: its effect would "
+            "be another",
+            field="start",
+        )
     set_peft_model_state_dict(model, {name: value.float() for name, value in found.items()})
 
 

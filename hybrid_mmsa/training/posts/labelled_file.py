@@ -77,6 +77,7 @@ class LabelledFile:
 
     Attributes:
         samples: Raw, their pictures not decoded.
+        lines: Per post the line it stands on.
         keys: Per post the line its group of near-duplicates begins on.
         sha256: Of the file (hex).
         splits: Per post the part that the file's own column `split` names, if any.
@@ -88,6 +89,7 @@ class LabelledFile:
     """
 
     samples: list[Sample]
+    lines: list[int]
     keys: list[str]
     sha256: str
     splits: list[Split | None]
@@ -159,6 +161,7 @@ def read_labelled_file(
     split, chosen = _words_of(rows, ("split", "chosen"))
     posts = LabelledFile(
         list(samples.values()),
+        [int(line) for line in samples],
         [key_of[line] for line in samples],
         rows.sha256(),
         [SPLITS.get(split.get(line, "")) for line in samples],

@@ -27,6 +27,7 @@ from ...reasoning.backends.transformers.adapters import Adapters
 from ...reasoning.backends.transformers.loading import Vlm, open_vlm
 from ...reasoning.models.llava import Tower, join, open_tower, read_projector, write_projector
 from ...reasoning.models.own import CONFIGURATION, own_config
+from ...reasoning.models.store import file_hashes
 from ...reasoning.prompt.question import Prompt
 from ...types import LoraRef, Sample
 from ..common.loop import LoopConfig, claim, train
@@ -43,7 +44,7 @@ from .tokens import read_tokens
 
 __all__ = ["VlmConfig", "VlmSources", "train_vlm"]
 
-OPENED = 'backend = "transformers"\nmodel = "."\nid = "{name}"\nprompt = "{prompt}"\n'
+PROMPT = "prompt.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ class VlmConfig:
     balance: float = 1.0
     held_out: int = 400
     prompt: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with."""
+        if not 0 <= self.captions < 1:  # the projector learns from labels as well
+            raise InputError(f"found {self.captions}; wanted a share from 0 to less than 1", field="captions")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +142,7 @@ def train_vlm(
         "prompt": prompt.id,
         "tower": tower.hash,
         "lora": sources.lora and Path(sources.lora).name,
+        "lora_weights": sources.lora and _weights(find_lora(sources.lora)),
     }
     seeing = Seeing(vlm, tokens)
     _learn(seeing, matter.train.lessons(vlm, prompt), config, runs / "projector", facts)
@@ -143,7 +150,7 @@ def train_vlm(
     record = json.loads((runs / "projector" / "record.json").read_text(encoding="utf-8"))
     record["held_out"] = measured(seeing, posts, _told(captions, config), config.batch_size)
     write_projector(seeing.weights(), tower, runs / PROJECTOR)
-    _save(sources, tower, runs / PROJECTOR, str(opened.prompt), out)
+    _save(sources, tower, runs / PROJECTOR, opened, out)
     (runs / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return dict(record)
 
@@ -201,7 +208,7 @@ def _joined(sources: VlmSources, tower: Tower, folder: Path, config: VlmConfig) 
     """Language model and tower as one model, and how it is opened to be trained."""
     own = own_config(sources.language) or ReasonerConfig(backend="transformers", model=str(sources.language))
     prompt = config.prompt or str(own.prompt)
-    claim(folder, {"language": sources.language.name, "tower": tower.hash, "prompt": prompt})
+    claim(folder, {"language model": _weights(sources.language), "tower": tower.hash, "prompt": prompt})
     if not (folder / "config.json").is_file():
         draft = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(draft, ignore_errors=True)
@@ -210,6 +217,11 @@ def _joined(sources: VlmSources, tower: Tower, folder: Path, config: VlmConfig) 
             file.rename(folder / file.name)
         draft.rmdir()
     return own.model_copy(update={"model": str(folder), "prompt": prompt, "lora": None, "dtype": "float32"})
+
+
+def _weights(folder: Path) -> dict[str, str]:
+    """What tells a model or a LoRA from others of its name: SHA-256 (hex) by file."""
+    return {name: hash_ for name, hash_ in file_hashes(folder).items() if name.endswith(".safetensors")}
 
 
 def _with_lora(vlm: Vlm, lora: str | None) -> None:
@@ -223,7 +235,8 @@ def _learn(
     seeing: Seeing, lessons: tuple[Posts, Captions], config: VlmConfig, folder: Path, facts: dict[str, Any]
 ) -> None:
     """Train the projector, or read it where it was trained."""
-    claim(folder, {name: facts[name] for name in ("recipe", "posts_sha256", "prompt", "tower", "lora", "photos")})
+    named = ("recipe", "posts_sha256", "prompt", "tower", "lora", "lora_weights", "photos")
+    claim(folder, {name: facts[name] for name in named})
     weights = folder / PROJECTOR
     if weights.is_file():
         seeing.projector.load_state_dict(load_file(weights))
@@ -275,15 +288,19 @@ def _told(captions: Captions, config: VlmConfig) -> Iterator[Lesson]:
         yield captions.lesson([(row, 0) for row in range(start, min(start + config.batch_size, count))])
 
 
-def _save(sources: VlmSources, tower: Tower, projector: Path, prompt: str, out: Path) -> None:
-    """The model's folder; it is opened as the language model was."""
+def _save(sources: VlmSources, tower: Tower, projector: Path, opened: ReasonerConfig, out: Path) -> None:
+    """The model's folder; it is opened as the language model was, and asked as it was trained to be."""
     with quietly():
         llava = join(sources.language, tower)
         read_projector(llava, tower, projector)
         llava.save(out)
     shutil.copyfile(projector, out / PROJECTOR)
-    own = sources.language / CONFIGURATION
-    opened = OPENED.format(name=out.name, prompt=prompt)
-    if own.is_file():
-        opened = own.read_text(encoding="utf-8")
-    (out / CONFIGURATION).write_text(opened, encoding="utf-8")
+    own = own_config(sources.language)
+    values = {} if own is None else own.model_dump(exclude_defaults=True, exclude_none=True)
+    prompt = str(opened.prompt)
+    if Path(prompt).suffix == ".toml":
+        shutil.copyfile(prompt, out / PROMPT)
+        prompt = PROMPT
+    values |= {"backend": "transformers", "model": ".", "id": out.name, "prompt": prompt}
+    lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
+    (out / CONFIGURATION).write_text("".join(lines), encoding="utf-8")

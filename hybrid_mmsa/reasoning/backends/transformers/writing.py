@@ -54,7 +54,7 @@ class Grammar:
         mask: BoolArray = self._begins == letter
         return mask
 
-    def share_of_true(self, before: Sequence[int], scores: FloatArray) -> float:
+    def share_of_true(self, before: Sequence[int], scores: FloatArray) -> float | None:
         """P(true) / (P(true) + P(false)) where an answer says one of them next, over all tokens that begin either word.
 
         Args:
@@ -136,7 +136,8 @@ class Line:
     def _share_of_true(self, mask: BoolArray, scores: FloatArray) -> float | None:
         """P(true) / (P(true) + P(false)) over the allowed tokens that begin either word; as before where none does."""
         true, false = (scores[mask & self._grammar.begins(letter)] for letter in (b"t", b"f"))
-        return share(true, false) if true.size and false.size else self.sarcasm
+        said = share(true, false)
+        return self.sarcasm if said is None else said
 
     def _closing(self, mask: BoolArray) -> BoolArray:
         """Of the allowed tokens, those that end a string or else a list, where there are any."""
