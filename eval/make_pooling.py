@@ -75,8 +75,8 @@ def posts_with_pictures(data: Path, part: str | None, names: Sequence[str]) -> l
 
 
 def verdicts_of(reasoner: Reasoner, records: Sequence[Record], title: str) -> dict[str, Verdict]:
-    """What the reasoner says, by id; posts of about one length together."""
-    samples = sorted((r.sample for r in records), key=lambda sample: (sample.target is None, len(sample.text or "")))
+    """What the reasoner says, by id."""
+    samples = [record.sample for record in records]
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=len(samples))
         verdicts = asked(reasoner, samples, rationale=False, advance=lambda n: bar.update(task, advance=n))

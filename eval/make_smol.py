@@ -42,11 +42,11 @@ It is the LoRA of the preset `smol`, tuned in stages that each went on from the 
 The first had posts of words alone, later ones posts with pictures beside them, with the projector in place
 (`projector.safetensors`, `eval/make_smol_eyes.py`); the third also many sentences about two targets, and irony beside
 texts that are meant as they stand; the last the same kinds, a third of them posts with pictures. The figures above are
-of the posts of the last, some of which were learnt from in an earlier one, so they flatter. The picture tower was
-tuned on the very pictures of these posts, so four posts in ten were shown another's (`eval/make_smol_posts.py`), in
-the figures above too. How verdicts count is fitted for the bundled model, for each kind of post (`adapters/default/pooling.json`,
-`eval/make_pooling.py`); the cascade above is pooled by weights fitted to posts like those it was tuned on. It writes
-nothing: its reasons are found by hiding words.
+of the posts of the last, some of which were learnt from in an earlier one, so they flatter. The picture tower was tuned
+on the very pictures of these posts, so four posts in ten were shown another's (`eval/make_smol_posts.py`), in the
+figures above too. How verdicts count is fitted for the bundled model, for each kind of post
+(`adapters/default/pooling.json`, `eval/make_pooling.py`); the cascade above is pooled by weights fitted to posts like
+those it was tuned on. It writes nothing: its reasons are found by hiding words.
 """
 STAGE = "{steps} steps on {train:,} posts (the weights of step {best} kept)"
 KEPT = ("posts_sha256", "parts", "recipe", "curve", "figures")

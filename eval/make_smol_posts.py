@@ -6,7 +6,7 @@
     hybrid-mmsa adapter train seen.jsonl --image-root DATA --recipe smol-seen -o NAME
     python eval/make_smol_posts.py balanced --seed 1 --data DATA -o balanced.jsonl
     hybrid-mmsa adapter train balanced.jsonl --image-root DATA --recipe smol-seen --set epochs=1.15 \
-        --set reasons=0.35 -o NAME
+        --set reasons=0.35 --set evaluate_every=155 -o NAME
 
 The rows are those of the text tower's mixture (`training/posts/mixture.toml`), so no text of a dev or test part, of
 `eval/everyday` or of a suite of cases is among them. What `adapter train` then holds back is held back of these.

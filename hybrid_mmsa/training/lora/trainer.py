@@ -285,6 +285,8 @@ def begin_at(model: Any, start: str, vlm: Vlm) -> None:
     found = as_in(vlm.model, vlm.language, load_file(file))
     if expected != {name: value.shape for name, value in found.items()}:
         raise InputError(f"{file} has other layers than the recipe's LoRA, or another rank", field="start")
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} holds no {CONFIG}", field="start")
     own, theirs = model.peft_config["default"], LoraConfig.from_pretrained(str(folder))
     if (own.lora_alpha, own.use_rslora) != (theirs.lora_alpha, theirs.use_rslora):
         raise InputError(
