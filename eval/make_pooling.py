@@ -5,8 +5,8 @@
 Nothing is trained: two weights and a bias for each kind of post are fitted to posts that neither the towers nor the
 LoRA were fitted to, and with them from which P(error) on asking helps: the dev parts of the corpora of the text tower's
 mixture, and those of MVSA-Single and, towards targets, Twitter-2015, with their pictures. What the cascade then answers
-is measured on test parts, which chose nothing, and on memes, which nothing was fitted to; `--save` keeps that as
-eval/bench/results/pooling-DATE.json. No everyday post is read.
+is measured on test parts, which chose nothing, on memes, which nothing was fitted to, and, by themselves, on plain
+words beside pictures that turn nothing; `--save` keeps that as eval/bench/results/pooling-DATE.json.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from hybrid_mmsa.training.routing.posts import pool_on_posts
 from hybrid_mmsa.types import LABELS, Sample, Verdict
 
 PRESET = "smol"
-PICTURED, MEMES = ("mvsa_single", "twitter2015"), "memotion"
+PICTURED, MEMES, CROSSED = ("mvsa_single", "twitter2015"), "memotion", "crossed"
 """Protocols."""
 MOST_PICTURED = 450
 
@@ -92,7 +92,7 @@ def judged(adapter: Adapter, records: Sequence[Record], verdicts: Mapping[str, V
     groups: dict[str, list[tuple[Sample, Analysis]]] = {}
     for sample, answer in rows:
         kind, source, _ = str(sample.id).split("/", 2)
-        for name in (f"kind: {kind}", f"corpus: {source}", "all"):
+        for name in (f"corpus: {source}",) if source == CROSSED else (f"kind: {kind}", f"corpus: {source}", "all"):
             groups.setdefault(name, []).append((sample, answer))
     return [{"posts_of": name, **_figures(group)} for name, group in sorted(groups.items())]
 
@@ -124,7 +124,7 @@ def main() -> None:
     mixture = load_mixture(options.data, seed=options.seed)
     dev, test = (drawn(part, options.posts, chance) for part in (mixture.dev, mixture.test))
     dev += posts_with_pictures(options.data, "dev", PICTURED)
-    test += posts_with_pictures(options.data, None, (*PICTURED, MEMES))
+    test += posts_with_pictures(options.data, None, (*PICTURED, MEMES, CROSSED))
     opened, reasoner = open_model(options.model), open_reasoner(options.reasoner)
     known = verdicts_of(reasoner, dev, "posts to fit to")
     pooling = cast(Pooling, pool_on_posts(opened.adapter, opened.encoder, dev, known).pooling)

@@ -5,8 +5,6 @@
     python eval/make_smol_eyes.py --help     # what it sees by, trained with this LoRA
     hybrid-mmsa adapter train seen.jsonl --image-root DATA --recipe smol-seen -o SEEN
     python eval/make_smol.py SEEN
-    hybrid-mmsa adapter train balanced.jsonl --image-root DATA --recipe smol-seen -o BALANCED   # and its settings
-    python eval/make_smol.py BALANCED
     python eval/make_pooling.py --data DATA   # how its verdicts count then
 
 What `adapter train` measured on its test posts stays in the card. The fast tier and the pooling stay behind: the LoRA
@@ -40,13 +38,12 @@ USE = """
 It is the LoRA of the preset `smol`, tuned in stages that each went on from the one before:
 {stages}.
 The first had posts of words alone, later ones posts with pictures beside them, with the projector in place
-(`projector.safetensors`, `eval/make_smol_eyes.py`); the third also many sentences about two targets, and irony beside
-texts that are meant as they stand; the last the same kinds, a third of them posts with pictures. The figures above are
-of the posts of the last, some of which were learnt from in an earlier one, so they flatter. The picture tower was tuned
-on the very pictures of these posts, so four posts in ten were shown another's (`eval/make_smol_posts.py`), in the
-figures above too. How verdicts count is fitted for the bundled model, for each kind of post
-(`adapters/default/pooling.json`, `eval/make_pooling.py`); the cascade above is pooled by weights fitted to posts like
-those it was tuned on. It writes nothing: its reasons are found by hiding words.
+(`projector.safetensors`, `eval/make_smol_eyes.py`); the last also many sentences about two targets, and irony beside
+texts that are meant as they stand. The figures above are of the posts of the last. The picture tower was tuned on the
+very pictures of these posts, so four posts in ten were shown another's (`eval/make_smol_posts.py`), in the figures
+above too. How verdicts count is fitted for the bundled model, for each kind of post (`adapters/default/pooling.json`,
+`eval/make_pooling.py`); the cascade above is pooled by weights fitted to posts like those it was tuned on. It writes
+nothing: its reasons are found by hiding words.
 """
 STAGE = "{steps} steps on {train:,} posts (the weights of step {best} kept)"
 KEPT = ("posts_sha256", "parts", "recipe", "curve", "figures")

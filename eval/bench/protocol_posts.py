@@ -14,6 +14,7 @@ from hybrid_mmsa.types import Sample
 __all__ = ["FOLDERS", "drawn_posts"]
 
 FOLDERS: Mapping[str, str | None] = {
+    "crossed": None,
     "everyday": None,
     "everyday_sarcasm": None,
     "mvsa_single": "MVSA_Single",
