@@ -131,9 +131,8 @@ def test_a_lora_of_the_same_name_is_told_from_another(trained, command, root, wo
 
 
 def test_all_steps_cannot_teach_captions(command, root, capsys):
-    assert (
-        run([*[word.replace(str(root / "seeing"), str(root / "none")) for word in command], "--set", "captions=1"]) == 2
-    )
+    elsewhere = [word.replace(str(root / "seeing"), str(root / "none")) for word in command]
+    assert run([*elsewhere, "--set", "captions=1"]) == 2
     assert "captions" in capsys.readouterr().err
 
 

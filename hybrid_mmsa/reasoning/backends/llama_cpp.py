@@ -71,7 +71,6 @@ class LlamaCppReasoner:
         self._chat = _chat(self._context)
         self._prompts = Prompts(config.prompt)
         self._labels: dict[str, LabelTokens] = {}
-        self._beginnings: dict[bytes, list[int]] = {}
         self._probed: set[Path] = set()
         self._tokens(self._prompts.configured)
         self._own: LoraRef | None = None
@@ -154,18 +153,17 @@ class LlamaCppReasoner:
         """P(sarcastic) of an answer that begins with a label: read on from the prompt, which is still in memory."""
         begun = irony_tokens(self._context.tokens, prompt.labels[label])
         logits, _ = self._context.prefill(text, pictures, begun, 0)
-        space = b"" if b"".join(map(self._context.piece, begun)).endswith(b" ") else b" "
-        true, false = (logits[self._beginning(space, word)] for word in (b"true", b"false"))
+        space = "" if b"".join(map(self._context.piece, begun)).endswith(b" ") else " "
+        true, false = (logits[self._beginnings(space, word)] for word in ("true", "false"))
         return share(true, false)
 
-    def _beginning(self, space: bytes, word: bytes) -> list[int]:
+    def _beginnings(self, space: str, word: str) -> list[int]:
         """The tokens that begin a word, after a space that is still to come or after none."""
-        key = space + word
-        if key not in self._beginnings:
-            wanted = {space + word[:length] for length in range(1, len(word) + 1)}
-            vocabulary = range(self._context.llama.n_vocab())
-            self._beginnings[key] = [token for token in vocabulary if self._context.piece(token) in wanted]
-        return self._beginnings[key]
+        wanted = [space + word[:length] for length in range(1, len(word) + 1)]
+        # Some tokenizers put a space before a text by themselves.
+        cut = [(text, self._context.tokens(spelled)) for text in wanted for spelled in (text, text.lstrip())]
+        found = {ids[0] for text, ids in cut if len(ids) == 1 and self._context.piece(ids[0]) == text.encode()}
+        return sorted(found)
 
     def _write(
         self, sample: Sample, prompt: Prompt, label: Label, tokens: LabelTokens

@@ -5,12 +5,14 @@ It may only configure the model it stands with: the folder, or GGUF files in it.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from ...errors import ArtefactError
 from ..config import ReasonerConfig
 
-__all__ = ["CONFIGURATION", "own_config"]
+__all__ = ["CONFIGURATION", "own_config", "write_config"]
 
 CONFIGURATION = "reasoner.toml"
 
@@ -33,3 +35,15 @@ def own_config(folder: Path) -> ReasonerConfig | None:
     if not own.get(config.backend, False):
         raise ArtefactError(f"{path} configures another model than the one it stands with")
     return config
+
+
+def write_config(folder: Path, values: Mapping[str, str | float]) -> None:
+    """Have a folder say how it is opened.
+
+    Args:
+        folder: The model's.
+        values: Fields of `ReasonerConfig`; paths start from the folder.
+    """
+    # A string of JSON is one of TOML, as long as no character is spelled as two halves.
+    lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
+    (folder / CONFIGURATION).write_text("".join(lines), encoding="utf-8")

@@ -28,6 +28,7 @@ from ...reasoning.backends.transformers.adapters import CONFIG, WEIGHTS
 from ...reasoning.backends.transformers.loading import open_vlm
 from ...reasoning.backends.transformers.onnx_tower import know_onnx_towers
 from ...reasoning.models.opening import located
+from ...reasoning.models.own import CONFIGURATION, write_config
 from ...reasoning.models.store import MANIFEST
 from ...types import LABELS, LoraRef, Sample, Verdict
 from .gguf import write_gguf, write_gguf_lora
@@ -43,7 +44,7 @@ WORDS = (
 SIDE = 96
 Floats = NDArray[np.float64]
 Form: TypeAlias = Literal["peft", "merged", "gguf"]
-LORA, PROMPT, CARD, REASONER = "lora", "prompt.toml", "card.md", "reasoner.toml"
+LORA, PROMPT, CARD = "lora", "prompt.toml", "card.md"
 LLAMA_CPP = "llama.cpp"
 # Everything of a base's folder but these goes with merged weights: tokenizer, processor, chat template, licence.
 LEFT_BEHIND = ("*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth", "*.gguf", "*.py", "config.json", MANIFEST)
@@ -239,8 +240,8 @@ def _write_merged(source: _Source, out: Path) -> list[str]:
         if path.is_file() and path.name not in left and not path.name.startswith("."):
             shutil.copyfile(path, out / path.name)  # a processor travels as it was published, not as it was opened
     prompt = {"prompt": PROMPT} if lora.prompt is not None else {}
-    _write_toml(out / REASONER, {"backend": "transformers", "model": ".", "dtype": base.dtype, **prompt})
-    reasoner = open_reasoner(_patient(ReasonerConfig.from_file(out / REASONER), base.threads))
+    write_config(out, {"backend": "transformers", "model": ".", "dtype": base.dtype, **prompt})
+    reasoner = open_reasoner(_patient(ReasonerConfig.from_file(out / CONFIGURATION), base.threads))
     verdicts = reasoner.reason(probe_posts(reasoner))
     lost = source.trial.lost(verdicts)
     if not (lost <= LOST[base.dtype] and source.trial.same_labels(verdicts)):
@@ -249,7 +250,7 @@ def _write_merged(source: _Source, out: Path) -> list[str]:
             f"{LOST[base.dtype]:.1%} may be: the weights are too coarse for it; export it as peft"
         )
     return [
-        f"a model in {base.dtype}; ask it with --reasoner FOLDER/{REASONER}",
+        f"a model in {base.dtype}; ask it with --reasoner FOLDER/{CONFIGURATION}",
         f"opened again: {lost:.2%} of what the adapter changes in the label's logits is lost in rounding",
     ]
 
@@ -273,23 +274,19 @@ def _write_gguf(source: _Source, out: Path, *, with_base: bool) -> list[str]:
     files.mkdir()
     write_gguf(Path(base.model), files / "model.gguf", files / "mmproj.gguf")
     values = {"backend": "llama_cpp", "model": "model.gguf", "mmproj": "mmproj.gguf", "id": Path(base.model).name}
-    _write_toml(files / REASONER, values)
+    write_config(files, values)
     prompt = out / PROMPT if (out / PROMPT).is_file() else None
-    reasoner = open_reasoner(ReasonerConfig.from_file(files / REASONER))
+    reasoner = open_reasoner(ReasonerConfig.from_file(files / CONFIGURATION))
     verdicts = reasoner.reason(probe_posts(reasoner), LoraRef(name=adapter.name, path=out / LORA, prompt=prompt))
     moved = source.trial.moved(verdicts)
     if not moved <= MOVED:
         raise ArtefactError(f"llama.cpp moves a probability by {moved:.3f} where {MOVED} may be: not the same adapter")
     return [
         *report,
-        f"the base is in {LLAMA_CPP}/; ask both with --reasoner FOLDER/{LLAMA_CPP}/{REASONER} --adapter FOLDER",
+        f"the base is in {LLAMA_CPP}/; ask both with --reasoner FOLDER/{LLAMA_CPP}/{CONFIGURATION} --adapter FOLDER",
         f"tried there: no probability of a post without picture moved by more than {moved:.3f}",
     ]
 
 
 def _patient(config: ReasonerConfig, threads: int | None) -> ReasonerConfig:
     return config.model_copy(update={"device": "cpu", "timeout": 600, "threads": threads})
-
-
-def _write_toml(path: Path, values: Mapping[str, str]) -> None:
-    path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()), encoding="utf-8")

@@ -285,8 +285,6 @@ def begin_at(model: Any, start: str, vlm: Vlm) -> None:
     found = as_in(vlm.model, vlm.language, load_file(file))
     if expected != {name: value.shape for name, value in found.items()}:
         raise InputError(f"{file} has other layers than the recipe's LoRA, or another rank", field="start")
-    if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder} holds no {CONFIG}", field="start")
     own, theirs = model.peft_config["default"], LoraConfig.from_pretrained(str(folder))
     if (own.lora_alpha, own.use_rslora) != (theirs.lora_alpha, theirs.use_rslora):
         raise InputError(
@@ -304,7 +302,7 @@ def find_lora(name: str) -> Path:
         InputError: There is no LoRA of that name.
     """
     for place in (Path(name), Path(name) / LORA, bundled_path("adapters") / name / LORA):
-        if (place / WEIGHTS).is_file():
+        if (place / WEIGHTS).is_file() and (place / CONFIG).is_file():
             return place
     raise InputError(f"found {name!r}; wanted a folder with a LoRA, or a bundled adapter with one", field="start")
 

@@ -26,7 +26,7 @@ from ...reasoning import ReasonerConfig, load_prompt
 from ...reasoning.backends.transformers.adapters import Adapters
 from ...reasoning.backends.transformers.loading import Vlm, open_vlm
 from ...reasoning.models.llava import Tower, join, open_tower, read_projector, write_projector
-from ...reasoning.models.own import CONFIGURATION, own_config
+from ...reasoning.models.own import own_config, write_config
 from ...reasoning.models.store import file_hashes
 from ...reasoning.prompt.question import Prompt
 from ...types import LoraRef, Sample
@@ -304,5 +304,4 @@ def _save(sources: VlmSources, tower: Tower, projector: Path, opened: ReasonerCo
         shutil.copyfile(prompt, out / PROMPT)
         prompt = PROMPT
     values |= {"backend": "transformers", "model": ".", "id": out.name, "prompt": prompt}
-    lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
-    (out / CONFIGURATION).write_text("".join(lines), encoding="utf-8")
+    write_config(out, values)
