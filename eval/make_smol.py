@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from eval.make_smol_eyes import told as sees
 from hybrid_mmsa.adapters import CARD, LORA, MANIFEST, PROMPT, describe_adapter
-from hybrid_mmsa.reasoning.backends.transformers.adapters import CONFIG, WEIGHTS
+from hybrid_mmsa.artefacts import LORA_CONFIG, LORA_WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[1]
 TERMS = (
@@ -71,9 +71,9 @@ def write(trained: Path, out: Path) -> None:
     earlier = earlier_stages(facts, known, out.name)
     shutil.rmtree(out / LORA, ignore_errors=True)
     (out / LORA).mkdir(parents=True)
-    shutil.copyfile(trained / LORA / CONFIG, out / LORA / CONFIG)
-    weights = load_file(trained / LORA / WEIGHTS)
-    save_file({name: value.half() for name, value in weights.items()}, out / LORA / WEIGHTS)
+    shutil.copyfile(trained / LORA / LORA_CONFIG, out / LORA / LORA_CONFIG)
+    weights = load_file(trained / LORA / LORA_WEIGHTS)
+    save_file({name: value.half() for name, value in weights.items()}, out / LORA / LORA_WEIGHTS)
     shutil.copyfile(trained / PROMPT, out / PROMPT)
     card = (trained / CARD).read_text(encoding="utf-8")
     card = card.replace("Terms of the posts: not stated", f"Terms of the posts: {TERMS}")

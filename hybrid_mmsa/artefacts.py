@@ -18,6 +18,8 @@ from .foreign import translated
 from .types import POST_KINDS, PostKind
 
 __all__ = [
+    "LORA_CONFIG",
+    "LORA_WEIGHTS",
     "PROJECTOR",
     "AdapterFile",
     "CalibrationFile",
@@ -161,6 +163,10 @@ Rank = Annotated[int, Field(ge=1, le=4096)]
 Scale = Annotated[float, Field(gt=0, le=65_536)]
 LayerName = Annotated[str, Field(min_length=1, max_length=400), AfterValidator(_plain)]
 LayerNames = Annotated[list[LayerName], Field(max_length=20_000)] | LayerName
+
+
+LORA_CONFIG, LORA_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""The files of a LoRA, as PEFT names them."""
 
 
 class LoraFile(Artefact):

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .types import LABELS, POST_KINDS, BoolArray, FloatArray, Modality, PostKind, Sample, Verdict
+from .types import LABELS, POST_KINDS, BoolArray, FloatArray, Modality, PostKind, Sample, Verdict, posteriors
 
 __all__ = ["Pooling", "SourcePooling", "VerdictWeights", "fit_pooling", "kind_of", "pool"]
 
@@ -66,10 +66,9 @@ class VerdictWeights:
 
     def posterior(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
         """One post's fast posterior `[3]` and its verdict as one posterior `[3]`."""
-        verdicts = np.array([[verdict.probabilities[label] for label in LABELS]])
         weights = np.array([self.fast_weight, self.verdict_weight, *self.bias])
-        pooled: FloatArray = pool(np.asarray(fast, np.float64)[None], verdicts, weights)[0].astype(np.float32)
-        return pooled
+        pooled = pool(np.asarray(fast, np.float64)[None], posteriors([verdict]), weights)
+        return pooled[0].astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """The weights as JSON values."""

@@ -17,7 +17,7 @@ from hybrid_mmsa import Analyzer, ArtefactError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.reasoning.backends.llama_cpp import LlamaCppReasoner
-from hybrid_mmsa.reasoning.models import packaged
+from hybrid_mmsa.reasoning.models import opening, packaged
 from hybrid_mmsa.reasoning.models.llava import open_tower, write_projector
 from hybrid_mmsa.reasoning.models.own import own_config
 from hybrid_mmsa.reasoning.models.packaged import pull_packaged
@@ -92,6 +92,16 @@ def test_it_answers_with_the_lora_that_its_preset_names(preset):
     tuned = preset.model_copy(update={"lora": "house"})
     assert own_config(pull_packaged(tuned, tuned.package)).lora == "house", "an older pull is configured anew"
     check_files(folder, read_manifest(folder))
+
+
+def test_a_pull_of_another_version_is_opened_and_told(preset, caplog, monkeypatch):
+    pull_packaged(preset, preset.package)
+    monkeypatch.setattr(opening, "presets", lambda: {"tiny": preset})
+    open_reasoner("tiny")
+    assert not caplog.messages
+    monkeypatch.setattr(opening, "presets", lambda: {"tiny": preset.model_copy(update={"lora": "house"})})
+    assert open_reasoner("tiny").id == "tiny"
+    assert "`hybrid-mmsa models pull tiny` makes it anew" in caplog.text
 
 
 def test_a_damaged_manifest_is_mended_by_another_pull(preset):

@@ -24,14 +24,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..artefacts import LoraFile, read_artefact
+from ..artefacts import LORA_CONFIG, LORA_WEIGHTS, LoraFile, read_artefact
 from ..errors import ArtefactError, InputError
 from ..types import Modality
 from .pair import Tower, TowerPair
 
 __all__ = ["add_lora", "read_lora", "with_lora", "write_lora"]
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SIDES: tuple[Modality, ...] = ("text", "image")
 
 
@@ -77,7 +76,7 @@ def write_lora(model: Any, folder: Path) -> None:
     """Write the LoRA of a `PeftModel` as PEFT's two files."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = get_peft_model_state_dict(model, save_embedding_layers=False)
-    save_file({name: value.detach().contiguous() for name, value in weights.items()}, folder / WEIGHTS)
+    save_file({name: value.detach().contiguous() for name, value in weights.items()}, folder / LORA_WEIGHTS)
     model.peft_config["default"].save_pretrained(str(folder))
 
 
@@ -121,12 +120,12 @@ def read_lora(tower: Tower, folder: Path) -> None:
 
 def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
     try:
-        facts = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        facts = json.loads((folder / LORA_CONFIG).read_text(encoding="utf-8"))
         if facts.get("peft_type") != "LORA" or facts.get("bias", "none") != "none":
             raise ArtefactError(f"{folder} holds no plain LoRA: {facts.get('peft_type')}, bias {facts.get('bias')!r}")
-        read_artefact(folder / CONFIG, LoraFile)
+        read_artefact(folder / LORA_CONFIG, LoraFile)
         config = LoraConfig.from_pretrained(str(folder))
-        weights = load_file(folder / WEIGHTS)
+        weights = load_file(folder / LORA_WEIGHTS)
     except ArtefactError:
         raise
     except (AttributeError, OSError, TypeError, ValueError, RecursionError, SafetensorError) as error:
@@ -152,4 +151,4 @@ def _refuse_others(folder: Path, wanted: Mapping[str, torch.Tensor], found: Mapp
 
 
 def _digest(folder: Path) -> bytes:
-    return b"".join(hashlib.sha256((folder / name).read_bytes()).digest() for name in (CONFIG, WEIGHTS))
+    return b"".join(hashlib.sha256((folder / name).read_bytes()).digest() for name in (LORA_CONFIG, LORA_WEIGHTS))

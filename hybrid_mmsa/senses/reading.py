@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import EncoderError, InputError
-from ..types import LABELS, SENSES, Face, PictureReading, Sense, box_area, prediction
+from ..types import SENSES, Face, PictureReading, Sense, box_area, posteriors, prediction
 from .face_reader import FaceReader
 from .word_reader import PictureWordReader
 
@@ -87,8 +87,7 @@ def _together(faces: Iterable[Face]) -> dict[str, Any]:
     if not judged:
         return {}
     areas, sentiments, reliabilities = zip(*judged, strict=True)
-    rows = np.array([[sentiment.probabilities[label] for label in LABELS] for sentiment in sentiments])
     return {
-        "faces_sentiment": prediction(np.average(rows, axis=0, weights=areas).astype(np.float32)),
+        "faces_sentiment": prediction(np.average(posteriors(sentiments), axis=0, weights=areas).astype(np.float32)),
         "faces_reliability": float(np.average(reliabilities, weights=areas)),
     }

@@ -10,7 +10,7 @@ from .evidence import Change, Explanation, Region, WordEffect
 from .frozen import FrozenDict, FrozenMapping, FrozenModel
 from .picture import EXPRESSIONS, Expression, Face, PictureReading, PictureWord, PixelBox, box_area
 from .posts import Features, Sample
-from .predictions import EmotionPrediction, Prediction, emotion_prediction, prediction
+from .predictions import EmotionPrediction, Prediction, emotion_prediction, posteriors, prediction
 from .results import (
     SCHEMA_VERSION,
     Analysis,
@@ -104,5 +104,6 @@ __all__ = [
     "box_area",
     "check_schema_version",
     "emotion_prediction",
+    "posteriors",
     "prediction",
 ]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from .frozen import FrozenMapping, FrozenModel
 from .words import EMOTIONS, LABELS, EmotionLabel, FloatArray, Label
 
-__all__ = ["EmotionPrediction", "Prediction", "emotion_prediction", "prediction"]
+__all__ = ["EmotionPrediction", "Prediction", "emotion_prediction", "posteriors", "prediction"]
 
 
 class Prediction(FrozenModel):
@@ -32,6 +36,19 @@ def prediction(probabilities: FloatArray) -> Prediction:
     best = int(np.argmax(probabilities))
     values = {label: float(p) for label, p in zip(LABELS, probabilities, strict=True)}
     return Prediction(label=LABELS[best], probabilities=values, confidence=values[LABELS[best]])
+
+
+class _Judged(Protocol):
+    """A prediction or a verdict."""
+
+    @property
+    def probabilities(self) -> Mapping[Label, float]: ...
+
+
+def posteriors(answers: Sequence[_Judged]) -> NDArray[np.float64]:
+    """The probabilities `[n, 3]` of predictions or verdicts, in the order of `LABELS`."""
+    rows = [[answer.probabilities[label] for label in LABELS] for answer in answers]
+    return np.array(rows, dtype=np.float64).reshape(-1, len(LABELS))
 
 
 def emotion_prediction(probabilities: FloatArray) -> EmotionPrediction:

@@ -26,7 +26,7 @@ from hybrid_mmsa.adapters import Adapter, describe_adapter
 from hybrid_mmsa.metrics import wilson
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.training.lora.export import Export, export_lora
-from hybrid_mmsa.types import LABELS, Sample, Verdict
+from hybrid_mmsa.types import Sample, Verdict, posteriors
 
 PACKAGES = ("gguf", "llama-cpp-python", "peft", "torch", "transformers")
 TRAINED_ON, SEED = 300, 21
@@ -94,7 +94,7 @@ def right(verdicts: Sequence[Verdict], samples: Sequence[Sample]) -> float:
 def compared(found: Sequence[Verdict], wanted: Sequence[Verdict], samples: Sequence[Sample]) -> dict[str, Any]:
     """Equal labels and moved probabilities, over all posts and over those without a picture."""
     same = np.array([a.label == b.label for a, b in zip(found, wanted, strict=True)])
-    moved = np.abs(numbers(found) - numbers(wanted)).max(axis=1)
+    moved = np.abs(posteriors(found) - posteriors(wanted)).max(axis=1)
     words = np.array([sample.image is None for sample in samples])
     share = wilson(int(same.sum()), len(same))
     return {
@@ -106,11 +106,6 @@ def compared(found: Sequence[Verdict], wanted: Sequence[Verdict], samples: Seque
         "largest_difference_words_alone": float(moved[words].max()),
         "accuracy": right(found, samples),
     }
-
-
-def numbers(verdicts: Sequence[Verdict]) -> np.ndarray[Any, Any]:
-    """Probabilities `[n, 3]`."""
-    return np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts])
 
 
 def table(result: dict[str, Any]) -> Table:

@@ -28,7 +28,7 @@ from rich.table import Table
 
 from eval.bench.keeping import circumstances, program, tell
 from eval.bench.reasoner.asking import asked, patient
-from eval.bench.reasoner.everyday import POSTS, posteriors, samples_of
+from eval.bench.reasoner.everyday import POSTS, samples_of
 from eval.bench.reasoner.figures import rationales, spread
 from eval.bench.reasoner.llama_server import served
 from eval.bench.reasoner.reasoner import THREADS, fresh_process
@@ -36,7 +36,7 @@ from hybrid_mmsa import metrics
 from hybrid_mmsa.reasoning import Reasoner, open_reasoner
 from hybrid_mmsa.reasoning.backends.gguf_context import GgufContext
 from hybrid_mmsa.reasoning.backends.llama_cpp import LlamaCppReasoner
-from hybrid_mmsa.types import LABELS, Sample, Verdict
+from hybrid_mmsa.types import LABELS, Sample, Verdict, posteriors
 
 PACKAGES = ("llama-cpp-python", "torch", "transformers")
 LENGTHS = (16, 32, 64, 128, 256)
@@ -225,7 +225,7 @@ def through_server(llama: LlamaCppReasoner, samples: Sequence[Sample], here: Flo
             start = time.perf_counter()
             verdicts += reasoner.reason([sample])
             seconds.append(time.perf_counter() - start)
-        there = np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts])
+        there = posteriors(verdicts)
         told, times = [], []
         for sample in samples[:TIMED]:
             start = time.perf_counter()

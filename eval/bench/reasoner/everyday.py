@@ -22,9 +22,9 @@ from hybrid_mmsa import Analysis, Analyzer, ArtefactError, ReasonerError, metric
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.pooling import fit_pooling, pool
 from hybrid_mmsa.reasoning import Reasoner, RecordedReasoner
-from hybrid_mmsa.types import LABELS, IntArray, Prediction, Sample, Verdict
+from hybrid_mmsa.types import LABELS, IntArray, Sample, Verdict, posteriors
 
-__all__ = ["EXPLAINED", "POSTS", "everyday", "groups", "posteriors", "samples_of", "written"]
+__all__ = ["EXPLAINED", "POSTS", "everyday", "groups", "samples_of", "written"]
 
 POSTS = Path(__file__).resolve().parents[2] / "everyday" / "everyday.jsonl"
 EXPLAINED = 100
@@ -111,11 +111,6 @@ def groups(rows: Sequence[dict[str, Any]]) -> dict[str, IntArray]:
     names = ["two targets" if row.get("target") else "irony" if row.get("sarcastic") else "plain" for row in rows]
     parts = {name: np.flatnonzero(np.array(names) == name) for name in ("plain", "irony", "two targets")}
     return {**{name: rows_ for name, rows_ in parts.items() if len(rows_)}, "all": np.arange(len(rows))}
-
-
-def posteriors(answers: Sequence[Prediction | Verdict]) -> Floats:
-    """Their posteriors `[n, 3]`."""
-    return np.array([[answer.probabilities[label] for label in LABELS] for answer in answers])
 
 
 def _cascade(fast: str, reasoner: str, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> list[Analysis]:

@@ -18,7 +18,7 @@ import safetensors
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
-from ...artefacts import LoraFile, read_artefact
+from ...artefacts import LORA_CONFIG, LORA_WEIGHTS, LoraFile, read_artefact
 from ...errors import ArtefactError
 
 __all__ = ["GgufType", "LanguageModel", "close", "lora_file", "named", "permuted", "stored", "write_lora"]
@@ -26,7 +26,6 @@ __all__ = ["GgufType", "LanguageModel", "close", "lora_file", "named", "permuted
 GgufType: TypeAlias = Literal["float32", "float16"]
 Floats: TypeAlias = NDArray[np.float32]
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 # Settings of PEFT that this file format cannot say, and the values that change nothing.
 PLAIN: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
@@ -91,8 +90,10 @@ def lora_file(lora: Path, metadata: Mapping[str, str]) -> Iterator[Path]:
     if len(files) == 1:
         yield files[0]
         return
-    if files or not (lora / WEIGHTS).is_file():
-        raise ArtefactError(f"{lora} holds {len(files)} GGUF files and no {WEIGHTS}: llama.cpp needs one of either")
+    if files or not (lora / LORA_WEIGHTS).is_file():
+        raise ArtefactError(
+            f"{lora} holds {len(files)} GGUF files and no {LORA_WEIGHTS}: llama.cpp needs one of either"
+        )
     with tempfile.TemporaryDirectory(prefix="hybrid_mmsa_") as folder:  # llama.cpp holds the weights once it read them
         made = Path(folder) / "lora.gguf"
         write_lora(lora, LanguageModel.of(metadata), made)
@@ -131,8 +132,8 @@ def write_lora(lora: Path, model: LanguageModel, path: Path, dtype: GgufType = "
 
 def _read(lora: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
     try:
-        settings = json.loads((lora / CONFIG).read_text(encoding="utf-8"))
-        tensors = _deserialize((lora / WEIGHTS).read_bytes())
+        settings = json.loads((lora / LORA_CONFIG).read_text(encoding="utf-8"))
+        tensors = _deserialize((lora / LORA_WEIGHTS).read_bytes())
         weights = {name: _floats(tensor) for name, tensor in tensors}
     except (OSError, ValueError, SafetensorError) as error:
         raise ArtefactError(f"{lora} is no LoRA as PEFT saves it: {error}") from error
@@ -141,7 +142,7 @@ def _read(lora: Path) -> tuple[dict[str, Any], dict[str, Floats]]:
         raise ArtefactError(
             f"{lora} cannot be written as GGUF: llama.cpp runs plain LoRA, this has {', '.join(exotic)}"
         )
-    read_artefact(lora / CONFIG, LoraFile)
+    read_artefact(lora / LORA_CONFIG, LoraFile)
     return settings, weights
 
 

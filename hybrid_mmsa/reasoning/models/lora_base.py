@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ...artefacts import LORA_CONFIG
 from ...types import LoraRef
 from ..base import Reasoner
 
 __all__ = ["misfit"]
-
-_CONFIG = "adapter_config.json"
 
 
 def misfit(lora: LoraRef, reasoner: Reasoner) -> str | None:
@@ -34,7 +33,7 @@ def misfit(lora: LoraRef, reasoner: Reasoner) -> str | None:
 def _base(folder: Path) -> tuple[str | None, str | None]:
     """The model that a LoRA's configuration names, and its revision; `None` where it names none or cannot be read."""
     try:
-        config: Any = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        config: Any = json.loads((folder / LORA_CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None, None
     names = ("base_model_name_or_path", "revision")

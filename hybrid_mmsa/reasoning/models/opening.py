@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -18,11 +19,13 @@ from ..base import Reasoner, check_reasoner
 from ..config import Backend, ReasonerConfig
 from .lora_base import misfit
 from .own import own_config
+from .packaged import outdated
 from .presets import Preset, presets
 from .store import check_files, model_folder, read_manifest
 
 __all__ = ["load_lora", "located", "open_reasoner"]
 
+_LOG = logging.getLogger(__name__)
 # Module, class, and the extra that brings its packages. They are imported only when a reasoner is opened.
 _BACKENDS: MappingProxyType[Backend, tuple[str, str, str]] = MappingProxyType(
     {
@@ -86,8 +89,11 @@ def _opened(what: str | Path | ReasonerConfig | Reasoner) -> Reasoner:
         return RecordedReasoner.load(path)
     if path.suffix == ".toml":
         return _opened(ReasonerConfig.from_file(path))
-    own = own_config(model_folder(str(what)) if what in presets() else path)
+    folder = model_folder(str(what)) if what in presets() else path
+    own = own_config(folder)
     if own is not None:
+        if what in presets() and outdated(presets()[str(what)], folder):
+            _LOG.warning("%s was pulled by another version: `hybrid-mmsa models pull %s` makes it anew", what, what)
         return _opened(own)
     if what in presets() or (path / "config.json").is_file():
         backend = presets()[str(what)].backend if what in presets() else "transformers"

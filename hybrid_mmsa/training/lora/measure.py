@@ -20,7 +20,7 @@ from ...encoders import Encoder
 from ...inputs import read_sample
 from ...metrics import Interval
 from ...reasoning import Reasoner, RecordedReasoner
-from ...types import LABELS, Analysis, FloatArray, IntArray, LoraRef, Mode, Sample, Verdict
+from ...types import LABELS, Analysis, IntArray, LoraRef, Mode, Sample, Verdict, posteriors
 from ..routing.posts import pool_on_posts
 from ..routing.router import LEAST_POSTS
 
@@ -129,24 +129,24 @@ def figures_of(
         adapter: The tuned model's.
     """
     gold = np.array([LABELS.index(sample.label) for sample in samples if sample.label], dtype=np.int64)
-    posteriors = {"base": _posteriors(base), "adapter": _posteriors(adapter)}
+    said = {"base": posteriors(base), "adapter": posteriors(adapter)}
     named = [replace(sample, id=str(i)) for i, sample in enumerate(samples)]
     recorded = RecordedReasoner({str(i): v for i, v in enumerate(adapter)}, adapter[0].reasoner)
     analyzer = Analyzer(encoder, [replace(fitted, lora=None)], reasoner=recorded)
-    posteriors["fast"], _ = _answers(analyzer, named, "fast")
+    said["fast"], _ = _answers(analyzer, named, "fast")
     deferred = None
     if fitted.pooling is not None:
-        posteriors["cascade"], deferrals = _answers(analyzer, named, "auto")
-        posteriors["all asked"], _ = _answers(analyzer, named, "deep")
+        said["cascade"], deferrals = _answers(analyzer, named, "auto")
+        said["all asked"], _ = _answers(analyzer, named, "deep")
         deferred = float(deferrals.mean())
-    labels = {system: values.argmax(1) for system, values in posteriors.items()}
+    labels = {system: values.argmax(1) for system, values in said.items()}
     pairs = [("adapter", "base"), ("adapter", "fast"), ("cascade", "fast"), ("cascade", "adapter")]
     pairs += [("all asked", "fast"), ("all asked", "adapter")]
     return TuningFigures(
         n=len(gold),
         accuracy={system: _interval(metrics.accuracy, gold, predicted) for system, predicted in labels.items()},
         macro_f1={system: _interval(metrics.macro_f1, gold, predicted) for system, predicted in labels.items()},
-        log_loss={system: metrics.nll(gold, values) for system, values in posteriors.items()},
+        log_loss={system: metrics.nll(gold, values) for system, values in said.items()},
         deferred=deferred,
         gains={
             f"{one} − {other}": metrics.paired_difference(
@@ -158,16 +158,13 @@ def figures_of(
     )
 
 
-def _answers(analyzer: Analyzer, samples: Sequence[Sample], mode: Mode) -> tuple[FloatArray, NDArray[np.bool_]]:
+def _answers(
+    analyzer: Analyzer, samples: Sequence[Sample], mode: Mode
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """What users would be answered `[n, 3]`, and which posts were asked about."""
     stream = analyzer.stream(samples, mode=mode, explain="none")
     answers = [answer for answer in stream if isinstance(answer, Analysis)]
-    posteriors = np.array([[a.sentiment.probabilities[label] for label in LABELS] for a in answers], dtype=np.float32)
-    return posteriors, np.array([a.route.decision == "defer" for a in answers])
-
-
-def _posteriors(verdicts: Sequence[Verdict]) -> FloatArray:
-    return np.array([[v.probabilities[label] for label in LABELS] for v in verdicts], dtype=np.float32)
+    return posteriors([a.sentiment for a in answers]), np.array([a.route.decision == "defer" for a in answers])
 
 
 def _interval(metric: metrics.LabelMetric, gold: IntArray, predicted: IntArray) -> Interval:

@@ -152,7 +152,7 @@ def plan_tuning(
     prompt = load_prompt(base.prompt)  # whose error names the bundled ones
     is_file = Path(base.prompt).suffix == ".toml"
     prompt_file = Path(base.prompt) if is_file else bundled_path("prompts", f"{base.prompt}.toml")
-    if any(example.picture for example in prompt.examples):
+    if prompt.shows_pictures:
         raise InputError(f"{prompt_file} shows pictures, which an adapter's folder does not carry", field="prompt")
     known = {} if teacher is None else _teacher(teacher, posts)
     samples = [posts.samples[i] for i in parts.train]

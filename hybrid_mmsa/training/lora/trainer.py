@@ -28,9 +28,10 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
 from ... import metrics
+from ...artefacts import LORA_CONFIG, LORA_WEIGHTS
 from ...bundled import bundled_path
 from ...errors import ArtefactError, InputError
-from ...reasoning.backends.transformers.adapters import CONFIG, WEIGHTS, as_in
+from ...reasoning.backends.transformers.adapters import as_in
 from ...reasoning.backends.transformers.beginning import beginning_first, read_beginning, repeated, shared_beginning
 from ...reasoning.backends.transformers.loading import Vlm, memory_is_bounded
 from ...reasoning.prompt.labels import label_probabilities
@@ -280,7 +281,7 @@ def begin_at(model: Any, start: str, vlm: Vlm) -> None:
         InputError: There is no LoRA of that name, or it is of another shape or scale.
     """
     folder = find_lora(start)
-    file = folder / WEIGHTS
+    file = folder / LORA_WEIGHTS
     expected = {name: value.shape for name, value in get_peft_model_state_dict(model).items()}
     found = as_in(vlm.model, vlm.language, load_file(file))
     if expected != {name: value.shape for name, value in found.items()}:
@@ -302,7 +303,7 @@ def find_lora(name: str) -> Path:
         InputError: There is no LoRA of that name.
     """
     for place in (Path(name), Path(name) / LORA, bundled_path("adapters") / name / LORA):
-        if (place / WEIGHTS).is_file() and (place / CONFIG).is_file():
+        if (place / LORA_WEIGHTS).is_file() and (place / LORA_CONFIG).is_file():
             return place
     raise InputError(f"found {name!r}; wanted a folder with a LoRA, or a bundled adapter with one", field="start")
 
@@ -341,7 +342,7 @@ def _finish(trainer: AnswerTrainer, folder: Path, trained: int) -> LearningCurve
     if trainer.args.should_save:
         trainer.model.save_pretrained(folder / LORA, safe_serialization=True)
         for file in (folder / LORA).iterdir():
-            if file.name not in (WEIGHTS, CONFIG):
+            if file.name not in (LORA_WEIGHTS, LORA_CONFIG):
                 file.unlink()  # such as PEFT's own card
         (folder / DONE).write_text(json.dumps(done) + "\n", encoding="utf-8")
         for checkpoint in folder.glob("checkpoint-*"):

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from ...adapters import Adapter
+from ...artefacts import LORA_CONFIG
 from ...encoders import Encoder, moved_name
 from ...model import open_model
 from ...reasoning import open_reasoner, presets
@@ -143,7 +144,7 @@ def _facts(plan: TuningPlan) -> dict[str, Any]:
 
 def _name_base(plan: TuningPlan) -> None:
     """Name the base in the LoRA's configuration as others know it: no path of this machine; lists in one order."""
-    path = plan.run / LORA / "adapter_config.json"
+    path = plan.run / LORA / LORA_CONFIG
     config = json.loads(path.read_text(encoding="utf-8"))
     preset = presets().get(plan.recipe.base)
     config["base_model_name_or_path"] = preset.repository if preset else plan.base.id

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ... import metrics
 from ...errors import InputError
 from ...pooling import Pooling, VerdictWeights, fit_pooling, kind_of, pool
-from ...types import LABELS, POST_KINDS, PostKind, Verdict
+from ...types import LABELS, POST_KINDS, PostKind, Verdict, posteriors
 from ..common.provenance import today
 from ..posts.rows import fold_of
 from .router import LEAST_POSTS, Judged
@@ -102,7 +102,7 @@ def _weights(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], facts
     calibrated to the same posts without the verdicts, so that calibration alone is no reason to ask.
     """
     fast = judged.probabilities["sentiment"].astype(np.float64)
-    slow = np.array([[v.probabilities[label] for label in LABELS] for v in verdicts])
+    slow = posteriors(verdicts)
     pooled, alone = np.zeros_like(fast), np.zeros_like(fast)
     folds = np.array([fold_of(f"pooling/{key}", FOLDS) for key in judged.keys])
     for k in np.unique(folds):

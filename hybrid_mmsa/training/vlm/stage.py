@@ -131,7 +131,7 @@ def train_vlm(
     if vlm.model.device.type == "cpu":
         vlm.model.set_attn_implementation("eager")  # twice as fast there and back as a fused kernel, for short rows
     prompt = load_prompt(opened.prompt)
-    if any(example.picture for example in prompt.examples):
+    if prompt.shows_pictures:
         raise InputError(f"{opened.prompt} shows pictures, which a model's folder does not carry", field="prompt")
     with counting("pictures", len(matter.pictures), 0) as advance:
         tokens = read_tokens(tower, matter.pictures, runs / "pictures", advance)

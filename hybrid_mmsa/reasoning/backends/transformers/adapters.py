@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ....artefacts import LoraFile, read_artefact
+from ....artefacts import LORA_CONFIG, LORA_WEIGHTS, LoraFile, read_artefact
 from ....errors import ArtefactError
 from ....extras import needs
 from ....types import LoraRef
@@ -24,9 +24,8 @@ from ....types import LoraRef
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-__all__ = ["CONFIG", "WEIGHTS", "Adapters", "as_in"]
+__all__ = ["Adapters", "as_in"]
 
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _BESIDE_THE_MODEL = frozenset({"gaussian", "eva", "orthogonal"})  # beginnings that leave the model's own weights alone
 _BEFORE = "base_model.model."  # what PEFT writes before a module's own name
 
@@ -200,17 +199,17 @@ def _library() -> Any:
 
 
 def _read(folder: Path) -> tuple[LoraConfig, dict[str, torch.Tensor]]:
-    for file in (CONFIG, WEIGHTS):
+    for file in (LORA_CONFIG, LORA_WEIGHTS):
         if not (folder / file).is_file():
             raise ArtefactError(f"{folder} is no LoRA adapter: it has no {file}")
     library = _library()
     try:
-        method = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("peft_type")
+        method = json.loads((folder / LORA_CONFIG).read_text(encoding="utf-8")).get("peft_type")
         if method != "LORA":
             raise ArtefactError(f"the adapter in {folder} is {method}, not LoRA")
-        read_artefact(folder / CONFIG, LoraFile)
+        read_artefact(folder / LORA_CONFIG, LoraFile)
         config: LoraConfig = library.LoraConfig.from_pretrained(str(folder))
-        weights = load_file(folder / WEIGHTS)
+        weights = load_file(folder / LORA_WEIGHTS)
     except ArtefactError:
         raise
     except (AttributeError, OSError, ValueError, TypeError, RecursionError, SafetensorError) as error:
