@@ -5,6 +5,10 @@
     python eval/make_smol_eyes.py --help     # what it sees by, trained with this LoRA
     hybrid-mmsa adapter train seen.jsonl --image-root DATA --recipe smol-seen -o SEEN
     python eval/make_smol.py SEEN
+    hybrid-mmsa adapter train balanced.jsonl --image-root DATA --recipe smol-seen ... -o BALANCED
+    python eval/make_smol.py BALANCED --share 0.5    # the mean of it and of what it went on from
+    hybrid-mmsa adapter train ironic.jsonl --image-root DATA --recipe smol-seen ... -o IRONIC
+    python eval/make_smol.py IRONIC
     python eval/make_pooling.py --data DATA   # how its verdicts count then
 
 What `adapter train` measured on its test posts stays in the card. The fast tier and the pooling stay behind: the LoRA
@@ -38,15 +42,16 @@ USE = """
 It is the LoRA of the preset `smol`, tuned in stages that each went on from the one before:
 {stages}.
 The first had posts of words alone, later ones posts with pictures beside them, with the projector in place
-(`projector.safetensors`, `eval/make_smol_eyes.py`); the last also many sentences about two targets, and irony beside
-texts that are meant as they stand. The figures above are of the posts of the last. The picture tower was tuned on the
-very pictures of these posts, so four posts in ten were shown another's (`eval/make_smol_posts.py`), in the figures
-above too. How verdicts count is fitted for the bundled model, for each kind of post (`adapters/default/pooling.json`,
-`eval/make_pooling.py`); the cascade above is pooled by weights fitted to posts like those it was tuned on. It writes
-nothing: its reasons are found by hiding words.
+(`projector.safetensors`, `eval/make_smol_eyes.py`); from the third on they had many sentences about two targets as
+well, and irony beside texts that are meant as they stand. The figures above are of the posts of the last. The picture
+tower was tuned on the very pictures of these posts, so four posts in ten were shown another's
+(`eval/make_smol_posts.py`), in the figures above too. How verdicts count is fitted for the bundled model, for each
+kind of post (`adapters/default/pooling.json`, `eval/make_pooling.py`); the cascade above is pooled by weights fitted to
+posts like those it was tuned on. It writes nothing: its reasons are found by hiding words.
 """
 STAGE = "{steps} steps on {train:,} posts (the weights of step {best} kept)"
-KEPT = ("posts_sha256", "parts", "recipe", "curve", "figures")
+MEAN = ", averaged with the weights it went on from ({share:.0%} of the mean are its own)"
+KEPT = ("posts_sha256", "parts", "recipe", "curve", "figures", "share")
 """What stays known of a stage that was gone on from."""
 
 
@@ -55,24 +60,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("trained", type=Path, help="the folder that `adapter train` wrote")
     parser.add_argument("-o", "--out", type=Path, default=ROOT / "adapters" / "smol")
+    parser.add_argument("--share", type=float, default=1.0, help="of these weights; the rest of those there")
     options = parser.parse_args()
-    write(options.trained, options.out)
+    write(options.trained, options.out, options.share)
 
 
-def write(trained: Path, out: Path) -> None:
+def write(trained: Path, out: Path, share: float = 1.0) -> None:
     """One folder out of the other.
 
     Args:
         trained: An adapter with a LoRA.
         out: What to write; a LoRA that stands there is replaced.
+        share: Of its weights in those that are written, where it went on from the LoRA that stands there. Factors are
+            averaged, not their products: those of one stage and the next lie close together ("model soups",
+            arXiv:2203.05482, along one way).
     """
-    facts = facts_of(trained)
+    facts = {**facts_of(trained), **({"share": share} if share < 1.0 else {})}
     known = facts_of(out) if (out / MANIFEST).is_file() else {}
     earlier = earlier_stages(facts, known, out.name)
+    weights = load_file(trained / LORA / LORA_WEIGHTS)
+    if share < 1.0:
+        before = load_file(out / LORA / LORA_WEIGHTS)
+        weights = {name: before[name].float().lerp(value.float(), share) for name, value in weights.items()}
     shutil.rmtree(out / LORA, ignore_errors=True)
     (out / LORA).mkdir(parents=True)
     shutil.copyfile(trained / LORA / LORA_CONFIG, out / LORA / LORA_CONFIG)
-    weights = load_file(trained / LORA / LORA_WEIGHTS)
     save_file({name: value.half() for name, value in weights.items()}, out / LORA / LORA_WEIGHTS)
     shutil.copyfile(trained / PROMPT, out / PROMPT)
     card = (trained / CARD).read_text(encoding="utf-8")
@@ -82,7 +94,10 @@ def write(trained: Path, out: Path) -> None:
         (f"# {trained.name}\n", f"# {out.name}\n"),
     ):
         card = card.replace(old, new, 1)
-    stages = (STAGE.format(**stage["curve"], **stage["parts"]) for stage in (*earlier, facts))
+    stages = (
+        STAGE.format(**stage["curve"], **stage["parts"]) + (MEAN.format(**stage) if "share" in stage else "")
+        for stage in (*earlier, facts)
+    )
     told = USE.format(stages=";\n".join(stages))
     if "projector" in known:
         told += sees(known["projector"])
@@ -103,7 +118,7 @@ def earlier_stages(facts: dict[str, Any], known: dict[str, Any], name: str) -> l
         return []
     before: list[dict[str, Any]] = known.get("earlier", [])
     written_again = known["posts_sha256"] == facts["posts_sha256"]
-    return before if written_again else [*before, {each: known[each] for each in KEPT}]
+    return before if written_again else [*before, {each: known[each] for each in KEPT if each in known}]
 
 
 def facts_of(adapter: Path) -> dict[str, Any]:

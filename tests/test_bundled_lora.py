@@ -1,11 +1,13 @@
 """What is bundled for `smol`, LoRA and projector: whole, small, in half precision, for the model of its preset."""
 
 import json
+import shutil
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
+from eval.make_smol import write
 from hybrid_mmsa.adapters import Adapter
 from hybrid_mmsa.artefacts import PROJECTOR
 from hybrid_mmsa.bundled import bundled_path
@@ -43,3 +45,25 @@ def test_the_projector_is_for_the_bundled_tower_and_the_preset_s_language_model(
         "linear_2.bias": (576,),
     }
     assert all(value.dtype == np.float16 and np.isfinite(value).all() for value in weights.values())
+
+
+def test_a_share_of_a_stage_s_weights_is_averaged_with_those_it_went_on_from_and_told(tmp_path):
+    bundled, trained, out = bundled_path("adapters", "smol"), tmp_path / "trained", tmp_path / "smol"
+    for folder in (trained, out):
+        shutil.copytree(bundled, folder)
+    file = "lora/adapter_model.safetensors"
+    before = load_file(out / file)
+    save_file({name: 3 * value.astype(np.float32) for name, value in before.items()}, trained / file)
+    told = json.loads((trained / "adapter.json").read_text(encoding="utf-8"))
+    told["made_with"] |= {"posts_sha256": "0" * 64, "curve": {**told["made_with"]["curve"], "steps": 12_345}}
+    (trained / "adapter.json").write_text(json.dumps(told), encoding="utf-8")
+    write(trained, out, share=0.25)
+    for name, value in load_file(out / file).items():
+        np.testing.assert_allclose(value, 1.5 * before[name].astype(np.float32), rtol=2e-3, atol=1e-6)
+    made = json.loads((out / "adapter.json").read_text(encoding="utf-8"))["made_with"]
+    assert (made["share"], made["curve"]["steps"]) == (0.25, 12_345)
+    known = json.loads((bundled / "adapter.json").read_text(encoding="utf-8"))["made_with"]
+    assert [stage["curve"] for stage in made["earlier"]] == [s["curve"] for s in (*known["earlier"], known)]
+    assert "12345 steps" in (card := (out / "card.md").read_text(encoding="utf-8"))
+    assert "25% of the mean are its own" in card
+    assert Adapter.load(out).lora is not None
