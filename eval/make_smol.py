@@ -8,7 +8,7 @@
     hybrid-mmsa adapter train balanced.jsonl --image-root DATA --recipe smol-seen ... -o BALANCED
     python eval/make_smol.py BALANCED --share 0.5    # the mean of it and of what it went on from
     hybrid-mmsa adapter train ironic.jsonl --image-root DATA --recipe smol-seen ... -o IRONIC
-    python eval/make_smol.py IRONIC
+    python eval/make_smol.py IRONIC --share 0.6
     python eval/make_pooling.py --data DATA   # how its verdicts count then
 
 What `adapter train` measured on its test posts stays in the card. The fast tier and the pooling stay behind: the LoRA
@@ -43,13 +43,17 @@ It is the LoRA of the preset `smol`, tuned in stages that each went on from the 
 {stages}.
 The first had posts of words alone, later ones posts with pictures beside them, with the projector in place
 (`projector.safetensors`, `eval/make_smol_eyes.py`); from the third on they had many sentences about two targets as
-well, and irony beside texts that are meant as they stand. The figures above are of the posts of the last. The picture
-tower was tuned on the very pictures of these posts, so four posts in ten were shown another's
+well, and irony beside texts that are meant as they stand. The figures above are of {measured}.
+The picture tower was tuned on the very pictures of these posts, so four posts in ten were shown another's
 (`eval/make_smol_posts.py`), in the figures above too. How verdicts count is fitted for the bundled model, for each
 kind of post (`adapters/default/pooling.json`, `eval/make_pooling.py`); the cascade above is pooled by weights fitted to
 posts like those it was tuned on. It writes nothing: its reasons are found by hiding words.
 """
 STAGE = "{steps} steps on {train:,} posts (the weights of step {best} kept)"
+OWN = "the last stage's posts"
+BEFORE = """\
+the last stage's posts and of the weights it ended
+with, before they were averaged; what is shipped is measured in [reasoners](../../docs/reasoners.md#a-small-one)"""
 MEAN = ", averaged with the weights it went on from ({share:.0%} of the mean are its own)"
 KEPT = ("posts_sha256", "parts", "recipe", "curve", "figures", "share")
 """What stays known of a stage that was gone on from."""
@@ -80,6 +84,8 @@ def write(trained: Path, out: Path, share: float = 1.0) -> None:
     earlier = earlier_stages(facts, known, out.name)
     weights = load_file(trained / LORA / LORA_WEIGHTS)
     if share < 1.0:
+        if known["posts_sha256"] == facts["posts_sha256"]:
+            raise SystemExit(f"{out} holds this stage already: put back what it went on from, to average them anew")
         before = load_file(out / LORA / LORA_WEIGHTS)
         weights = {name: before[name].float().lerp(value.float(), share) for name, value in weights.items()}
     shutil.rmtree(out / LORA, ignore_errors=True)
@@ -98,7 +104,7 @@ def write(trained: Path, out: Path, share: float = 1.0) -> None:
         STAGE.format(**stage["curve"], **stage["parts"]) + (MEAN.format(**stage) if "share" in stage else "")
         for stage in (*earlier, facts)
     )
-    told = USE.format(stages=";\n".join(stages))
+    told = USE.format(stages=";\n".join(stages), measured=BEFORE if share < 1.0 else OWN)
     if "projector" in known:
         told += sees(known["projector"])
     (out / CARD).write_text(card.replace("\n## Learning curve", f"{told}\n## Learning curve"), encoding="utf-8")
