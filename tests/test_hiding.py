@@ -46,10 +46,13 @@ def test_the_rationale_claims_what_the_verdict_holds():
     plain = told("What a lovely day", sarcasm=0.2)
     assert claims(plain.rationale) == Claims("positive", "positive")
     assert "“lovely”" in plain.rationale
-    mocking = told("not again", sarcasm=0.8)
+    mocking = told("not again", sarcasm=0.9)
     assert claims(mocking.rationale) == Claims("negative", sarcastic=True)
     assert "“not”" in mocking.rationale
     assert told("What a lovely day", sarcasm=0.2).rationale == plain.rationale
+    assert not claims(told("not again", sarcasm=0.7).rationale).sarcastic, (
+        "irony is told where it is likely, not sooner"
+    )
     sample = Sample(text="What a lovely day")
     assert with_reasons(load_prompt("sentiment"), [sample], [judge(sample)], lambda some: []) == [judge(sample)]
 

@@ -27,6 +27,9 @@ MOST_HIDDEN = 32
 MOST_CUES = 2
 LEAST_EFFECT = 0.05
 """What hiding must take from the probability of the label for the words to be told."""
+IRONY_TOLD = 0.85
+"""P(sarcastic) from which irony is told. A model that is taught on as many ironic as sincere texts takes most plain
+complaints for ironic at 0.5; here none of 60, and a quarter of ironic texts (dev posts, `eval/LOG.md`)."""
 _WORD = re.compile(r"\S+")
 _AROUND = " .,;:!?…\"'“”‘’()[]{}*~"
 
@@ -129,7 +132,7 @@ def _told(sample: Sample, verdict: Verdict, cues: Sequence[str], sides: tuple[La
         sides: What words and picture say alone, of a post that has both. What a post of one side says with that side is
             what it says as a whole, unless it is ironic.
     """
-    ironic = verdict.sarcasm is not None and verdict.sarcasm >= 0.5
+    ironic = verdict.sarcasm is not None and verdict.sarcasm >= IRONY_TOLD
     only = None if ironic else verdict.label
     text, picture = sides or (only if sample.text else None, only if sample.image is not None else None)
     # Words are quoted with what they say, so not where what they decide is something else.
