@@ -67,8 +67,9 @@ class VerdictWeights:
     def posterior(self, fast: FloatArray, verdict: Verdict) -> FloatArray:
         """One post's fast posterior `[3]` and its verdict as one posterior `[3]`."""
         weights = np.array([self.fast_weight, self.verdict_weight, *self.bias])
-        pooled = pool(np.asarray(fast, np.float64)[None], posteriors([verdict]), weights)
-        return pooled[0].astype(np.float32)
+        rows = pool(np.asarray(fast, np.float64)[None], posteriors([verdict]), weights)
+        pooled: FloatArray = rows[0].astype(np.float32)
+        return pooled
 
     def to_dict(self) -> dict[str, Any]:
         """The weights as JSON values."""

@@ -25,6 +25,7 @@ from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.reasoning.backends.transformers import reasoner as reasoner_module
 from hybrid_mmsa.reasoning.backends.transformers.loading import outside
 from hybrid_mmsa.reasoning.backends.transformers.writing import closing_tokens
+from hybrid_mmsa.reasoning.hiding import IRONY_TOLD
 from hybrid_mmsa.reasoning.prompt.answer import read_answer
 from hybrid_mmsa.reasoning.prompt.prompts import load_prompt
 from hybrid_mmsa.reasoning.prompt.rationales import claims
@@ -240,7 +241,7 @@ def test_a_model_that_answers_briefly_quotes_what_is_there_and_contradicts_nothi
         assert said.sarcasm is not None
         found = claims(said.rationale)
         assert found.label == said.label
-        assert found.sarcastic == ((said.sarcasm >= 0.5) or None)
+        assert found.sarcastic == ((said.sarcasm >= IRONY_TOLD) or None)
         assert not contradicts(found, said)
 
 

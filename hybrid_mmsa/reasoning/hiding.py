@@ -20,7 +20,7 @@ from .prompt.answer import CUE_CHARACTERS
 from .prompt.question import Prompt
 from .prompt.rationales import Facts, compose
 
-__all__ = ["verdicts_of", "with_reasons"]
+__all__ = ["IRONY_TOLD", "verdicts_of", "with_reasons"]
 
 MOST_HIDDEN = 32
 """Questions about one post: in longer ones several words are hidden together."""
