@@ -42,7 +42,7 @@ from hybrid_mmsa.training.posts.rows import fold_of, post_records, text_key
 from hybrid_mmsa.training.routing.posts import encode_posts, gold_labels
 from hybrid_mmsa.training.towers.image import ImageConfig
 from hybrid_mmsa.training.towers.image_tower import WIDTH, ImageTower, read_start
-from hybrid_mmsa.types import LABELS, FloatArray
+from hybrid_mmsa.types import LABELS, FloatArray, posteriors
 
 FOLDS = 5
 HEADS = FusionConfig(penalties=(3, 10))
@@ -87,7 +87,7 @@ def seen(posts: Sequence[Record], start: Path) -> Seen:
             features[i] = tower.features(pixels)[0].numpy()
         reading, _ = readers.read(picture)
         if reading.faces_sentiment is not None and reading.faces_reliability is not None:
-            looks[i] = [reading.faces_sentiment.probabilities[label] for label in LABELS]
+            (looks[i],) = posteriors([reading.faces_sentiment])
             reliability[i] = reading.faces_reliability
     return Seen(features, looks, reliability)
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ It is the LoRA of the preset `smol`, tuned in stages that each went on from the 
 The first had posts of words alone, later ones posts with pictures beside them, with the projector in place
 (`projector.safetensors`, `eval/make_smol_eyes.py`); from the third on they had many sentences about two targets as
 well, and irony beside texts that are meant as they stand. The figures above are of {measured}.
+Some of these posts were learnt from in an earlier stage, so they flatter.
 The picture tower was tuned on the very pictures of these posts, so four posts in ten were shown another's
 (`eval/make_smol_posts.py`), in the figures above too. How verdicts count is fitted for the bundled model, for each
 kind of post (`adapters/default/pooling.json`, `eval/make_pooling.py`); the cascade above is pooled by weights fitted to
@@ -79,13 +81,14 @@ def write(trained: Path, out: Path, share: float = 1.0) -> None:
             averaged, not their products: those of one stage and the next lie close together ("model soups",
             arXiv:2203.05482, along one way).
     """
-    facts = {**facts_of(trained), **({"share": share} if share < 1.0 else {})}
+    facts = {**facts_of(trained), "share": share}
     known = facts_of(out) if (out / MANIFEST).is_file() else {}
     earlier = earlier_stages(facts, known, out.name)
     weights = load_file(trained / LORA / LORA_WEIGHTS)
-    if share < 1.0:
-        if known["posts_sha256"] == facts["posts_sha256"]:
-            raise SystemExit(f"{out} holds this stage already: put back what it went on from, to average them anew")
+    averaged = share < 1.0
+    if averaged:
+        if len(earlier) <= len(known.get("earlier", [])):
+            raise SystemExit(f"{out} does not hold what {trained} went on from, which it is to be averaged with")
         before = load_file(out / LORA / LORA_WEIGHTS)
         weights = {name: before[name].float().lerp(value.float(), share) for name, value in weights.items()}
     shutil.rmtree(out / LORA, ignore_errors=True)
@@ -100,16 +103,18 @@ def write(trained: Path, out: Path, share: float = 1.0) -> None:
         (f"# {trained.name}\n", f"# {out.name}\n"),
     ):
         card = card.replace(old, new, 1)
-    stages = (
-        STAGE.format(**stage["curve"], **stage["parts"]) + (MEAN.format(**stage) if "share" in stage else "")
-        for stage in (*earlier, facts)
-    )
-    told = USE.format(stages=";\n".join(stages), measured=BEFORE if share < 1.0 else OWN)
+    told = USE.format(stages=";\n".join(map(stage_line, (*earlier, facts))), measured=BEFORE if averaged else OWN)
     if "projector" in known:
         told += sees(known["projector"])
     (out / CARD).write_text(card.replace("\n## Learning curve", f"{told}\n## Learning curve"), encoding="utf-8")
     kept = {name: known[name] for name in ("projector",) if name in known}
     describe_adapter(out, name=out.name, made_with={**facts, **kept, **({"earlier": earlier} if earlier else {})})
+
+
+def stage_line(stage: Mapping[str, Any]) -> str:
+    """A stage, for the card; one that tells no share was not averaged."""
+    line = STAGE.format(**stage["curve"], **stage["parts"])
+    return line if stage.get("share", 1.0) == 1.0 else line + MEAN.format(**stage)
 
 
 def earlier_stages(facts: dict[str, Any], known: dict[str, Any], name: str) -> list[dict[str, Any]]:

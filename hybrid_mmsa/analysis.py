@@ -41,6 +41,7 @@ from .types import (
     Verdict,
     VerdictUse,
     emotion_prediction,
+    posteriors,
     prediction,
 )
 
@@ -240,7 +241,7 @@ class _Post:
         reading = None if self.batch.in_pictures is None else self.batch.in_pictures.readings[self.row]
         if reading is None or reading.faces_sentiment is None or not self.batch.sides.text[self.row]:
             return reading
-        faces = np.array([reading.faces_sentiment.probabilities[label] for label in LABELS])
+        (faces,) = posteriors([reading.faces_sentiment])
         distance = float(np.abs(faces - self.probabilities("text_sentiment")).sum() / 2)
         return reading.model_copy(update={"faces_conflict": min(distance, 1.0)})
 

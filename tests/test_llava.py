@@ -18,7 +18,7 @@ from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt, open_reasoner
 from hybrid_mmsa.reasoning.models.llava import join, open_tower, read_projector, write_projector
-from hybrid_mmsa.types import LABELS, LoraRef, Sample
+from hybrid_mmsa.types import LABELS, LoraRef, Sample, posteriors
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,6 @@ def seeing(words, tower, tmp_path_factory):
     return folder
 
 
-def numbers(verdicts):
-    return np.array([[verdict.probabilities[label] for label in LABELS] for verdict in verdicts])
-
-
 POSTS = [post.sample for post in draw_posts(24, 5) if post.sample.text and post.sample.image is not None]
 TEXTS = [replace(sample, image=None) for sample in POSTS]
 
@@ -64,15 +60,15 @@ def test_posts_without_a_picture_get_the_same_answers(words, seeing):
     plain, eyes = open_reasoner(str(words)), open_reasoner(str(seeing))
     assert (plain.reads_pictures, eyes.reads_pictures) == (False, True)
     one, other = (reasoner.reason(TEXTS[:6], rationale=True) for reasoner in (plain, eyes))
-    np.testing.assert_allclose(numbers(other), numbers(one), atol=1e-6)
+    np.testing.assert_allclose(posteriors(other), posteriors(one), atol=1e-6)
     assert [said.rationale for said in other] == [said.rationale for said in one]
 
 
 def test_pictures_are_seen_alone_and_in_any_batch(seeing):
     reasoner = open_reasoner(str(seeing))
-    together = numbers(reasoner.reason([*POSTS[:5], *TEXTS[:5]]))
+    together = posteriors(reasoner.reason([*POSTS[:5], *TEXTS[:5]]))
     assert np.abs(together[:5] - together[5:]).max() > 1e-3
-    alone = numbers([reasoner.reason([sample])[0] for sample in [*POSTS[:5], *TEXTS[:5]]])
+    alone = posteriors([reasoner.reason([sample])[0] for sample in [*POSTS[:5], *TEXTS[:5]]])
     np.testing.assert_allclose(alone, together, atol=1e-5)
     said = reasoner.reason(POSTS[:2], rationale=True)
     assert all(each.text_says in LABELS and each.picture_says in LABELS for each in said)
@@ -80,12 +76,12 @@ def test_pictures_are_seen_alone_and_in_any_batch(seeing):
 
 def test_what_questions_begin_with_is_shared_up_to_the_picture(seeing, monkeypatch):
     reasoner = open_reasoner(str(seeing))
-    shared = numbers(reasoner.reason(POSTS[:6]))
+    shared = posteriors(reasoner.reason(POSTS[:6]))
     read = [states for _, states in reasoner._beginnings._read.values()]
     assert len(read) == 1
     assert read[0][0][0].shape[2] > 10, "the instruction is remembered"
     monkeypatch.setattr(type(reasoner._vlm), "resumes", False)
-    np.testing.assert_allclose(numbers(reasoner.reason(POSTS[:6])), shared, atol=1e-5)
+    np.testing.assert_allclose(posteriors(reasoner.reason(POSTS[:6])), shared, atol=1e-5)
 
 
 def test_a_post_cannot_write_the_picture_s_token(seeing):
@@ -99,8 +95,10 @@ def test_a_lora_for_the_words_alone_answers_on_the_whole(words, seeing, tmp_path
     folder = write_lora(words, tmp_path / "lora", targets=EVERYWHERE, kind=LlamaForCausalLM)
     lora = LoraRef(name="mine", path=folder)
     tuned = whole.reason(TEXTS[:4], lora)
-    assert np.abs(numbers(tuned) - numbers(whole.reason(TEXTS[:4]))).max() > 1e-4
-    np.testing.assert_allclose(numbers(open_reasoner(str(seeing)).reason(TEXTS[:4], lora)), numbers(tuned), atol=1e-6)
+    assert np.abs(posteriors(tuned) - posteriors(whole.reason(TEXTS[:4]))).max() > 1e-4
+    np.testing.assert_allclose(
+        posteriors(open_reasoner(str(seeing)).reason(TEXTS[:4], lora)), posteriors(tuned), atol=1e-6
+    )
 
 
 def test_a_vision_model_of_transformers_is_a_tower(words, tmp_path):
@@ -114,7 +112,7 @@ def test_a_vision_model_of_transformers_is_a_tower(words, tmp_path):
     join(words, tower).save(tmp_path / "model")
     reasoner = open_reasoner(ReasonerConfig(backend="transformers", model=str(tmp_path / "model"), prompt="smol"))
     assert reasoner.reads_pictures
-    assert np.isfinite(numbers(reasoner.reason(POSTS[:2]))).all()
+    assert np.isfinite(posteriors(reasoner.reason(POSTS[:2]))).all()
 
 
 def test_a_projector_is_for_its_own_tower(words, tower, tmp_path):

@@ -29,6 +29,7 @@ from ..types import (
     PictureSource,
     Sample,
     TaskArrays,
+    posteriors,
     prediction,
 )
 from .reading import PictureReaders
@@ -201,8 +202,8 @@ def _faces(readings: Sequence[PictureReading | None], about_target: BoolArray) -
     said = _Said.nothing(len(readings))
     for row, reading in enumerate(readings):
         if reading is not None and reading.faces_sentiment is not None and not about_target[row]:
-            look = [reading.faces_sentiment.probabilities[label] for label in LABELS]
-            said.put([row], np.array([look], np.float32), reading.faces_reliability or 0.0)
+            look = posteriors([reading.faces_sentiment]).astype(np.float32)
+            said.put([row], look, reading.faces_reliability or 0.0)
     return said
 
 

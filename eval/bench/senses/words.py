@@ -34,7 +34,7 @@ from hybrid_mmsa.data import load_corpus, load_manifest
 from hybrid_mmsa.inputs import DRAFT_PIXELS, read_image
 from hybrid_mmsa.senses import PictureWord, PictureWordReader
 from hybrid_mmsa.training.posts.rows import fold_of
-from hybrid_mmsa.types import LABELS
+from hybrid_mmsa.types import LABELS, posteriors
 
 NAME = "picture-words"
 SCREENS, GATED, TIMED, PHOTOS, BATCH = 300, 100, 20, 100, 16
@@ -183,9 +183,7 @@ def joined(adapter: Adapter, without: Sequence[Analysis], reading: Sequence[Anal
     for i, (fast, read) in enumerate(zip(without, reading, strict=True)):
         said = None if read.picture is None else read.picture.words_sentiment
         if said is not None:
-            before, words = (
-                np.array([[p.probabilities[label] for label in LABELS]], np.float32) for p in (fast.fast, said)
-            )
+            before, words = (posteriors([each]).astype(np.float32) for each in (fast.fast, said))
             labels[i] = pooling.probabilities(before, words, np.array([has_text]), np.ones(1, np.float32)).argmax()
     return labels
 

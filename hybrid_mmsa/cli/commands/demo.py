@@ -92,4 +92,7 @@ def _show_deferred(console: Console, deferred: Sequence[tuple[Sample, Analysis]]
         console.print(f"{posts} deferred; {reasoner} is asked:\n")
         console.print(DeferredPosts(deferred, PICTURES))
     else:
-        console.print("The fast tier is sure of every post: none is deferred.")
+        console.print(
+            f"No post is deferred: the fast tier is sure of it, or asking {reasoner} is not known to help there.",
+            soft_wrap=True,
+        )

@@ -104,11 +104,11 @@ def outdated(preset: Preset, folder: Path) -> bool:
     It still opens; what it answers is not what the preset was measured with. The picture tower is not looked at: a
     projector is trained for one.
     """
-    told = (folder / CONFIGURATION).read_text(encoding="utf-8")
-    wanted = [LORA_LINE.format(preset.lora)] if preset.lora else []
-    if preset.projector is not None and EYES_LINE.split("{")[0] in told:
-        wanted.append(_sha256(bundled_path("adapters", preset.projector, PROJECTOR))[:12])
-    return not all(each in told for each in wanted)
+    text = (folder / CONFIGURATION).read_text(encoding="utf-8")
+    lines = [LORA_LINE.format(preset.lora)] if preset.lora else []
+    if preset.projector is not None and EYES_LINE.split("{")[0] in text:
+        lines.append(_sha256(bundled_path("adapters", preset.projector, PROJECTOR))[:12])
+    return not all(each in text for each in lines)
 
 
 def _converter(preset: Preset, eyes: tuple[Path, Path] | None) -> Callable[[Path, Path], None]:

@@ -129,24 +129,24 @@ def figures_of(
         adapter: The tuned model's.
     """
     gold = np.array([LABELS.index(sample.label) for sample in samples if sample.label], dtype=np.int64)
-    said = {"base": posteriors(base), "adapter": posteriors(adapter)}
+    probabilities = {"base": posteriors(base), "adapter": posteriors(adapter)}
     named = [replace(sample, id=str(i)) for i, sample in enumerate(samples)]
     recorded = RecordedReasoner({str(i): v for i, v in enumerate(adapter)}, adapter[0].reasoner)
     analyzer = Analyzer(encoder, [replace(fitted, lora=None)], reasoner=recorded)
-    said["fast"], _ = _answers(analyzer, named, "fast")
+    probabilities["fast"], _ = _answers(analyzer, named, "fast")
     deferred = None
     if fitted.pooling is not None:
-        said["cascade"], deferrals = _answers(analyzer, named, "auto")
-        said["all asked"], _ = _answers(analyzer, named, "deep")
+        probabilities["cascade"], deferrals = _answers(analyzer, named, "auto")
+        probabilities["all asked"], _ = _answers(analyzer, named, "deep")
         deferred = float(deferrals.mean())
-    labels = {system: values.argmax(1) for system, values in said.items()}
+    labels = {system: values.argmax(1) for system, values in probabilities.items()}
     pairs = [("adapter", "base"), ("adapter", "fast"), ("cascade", "fast"), ("cascade", "adapter")]
     pairs += [("all asked", "fast"), ("all asked", "adapter")]
     return TuningFigures(
         n=len(gold),
         accuracy={system: _interval(metrics.accuracy, gold, predicted) for system, predicted in labels.items()},
         macro_f1={system: _interval(metrics.macro_f1, gold, predicted) for system, predicted in labels.items()},
-        log_loss={system: metrics.nll(gold, values) for system, values in said.items()},
+        log_loss={system: metrics.nll(gold, values) for system, values in probabilities.items()},
         deferred=deferred,
         gains={
             f"{one} − {other}": metrics.paired_difference(
