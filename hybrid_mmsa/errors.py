@@ -10,6 +10,7 @@ HybridError
 ├── ClosedError         an analyzer was used after it was closed (also a RuntimeError)
 ├── EncoderError        an encoder could not encode a post (also a RuntimeError)
 ├── ReasonerError       a reasoner could not answer: time-out, memory, lost server (also a RuntimeError)
+│   └── PostError       it cannot answer this post, too long for it or without words
 └── ServerError         a server that a client asked refused or failed, or cannot be reached (also a RuntimeError)
 """
 
@@ -27,6 +28,7 @@ __all__ = [
     "MissingExtraError",
     "NotFittedError",
     "PluginError",
+    "PostError",
     "ReasonerError",
     "SchemaVersionError",
     "ServerError",
@@ -128,6 +130,13 @@ class EncoderError(HybridError, RuntimeError):
 
 class ReasonerError(HybridError, RuntimeError):
     """A reasoner could not answer: time-out, out of memory, lost server. `Analyzer` then keeps the fast answer."""
+
+
+class PostError(ReasonerError):
+    """A reasoner cannot answer this post, whatever it can of others: too long, without words, not recorded.
+
+    The others of its batch are asked about all the same, where other failures in a row end the asking.
+    """
 
 
 class ServerError(HybridError, RuntimeError):

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from tiny_lora import EVERYWHERE, write_lora
 from tiny_vlm import untrained_vlm
 
-from hybrid_mmsa.errors import ArtefactError, ReasonerError
+from hybrid_mmsa import Analyzer
+from hybrid_mmsa.errors import ArtefactError, PostError, ReasonerError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.reasoning.backends import gguf_context, llama_cpp
 from hybrid_mmsa.reasoning.backends.gguf_context import GgufContext
@@ -204,9 +205,20 @@ def test_what_takes_too_long_is_stopped_and_the_next_post_answered(reasoner):
 
 def test_a_post_that_does_not_fit_is_said(files):
     reasoner = open_reasoner(local(files, context=128))
-    with pytest.raises(ReasonerError, match="raise `context`"):
+    with pytest.raises(PostError, match="raise `context`"):
         reasoner.reason(POSTS[:1])
     reasoner.close()
+
+
+def test_what_is_closed_is_not_asked(files, analyzer):
+    """Its memory is freed: llama.cpp would read what is no longer there, and the process end."""
+    closed = open_reasoner(local(files))
+    closed.reason(POSTS[:1])
+    closed.close(), closed.close()
+    with pytest.raises(ReasonerError, match="is closed"):
+        closed.reason(POSTS[:1])
+    cascade = Analyzer(analyzer.encoder, list(analyzer.adapters.values()), reasoner=closed)
+    assert cascade.analyze("what a day", mode="deep").route.answered_by == "fast"
 
 
 def test_without_a_picture_side_words_alone_are_read(files):
@@ -216,7 +228,7 @@ def test_without_a_picture_side_words_alone_are_read(files):
     found = blind.reason(posts[:8], rationale=True)
     assert all(verdict.picture_says is None for verdict in found)
     silent = next(post for post in POSTS if not post.text)
-    with pytest.raises(ReasonerError, match="reads no pictures, and the post has no words"):
+    with pytest.raises(PostError, match="reads no pictures, and the post has no words"):
         blind.reason([silent])
     blind.close()
 

@@ -37,6 +37,7 @@ PUBLIC = [
     "NotFittedError",
     "PluginError",
     "Policy",
+    "PostError",
     "Prediction",
     "Provenance",
     "Reason",

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from hybrid_mmsa import InputError, LoraRef, ReasonerError, Sample, Verdict
 from hybrid_mmsa.reasoning import RecordedReasoner, ask_about_deferred, open_reasoner
@@ -117,6 +118,30 @@ def test_a_lost_reasoner_is_not_asked_about_every_post():
     lost = Picky(*"abcdef")
     answers = ask_about_deferred(lost, [Sample(text="x", id=i) for i in "abcdef"], [DEFER] * 6)
     assert (answers.by_row, sorted(answers.warnings), lost.times) == ({}, list(range(6)), 3)
+
+
+def test_posts_without_a_verdict_of_their_own_end_no_asking():
+    posts = [Sample(text="x", id=i) for i in "abcd"]
+    answers = ask_about_deferred(RecordedReasoner({"d": SURE}), posts, [DEFER] * 4)
+    assert answers.by_row == {3: SURE}
+    assert sorted(answers.warnings) == [0, 1, 2]
+
+
+def test_posts_without_words_take_nothing_from_others_where_words_alone_are_read():
+    asked = []
+
+    class OfWords:
+        id, reads_pictures = "words", False
+
+        def reason(self, samples, lora=None, *, rationale=False):
+            asked.append([sample.id for sample in samples])
+            return [SURE for _ in samples]
+
+    picture = Image.new("RGB", (8, 8))
+    posts = [Sample(image=picture, id="a"), Sample(image=picture, id="b"), *(Sample(text="x", id=i) for i in "cd")]
+    answers = ask_about_deferred(OfWords(), posts, [DEFER] * 4)
+    assert (sorted(answers.by_row), asked) == ([2, 3], [["c", "d"]])
+    assert "words reads no pictures, and the post has no words" in answers.warnings[1][0]
 
 
 class Listening(RecordedReasoner):

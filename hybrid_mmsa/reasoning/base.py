@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from ..errors import InputError, ReasonerError
+from ..errors import InputError, PostError, ReasonerError
 from ..foreign import translated
 from ..types import LoraRef, Modality, Sample, Verdict
 
@@ -39,6 +39,7 @@ class Reasoner(Protocol):
 
         Raises:
             ReasonerError: The model could not answer (time-out, memory, lost server); the fast answers then stand.
+            PostError: One of the posts is at fault; the others are asked about by themselves.
         """
         ...
 
@@ -66,10 +67,10 @@ def words_of(sample: Sample, reasoner: str) -> Sample:
     """The post without its picture, for a reasoner that reads words alone.
 
     Raises:
-        ReasonerError: Nothing is left.
+        PostError: Nothing is left.
     """
     if not sample.text:
-        raise ReasonerError(f"{reasoner} reads no pictures, and the post has no words")
+        raise PostError(f"{reasoner} reads no pictures, and the post has no words")
     return replace(sample, image=None)
 
 

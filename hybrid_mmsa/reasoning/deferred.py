@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..bounds.deadline import ENDLESS, NO_TIME, Deadline
-from ..errors import HybridError, ReasonerError
+from ..errors import HybridError, PostError, ReasonerError
 from ..foreign import translated
 from ..types import LABELS, LoraRef, RouteDecision, Sample, Verdict
-from .base import Reasoner, unseen_by, without_pictures
+from .base import Reasoner, unseen_by, without_pictures, words_of
 from .models.lora_base import misfit
 
 __all__ = ["Verdicts", "ask_about_deferred"]
@@ -79,7 +79,8 @@ def ask_about_deferred(
         }
         return Verdicts(verdicts.by_row, {**verdicts.warnings, **without})
     by_row: dict[int, Verdict] = {}
-    warnings: dict[int, tuple[str, ...]] = {}
+    warnings = question.unreadable(deferred)
+    deferred = [i for i in deferred if i not in warnings]
     count = 0
     for rows in deadline.groups(deferred):
         asked = _ask_together(question, rows, deadline)
@@ -107,6 +108,16 @@ class _Question:
         """Why the reasoner cannot answer with the LoRA adapter; `None` where nothing is known against it."""
         with translated(ReasonerError):
             return None if self.lora is None else misfit(self.lora, self.reasoner)
+
+    def unreadable(self, rows: Sequence[int]) -> dict[int, tuple[str, ...]]:
+        """A warning for each post of which a reasoner of words alone has nothing to read."""
+        warnings = {}
+        for row in rows if "image" in unseen_by(self.reasoner) else ():
+            try:
+                words_of(self.samples[row], self.reasoner.id)
+            except PostError as error:
+                warnings[row] = _warning(error)
+        return warnings
 
     def ask(self, rows: Sequence[int]) -> dict[int, Verdict]:
         """A checked verdict on each of some posts; `HybridError` whatever the reasoner does instead."""
@@ -159,7 +170,10 @@ def _ask_together(question: _Question, rows: Sequence[int], deadline: Deadline) 
 
 
 def _one_by_one(question: _Question, rows: Sequence[int], deadline: Deadline) -> Verdicts:
-    """Each post by itself, until `MOST_FAILURES` fail in a row: then it is the reasoner, and the rest is not asked."""
+    """Each post by itself, until `MOST_FAILURES` fail in a row: then it is the reasoner, and the rest is not asked.
+
+    A `PostError` says that it is not the reasoner.
+    """
     verdicts: dict[int, Verdict] = {}
     warnings: dict[int, tuple[str, ...]] = {}
     failures = 0
@@ -171,6 +185,9 @@ def _one_by_one(question: _Question, rows: Sequence[int], deadline: Deadline) ->
             try:
                 verdicts |= question.ask([row])
                 failures = 0
+            except PostError as error:
+                warnings[row] = _warning(error)
+                continue
             except HybridError as error:
                 failures, warning = failures + 1, _warning(error)
         if row not in verdicts:

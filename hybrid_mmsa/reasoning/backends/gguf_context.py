@@ -20,7 +20,7 @@ import numpy as np
 from llama_cpp import llama_cpp as bindings
 from llama_cpp import mtmd_cpp
 
-from ...errors import ArtefactError, ReasonerError
+from ...errors import ArtefactError, PostError, ReasonerError
 from ...forks import OpenLock
 from ...types import FloatArray
 from .gguf_lora import lora_file
@@ -142,12 +142,13 @@ class GgufContext:
             Logits of the next token, float32 `[vocabulary]`, and the number of tokens read.
 
         Raises:
-            ReasonerError: Too long, out of time, or llama.cpp failed.
+            PostError: Too long.
+            ReasonerError: Out of time, or llama.cpp failed.
         """
         with self._chunks(text, pictures) as chunks:
             length = sum(map(_length, chunks)) + len(answer)
             if length + room > self.llama.n_ctx():
-                raise ReasonerError(
+                raise PostError(
                     f"the post needs {length} tokens and {room} for the answer, "
                     f"the context holds {self.llama.n_ctx()}: raise `context` or lower `image_size`"
                 )

@@ -7,7 +7,8 @@ grammar made of the answer's schema; an answer that would hold nothing but label
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -15,7 +16,7 @@ import llama_cpp
 import numpy as np
 
 from ...bundled import bundled_path
-from ...errors import ArtefactError, InputError
+from ...errors import ArtefactError, InputError, ReasonerError
 from ...forks import Home, OpenLock
 from ...types import LABELS, Label, LoraRef, Sample, Verdict
 from ..base import without_pictures, words_of
@@ -64,6 +65,7 @@ class LlamaCppReasoner:
         self.reads_pictures = config.mmproj is not None
         self.config = config
         self._lock, self._home = OpenLock(), Home()
+        self._closed = False
         gpu = config.device != "cpu"
         self._context = GgufContext(
             Path(config.model), config.mmproj, context=config.context, threads=config.threads, gpu=gpu
@@ -79,18 +81,21 @@ class LlamaCppReasoner:
             self.load(self._own)
 
     def close(self) -> None:
-        """Free the model; the reasoner answers no more."""
+        """Free the model; the reasoner answers no more. A post that is being answered is answered first."""
         with self._lock:
-            self._context.close()
+            if not self._closed:
+                self._closed = True
+                self._context.close()
 
     def load(self, lora: LoraRef) -> None:
         """Read an adapter now, not at its first post, and see that it does something.
 
         Raises:
             ArtefactError: It cannot be translated to GGUF, is not this model's, or changes nothing.
+            ReasonerError: The reasoner is closed.
         """
         self._home.check(self.id)
-        with self._lock:
+        with self._opened():
             self._use_adapter(lora, self._tokens(self._prompts.of(lora)))
 
     def reason(
@@ -99,8 +104,8 @@ class LlamaCppReasoner:
         """One verdict per post, in order; see `Reasoner.reason`.
 
         Raises:
-            ReasonerError: Out of time, no room in the context, llama.cpp failed, or a post has no words that the model
-                could read.
+            ReasonerError: Out of time, llama.cpp failed, or the reasoner is closed.
+            PostError: No room in the context, or a post has no words that the model could read.
             ArtefactError: The adapter cannot be translated to GGUF, is not this model's, or changes nothing.
         """
         self._home.check(self.id)
@@ -122,7 +127,7 @@ class LlamaCppReasoner:
             prompt.messages(sample, image_size=self.config.image_size, pictures=self.reads_pictures)
         )
         room = (IRONY if prompt.brief else self.config.max_rationale_tokens + ENDING) if rationale else 0
-        with self._lock, self._context.limit(self.config.timeout):
+        with self._opened(), self._context.limit(self.config.timeout):
             tokens = self._tokens(prompt)
             self._use_adapter(lora, tokens)
             started = perf_counter()
@@ -148,6 +153,14 @@ class LlamaCppReasoner:
             tokens=read + count,
             timings=timings,
         )
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        """The model for one thread alone; what stood in freed memory is not asked."""
+        with self._lock:
+            if self._closed:
+                raise ReasonerError(f"{self.id} is closed")
+            yield
 
     def _irony(self, text: str, pictures: Sequence[object], prompt: Prompt, label: Label) -> float | None:
         """P(sarcastic) of an answer that begins with a label: read on from the prompt, which is still in memory."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...errors import InputError, ReasonerError
+from ...errors import InputError, PostError
 from ...types import LoraRef, Sample, Verdict, check_schema_version
 
 __all__ = ["RecordedReasoner"]
@@ -58,11 +58,11 @@ class RecordedReasoner:
         """The recorded verdicts, in order and whole; `lora` and `rationale` change nothing that is recorded.
 
         Raises:
-            ReasonerError: There is none for a post.
+            PostError: There is none for a post.
         """
         missing = [sample.id for sample in samples if sample.id not in self.verdicts]
         if missing:
-            raise ReasonerError(f"no verdict is recorded for {len(missing)} posts, such as id {missing[0]!r}")
+            raise PostError(f"no verdict is recorded for {len(missing)} posts, such as id {missing[0]!r}")
         return [self.verdicts[sample.id or ""] for sample in samples]
 
 

@@ -15,7 +15,7 @@ import torch
 from transformers import LogitsProcessorList
 
 from ....bundled import bundled_path
-from ....errors import ArtefactError, ReasonerError
+from ....errors import ArtefactError, PostError
 from ....forks import Home, OpenLock
 from ....types import LoraRef, Sample, Verdict
 from ...base import without_pictures, words_of
@@ -102,8 +102,8 @@ class TransformersReasoner:
             rationale: Whether the model also writes, under the schema of `answer_schema`.
 
         Raises:
-            ReasonerError: A batch took longer than the time-out, memory ended, a post is longer than the context, or
-                the model reads words alone and a post has none.
+            ReasonerError: A batch took longer than the time-out, or memory ended.
+            PostError: A post is longer than the context, or the model reads words alone and a post has none.
             ArtefactError: The adapter cannot be used.
         """
         self._home.check(self.id)
@@ -146,12 +146,12 @@ class TransformersReasoner:
         try:
             inputs = self._inputs(prompt, samples, labels)
         except (TypeError, ValueError) as error:  # such as a picture narrower than the model's processor takes
-            raise ReasonerError(f"the model's processor cannot read a post: {error}") from error
+            raise PostError(f"the model's processor cannot read a post: {error}") from error
         room = self.config.max_rationale_tokens if rationale else 0
         length = inputs["input_ids"].shape[1]
         most = room + closing if rationale else 1
         if length + most > self._vlm.context:
-            raise ReasonerError(f"{length} tokens of prompt and post and {most} of answer exceed {self._vlm.context}")
+            raise PostError(f"{length} tokens of prompt and post and {most} of answer exceed {self._vlm.context}")
         start = time.perf_counter()
         if self._vlm.resumes:
             inputs = self._resumed(inputs, prompt, labels, lora)
