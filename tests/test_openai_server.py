@@ -15,10 +15,11 @@ from gguf_vlm import local, remote, serving, written
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from hybrid_mmsa import Analyzer
-from hybrid_mmsa.errors import InputError, ReasonerError
-from hybrid_mmsa.reasoning import open_reasoner
+from hybrid_mmsa.errors import InputError, PostError, ReasonerError
+from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
 from hybrid_mmsa.reasoning.backends.openai_server import LABEL
 from hybrid_mmsa.reasoning.prompt.token_shares import SpelledToken, word_shares
 from hybrid_mmsa.types import LABELS, LoraRef, Sample
@@ -220,6 +221,19 @@ def test_what_is_sent(scripted, monkeypatch):
     assert picture.startswith("data:image/png;base64,")
     assert "so lovely" in sent["messages"][-1]["content"][-1]["text"]
     assert verdict.probabilities == pytest.approx({"negative": 2 / 9, "neutral": 1 / 9, "positive": 6 / 9})
+
+
+def test_a_model_that_takes_no_pictures_is_sent_words(scripted):
+    reasoner = asking(scripted, pictures=False)
+    picture = Image.new("RGB", (20, 10), "red")
+    verdict = reasoner.reason([Sample(text="so lovely", image=picture)])[0]
+    with pytest.raises(PostError, match="reads no pictures, and the post has no words"):
+        reasoner.reason([Sample(image=picture)])
+    reasoner.close()
+    assert (reasoner.reads_pictures, verdict.unseen) == (False, ("image",))
+    assert "image_url" not in json.dumps(scripted.asked)
+    with pytest.raises(ValidationError, match="`pictures` is for servers"):
+        ReasonerConfig(backend="llama_cpp", model="model.gguf", pictures=False)
 
 
 def test_large_pictures_travel_as_jpeg(scripted):

@@ -34,6 +34,7 @@ class ReasonerConfig(BaseModel):
         default=None, description="llama_cpp: the GGUF file of the picture side, if it has one."
     )
     url: str | None = Field(default=None, description="openai_server: where it listens, with the `/v1`.")
+    pictures: bool = Field(default=True, description="openai_server: whether the model there takes pictures.")
     api_key_env: str = Field(default="OPENAI_API_KEY", description="The environment variable that holds the key.")
     quantise: Literal["4bit", "8bit"] | None = Field(default=None, description="transformers: by bitsandbytes.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -61,6 +62,8 @@ class ReasonerConfig(BaseModel):
     def _whole(self) -> ReasonerConfig:
         if self.backend == "openai_server" and self.url is None:
             raise ValueError("openai_server needs `url`, such as http://127.0.0.1:8000/v1")
+        if not self.pictures and self.backend != "openai_server":
+            raise ValueError("`pictures` is for servers; a model in this process says what it takes")
         if self.quantise is not None and self.backend != "transformers":
             raise ValueError("`quantise` is for transformers; name a quantised model instead")
         if self.lora is not None and self.backend == "openai_server":

@@ -22,6 +22,7 @@ import openai
 from ...errors import HybridError, InputError, ReasonerError
 from ...foreign import translated
 from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
+from ..base import without_pictures, words_of
 from ..config import ReasonerConfig
 from ..hiding import verdicts_of
 from ..prompt.answer import answer_schema, read_answer, read_label, verdict
@@ -65,7 +66,13 @@ class OpenAIServerReasoner:
     ones. The key is struck out of whatever the server says.
 
     Args:
-        config: `url` and `model` name server and model; `api_key_env` names the environment variable with the key.
+        config: `url` and `model` name server and model; `api_key_env` names the environment variable with the key;
+            without `pictures` the model there is shown words alone.
+
+    Attributes:
+        id: Names the model in answers.
+        reads_pictures: Whether it is shown the pictures of posts.
+        config: What it was opened with.
 
     Raises:
         InputError: `url` is no http or https address.
@@ -74,7 +81,7 @@ class OpenAIServerReasoner:
     def __init__(self, config: ReasonerConfig) -> None:
         key = (os.environ.get(config.api_key_env) or NO_KEY).strip()
         _check_access(config, key)
-        self.id = config.id
+        self.id, self.reads_pictures = config.id, config.pictures
         self.config = config
         self._prompts = Prompts(config.prompt)
         self._served: set[str] = set()
@@ -127,15 +134,18 @@ class OpenAIServerReasoner:
         Raises:
             ReasonerError: The server is lost, too slow or busy, does not have the model or adapter, or gives no
                 log-probabilities.
+            PostError: It is shown words alone, and a post has none.
         """
         if not samples:
             return []
         if lora is not None:
             self.load(lora)
+        shown = samples if self.reads_pictures else [words_of(sample, self.id) for sample in samples]
         prompt = self._prompts.of(lora)
-        return verdicts_of(
-            prompt, samples, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
+        verdicts = verdicts_of(
+            prompt, shown, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
         )
+        return verdicts if self.reads_pictures else without_pictures(samples, verdicts)
 
     def _judged(
         self, samples: Sequence[Sample], prompt: Prompt, lora: LoraRef | None, rationale: bool
@@ -153,7 +163,7 @@ class OpenAIServerReasoner:
         started, deadline = perf_counter(), monotonic() + self.config.timeout
         messages = [
             {**message, "content": [_part(part) for part in message["content"]]}
-            for message in prompt.messages(sample, image_size=self.config.image_size)
+            for message in prompt.messages(sample, image_size=self.config.image_size, pictures=self.reads_pictures)
         ]
         schema = answer_schema(prompt)
         model = self.config.model if lora is None else lora.name
