@@ -11,16 +11,16 @@ import pyarrow
 import pytest
 from deadly_encoder import DeadlyEncoder
 
-from hybrid_mmsa import Analyzer, InputError, ReasonerError, RowError, Sample
+from hybrid_mmsa import Analyzer, InputError, PostError, ReasonerError, RowError, Sample, Verdict
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.cli.commands.demo import SAMPLES
 from hybrid_mmsa.data import ANSWER_COLUMNS, flat_answer
 from hybrid_mmsa.engines import BatchAnalyzer, Call, FailureRate, LocalEngine
 from hybrid_mmsa.engines.batches import rows_of
 from hybrid_mmsa.engines.ray_engine import RayEngine, SharedReasoner, cluster
-from hybrid_mmsa.reasoning import Account, Budget, BudgetedReasoner
+from hybrid_mmsa.reasoning import Account, Budget, BudgetedReasoner, RecordedReasoner, ask_about_deferred
 from hybrid_mmsa.testing import ScriptedReasoner, TinyEncoder, tiny_adapter
-from hybrid_mmsa.types import Analysis
+from hybrid_mmsa.types import Analysis, RouteDecision
 
 COLUMNS = {
     "id": [1, 2, 3, 4],
@@ -28,6 +28,8 @@ COLUMNS = {
     "brand": ["a", "b", None, "a"],
 }
 LABELS = ["positive", "negative", None, "neutral"]
+SURE = Verdict(label="negative", probabilities={"negative": 0.8, "neutral": 0.1, "positive": 0.1}, reasoner="vlm")
+DEFER = RouteDecision(decision="defer", answered_by="fast", p_error=0.5)
 
 
 def labels(batch):
@@ -162,6 +164,16 @@ def test_a_budget_stops_questions_and_not_answers():
     assert all(answer.needs_review for answer in answers[6:])
 
 
+@pytest.mark.parametrize("most", [2, 3])
+def test_what_cannot_be_answered_is_not_paid_for(most):
+    account = Account(Budget(max_cost=most))
+    reasoner = BudgetedReasoner(RecordedReasoner({"b": SURE, "c": SURE}), account)
+    posts = [Sample(text="x", id=id_) for id_ in "abc"]
+    answers = ask_about_deferred(reasoner, posts, [DEFER] * 3)
+    assert (sorted(answers.by_row), account.spent) == ([1, 2], 2)
+    assert "no verdict is recorded" in answers.warnings[0][0]
+
+
 def test_time_for_questions_ends():
     reasoner = BudgetedReasoner(ScriptedReasoner(lambda _: "negative"), Account(Budget(max_seconds=0)))
     with pytest.raises(ReasonerError, match="time of 0 s is over"):
@@ -213,6 +225,15 @@ def test_all_workers_share_a_reasoner_and_its_budget(two_workers):
     assert asked == shared.spent
     assert 0 < asked <= 50
     assert sum("budget of 50 is spent" in " ".join(answer.warnings) for answer in answers) == 80 - asked
+
+
+def test_what_a_shared_reasoner_cannot_answer_is_not_paid_for(two_workers):
+    shared = SharedReasoner.start(RecordedReasoner({"b": SURE}), Budget(max_cost=50))
+    with pytest.raises(PostError, match=r"^no verdict is recorded for 1 posts, such as id 'a'$"):
+        shared.reason([Sample(text="x", id=id_) for id_ in "ab"])
+    assert shared.spent == 0
+    assert shared.reason([Sample(text="x", id="b")]) == [SURE]
+    assert shared.spent == 1
 
 
 def test_batch_on_a_cluster_answers_as_here(two_workers, tmp_path, monkeypatch):

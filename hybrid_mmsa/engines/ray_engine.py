@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from ..analyzer import Analyzer
-from ..errors import InputError, ReasonerError
+from ..errors import InputError, PostError, ReasonerError
 from ..extras import needs
 from ..foreign import cause
 from ..inputs import NumberedRow
@@ -190,15 +190,20 @@ class SharedReasoner:
 
         Raises:
             ReasonerError: The budget is spent, the reasoner failed, or its process is lost.
+            PostError: One of the posts cannot be answered; nothing is paid, and the others may be asked about again.
         """
         import ray
 
-        if refused := ray.get(_named(self._payer).pay.remote(len(samples))):
+        payer = _named(self._payer)
+        if refused := ray.get(payer.pay.remote(len(samples))):
             raise ReasonerError(refused)
         asked = _named(self._names[next(self._turn) % len(self._names)])
         try:
             verdicts: list[Verdict] = ray.get(asked.reason.remote(samples, lora, rationale))
             return verdicts
+        except PostError as error:  # which is Ray's own error as well, and tells the traceback of the other process
+            ray.get(payer.give_back.remote(len(samples)))
+            raise PostError(str(getattr(error, "cause", error))) from error
         except ray.exceptions.RayError as error:
             raise ReasonerError(f"the shared reasoner failed ({cause(error)})") from error
 

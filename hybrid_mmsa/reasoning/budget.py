@@ -11,7 +11,7 @@ from threading import Lock
 from time import monotonic
 from typing import Protocol
 
-from ..errors import InputError, ReasonerError
+from ..errors import InputError, PostError, ReasonerError
 from ..types import LoraRef, Sample, Verdict
 from .backends.recorded import RecordedReasoner
 from .base import Reasoner
@@ -25,7 +25,7 @@ class Budget:
 
     Attributes:
         max_cost: In the unit of `cost`; `None` for no limit.
-        cost: What one question costs.
+        cost: What one question costs: asking about one post once, whatever requests to a server that takes.
         max_seconds: For so long questions are asked, by the clock on the wall; `None` for no limit.
 
     Raises:
@@ -48,6 +48,10 @@ class Payer(Protocol):
 
     def pay(self, questions: int) -> str | None:
         """Pay for some questions together; or why they are not to be asked, and nothing is paid."""
+        ...
+
+    def give_back(self, questions: int) -> None:
+        """Take back what was paid for questions that were not asked."""
         ...
 
 
@@ -75,6 +79,11 @@ class Account:
                 return f"the time of {budget.max_seconds:g} s is over"
             self.spent = after
             return None
+
+    def give_back(self, questions: int) -> None:
+        """Take back what was paid for questions that were not asked."""
+        with self._lock:
+            self.spent = max(0.0, self.spent - questions * self.budget.cost)
 
     def total(self) -> float:
         """What is spent, for those who ask from another process."""
@@ -105,10 +114,15 @@ class BudgetedReasoner:
 
         Raises:
             ReasonerError: Nobody pays for so many questions, or the reasoner failed.
+            PostError: One of the posts cannot be answered; nothing is paid, and the others may be asked about again.
         """
         if refused := self.payer.pay(len(samples)):
             raise ReasonerError(refused)
-        return self.reasoner.reason(samples, lora, rationale=rationale)
+        try:
+            return self.reasoner.reason(samples, lora, rationale=rationale)
+        except PostError:
+            self.payer.give_back(len(samples))
+            raise
 
     def close(self) -> None:
         """Close the reasoner, where it can be closed."""

@@ -113,11 +113,11 @@ BudgetCost = Annotated[
         "--max-cost",
         metavar="NUMBER",
         min=0,
-        help="What all questions to the reasoner may cost; then the fast answers stand, with a warning.",
+        help="What asking the reasoner may cost in all; then the fast answers stand, with a warning.",
     ),
 ]
 QuestionCost = Annotated[
-    float, typer.Option("--cost", metavar="NUMBER", min=0, help="What one question to the reasoner costs.")
+    float, typer.Option("--cost", metavar="NUMBER", min=0, help="What asking the reasoner about one post costs.")
 ]
 BudgetTime = Annotated[
     float | None,
