@@ -26,6 +26,7 @@ from .wordings import (
     LINKS,
     MOST_CHARACTERS,
     NOT_IRONIC,
+    ONLY,
     ONLY_QUOTED,
     PICTURE,
     PICTURE_DECIDES,
@@ -142,13 +143,13 @@ def _clauses(facts: Facts, chance: random.Random, words: Mapping[Label, str]) ->
     picture = None if facts.picture is None else filled(PICTURE_SEEN if facts.things else PICTURE)
     if text is None or picture is None:
         side = text or picture
-        if facts.alone and facts.cues and facts.text == facts.label:
-            yield filled(ONLY_QUOTED)
+        if facts.alone and facts.text == facts.label:
+            yield filled(ONLY_QUOTED if facts.cues else ONLY)
         elif side is None:
             yield filled(TOGETHER)
             if facts.cues:
                 yield filled(QUOTED)
-        elif facts.alone and facts.label in {facts.text, facts.picture} and chance.random() < 0.5:
+        elif facts.alone and facts.label == facts.picture and chance.random() < 0.5:
             yield f"{side}; {filled(ALONE)}"
         else:
             yield side
@@ -214,7 +215,7 @@ _HELD = {"seen": r"[a-z][a-z'\- ]*?", "quoted": "“[^“”]+”(?: and “[^�
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], tuple[tuple[str, bool], ...]], ...]:
     """Every wording as a pattern, with what it claims beyond its slots."""
-    sides = (WORDS, WORDS_QUOTED, ONLY_QUOTED, QUOTED, PICTURE, PICTURE_SEEN, BOTH)
+    sides = (WORDS, WORDS_QUOTED, ONLY, ONLY_QUOTED, QUOTED, PICTURE, PICTURE_SEEN, BOTH)
     whole = (AGREEING, WORDS_DECIDE, PICTURE_DECIDES, APART, TOGETHER, TOGETHER_BOTH, FOLLOWING, ALONE)
     plain = [(_pattern(wording), ()) for wordings in (*sides, *whole) for wording in wordings]
     irony = [(_pattern(w), (("sarcastic", value),)) for ws, value in ((IRONIC, True), (NOT_IRONIC, False)) for w in ws]

@@ -18,6 +18,7 @@ __all__ = [
     "LINKS",
     "MOST_CHARACTERS",
     "NOT_IRONIC",
+    "ONLY",
     "ONLY_QUOTED",
     "PICTURE",
     "PICTURE_DECIDES",
@@ -54,6 +55,14 @@ WORDS_QUOTED = (
     "going by {quoted} the words are {text}",
     "the text is {text}: look at {quoted}",
 )
+ONLY = (
+    "by its words the post is {only}",
+    "the words make this a {only} post",
+    "its wording makes the post {only}",
+    "as it is worded the post is {only}",
+    "this is a {only} post by what it says",
+)
+"""Of posts that are words alone, which feel what their words feel: one clause says both."""
 ONLY_QUOTED = (
     "the post is {only}, as in {quoted}",
     "this is a {only} post: see {quoted}",
@@ -62,7 +71,7 @@ ONLY_QUOTED = (
     "it is {quoted} that makes the post {only}",
     "the post sounds {only}, above all with {quoted}",
 )
-"""Of posts that are words alone."""
+"""The same of posts whose deciding words are known."""
 QUOTED = (
     "it turns on {quoted}",
     "what counts is {quoted}",
