@@ -103,6 +103,14 @@ def test_a_pooling_of_posts_without_pictures_holds_for_such_posts_alone(loaded, 
     assert (words.route.decision, both.route.decision) == ("keep", "defer")
 
 
+def test_a_picture_alone_with_a_target_is_of_one_kind_when_deferred_and_when_answered(loaded, picture):
+    kinds = {"picture": WEIGHTS, "target": replace(WEIGHTS, gain_from=math.inf)}
+    analyzer = with_verdict(loaded, replace(POOLING, kinds=kinds))
+    shown, towards = analyzer.analyze_batch([Sample(image=picture, target=t, id="x") for t in (None, "sea")])
+    assert (shown.route.decision, shown.route.verdict) == ("defer", "pooled")
+    assert towards.route.decision == "keep", "asking about a target gains nothing"
+
+
 def test_verdicts_of_words_alone_do_not_count_as_those_of_a_reasoner_that_looks(loaded, picture):
     """Both may bear one name: the same weights, with and without their eyes."""
     seeing = {kind: replace(WEIGHTS, gain_from=math.inf) for kind in ("words", "picture")}
