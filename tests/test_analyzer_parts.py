@@ -124,6 +124,33 @@ def test_verdicts_of_words_alone_do_not_count_as_those_of_a_reasoner_that_looks(
     assert both.route.verdict == "ignored"
 
 
+class Blind:
+    """Is shown no pictures."""
+
+    id = "wise"
+    reads_pictures = False
+
+    def reason(self, samples, lora=None, *, rationale=False):
+        return [VERDICT] * len(samples)
+
+
+@pytest.mark.parametrize("gain_from", [0.0, math.inf])
+def test_recorded_verdicts_replay_the_cascade_of_the_reasoner_that_gave_them(loaded, picture, gain_from):
+    weights = replace(WEIGHTS, gain_from=gain_from)
+    pooling = replace(POOLING, kinds={"words": WEIGHTS, "unseen_picture": weights})
+    adapter = replace(next(iter(loaded.adapters.values())), pooling=pooling)
+    posts = [Sample(text=WORDS, id="words"), Sample(text=WORDS, image=picture, id="both")]
+    live = Analyzer(loaded.encoder, [adapter], reasoner=Blind(), policy="threshold:0")
+    said = {answer.id: answer.verdict for answer in live.analyze_batch(posts, mode="deep")}
+    replayed = Analyzer(loaded.encoder, [adapter], reasoner=RecordedReasoner(said, "wise"), policy="threshold:0")
+    first, again = (
+        [(answer.route, answer.sentiment, answer.warnings) for answer in analyzer.analyze_batch(posts)]
+        for analyzer in (live, replayed)
+    )
+    assert again == first
+    assert [route.decision for route, *_ in first] == ["defer", "keep" if gain_from else "defer"]
+
+
 def test_each_side_alone_is_remembered(loaded, picture):
     both, words, shown = (
         loaded.analyze(WORDS, picture),
