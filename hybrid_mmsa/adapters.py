@@ -61,6 +61,7 @@ from .types import (
     Modality,
     PictureSource,
     Provenance,
+    Sample,
     TaskArrays,
 )
 
@@ -133,20 +134,19 @@ class Adapter:
         return usable_space(self.space, self.name, self.encoder_hash).embed(features)
 
     def gain_from(
-        self, reasoner: str | None, features: Features, unseen: Sequence[Modality] = ()
+        self, reasoner: str | None, posts: Sequence[Sample], unseen: Sequence[Modality] = ()
     ) -> NDArray[np.float64]:
         """P(error) from which asking this reasoner is known to help, `[n]`; 0 where that was not measured.
 
         Args:
             reasoner: Its id.
-            features: The posts.
+            posts: The posts, read.
             unseen: Sides that it is not shown.
         """
         pooling = self.pooling
         if pooling is None or pooling.reasoner != reasoner:
-            return np.zeros(len(features))
-        posts = zip(features.has_target, features.has_image, strict=True)
-        weights = [pooling.kinds.get(kind_of(*post, unseen)) for post in posts]
+            return np.zeros(len(posts))
+        weights = [pooling.kinds.get(kind_of(post, unseen)) for post in posts]
         return np.array([0.0 if each is None else each.gain_from for each in weights])
 
     def provenance(self) -> Provenance:

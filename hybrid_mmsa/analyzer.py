@@ -278,7 +278,7 @@ class Analyzer(ModelParts):
         sides_alone = posteriors["sentiment"]
         if in_pictures is not None:
             posteriors["sentiment"] = in_pictures.joined(range(len(posts)), sides_alone, sides.text)
-        gain_from = adapter.gain_from(self._reasoner_id, features, unseen_by(self._reasoner))
+        gain_from = adapter.gain_from(self._reasoner_id, posts, unseen_by(self._reasoner))
         return FastAnswers(
             adapter=adapter,
             samples=posts,

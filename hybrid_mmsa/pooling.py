@@ -32,17 +32,16 @@ _NEUTRAL = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
 Floats = NDArray[np.float64]
 
 
-def kind_of(has_target: bool, has_image: bool, unseen: Sequence[Modality] = ()) -> PostKind:
-    """The kind of a post.
+def kind_of(post: Sample, unseen: Sequence[Modality] = ()) -> PostKind:
+    """The kind of a post for a reasoner, whatever the fast tier's encoder makes of it: some never read a target.
 
     Args:
-        has_target: Whether it is asked about a target.
-        has_image: Whether it has a picture.
+        post: The post, read.
         unseen: Sides that the reasoner is not shown, as in `Verdict.unseen`.
     """
-    if has_target:
+    if post.target:
         return "target"
-    if not has_image:
+    if post.image is None:
         return "words"
     return "unseen_picture" if "image" in unseen else "picture"
 
@@ -111,8 +110,7 @@ class Pooling:
 
     def weights(self, verdict: Verdict, sample: Sample) -> VerdictWeights | None:
         """How this verdict on this post counts; `None` if it was fitted to no such verdicts (`fits`) or posts."""
-        kind = kind_of(bool(sample.target), sample.image is not None, verdict.unseen)
-        return self.kinds.get(kind) if self.fits(verdict) else None
+        return self.kinds.get(kind_of(sample, verdict.unseen)) if self.fits(verdict) else None
 
     def to_dict(self) -> dict[str, Any]:
         """The pooling as JSON values, for `pooling.json`."""

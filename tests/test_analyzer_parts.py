@@ -103,6 +103,14 @@ def test_a_pooling_of_posts_without_pictures_holds_for_such_posts_alone(loaded, 
     assert (words.route.decision, both.route.decision) == ("keep", "defer")
 
 
+def test_a_picture_alone_with_a_target_is_of_one_kind_when_deferred_and_when_answered(loaded, picture):
+    kinds = {"picture": WEIGHTS, "target": replace(WEIGHTS, gain_from=math.inf)}
+    analyzer = with_verdict(loaded, replace(POOLING, kinds=kinds))
+    shown, towards = analyzer.analyze_batch([Sample(image=picture, target=t, id="x") for t in (None, "sea")])
+    assert (shown.route.decision, shown.route.verdict) == ("defer", "pooled")
+    assert towards.route.decision == "keep", "asking about a target gains nothing"
+
+
 def test_verdicts_of_words_alone_do_not_count_as_those_of_a_reasoner_that_looks(loaded, picture):
     """Both may bear one name: the same weights, with and without their eyes."""
     seeing = {kind: replace(WEIGHTS, gain_from=math.inf) for kind in ("words", "picture")}
@@ -114,6 +122,33 @@ def test_verdicts_of_words_alone_do_not_count_as_those_of_a_reasoner_that_looks(
     assert (words.route.decision, both.route.decision) == ("keep", "defer"), "what such a verdict gains is not known"
     assert both.verdict.unseen == ("image",)
     assert both.route.verdict == "ignored"
+
+
+class Blind:
+    """Is shown no pictures."""
+
+    id = "wise"
+    reads_pictures = False
+
+    def reason(self, samples, lora=None, *, rationale=False):
+        return [VERDICT] * len(samples)
+
+
+@pytest.mark.parametrize("gain_from", [0.0, math.inf])
+def test_recorded_verdicts_replay_the_cascade_of_the_reasoner_that_gave_them(loaded, picture, gain_from):
+    weights = replace(WEIGHTS, gain_from=gain_from)
+    pooling = replace(POOLING, kinds={"words": WEIGHTS, "unseen_picture": weights})
+    adapter = replace(next(iter(loaded.adapters.values())), pooling=pooling)
+    posts = [Sample(text=WORDS, id="words"), Sample(text=WORDS, image=picture, id="both")]
+    live = Analyzer(loaded.encoder, [adapter], reasoner=Blind(), policy="threshold:0")
+    said = {answer.id: answer.verdict for answer in live.analyze_batch(posts, mode="deep")}
+    replayed = Analyzer(loaded.encoder, [adapter], reasoner=RecordedReasoner(said, "wise"), policy="threshold:0")
+    first, again = (
+        [(answer.route, answer.sentiment, answer.warnings) for answer in analyzer.analyze_batch(posts)]
+        for analyzer in (live, replayed)
+    )
+    assert again == first
+    assert [route.decision for route, *_ in first] == ["defer", "keep" if gain_from else "defer"]
 
 
 def test_each_side_alone_is_remembered(loaded, picture):

@@ -107,6 +107,22 @@ def test_verdicts_that_know_more_count_and_answer(posts, model, capsys):
     assert pooling.kinds["picture"].gain_from < 0.5
 
 
+def test_a_picture_alone_with_a_target_is_a_post_with_a_target(posts, model, tmp_path):
+    """Whatever the encoder reads of it; a target in which nothing can be read is none."""
+    folder = shutil.copytree(posts.parent, tmp_path / "posts")
+    asked, said = folder / "posts.jsonl", folder / "seer.jsonl"
+    rows, verdicts = ([json.loads(line) for line in file.read_text().splitlines()] for file in (asked, said))
+    for id_, target, prompt in (("towards", "the sea", "p_target@1"), ("blank", "\u200b", "p@1")):
+        rows.append({**rows[0], "id": id_, "text": None, "target": target})
+        verdicts.append({**verdicts[0], "id": id_, "prompt": prompt})
+    for file, values in ((asked, rows), (said, verdicts)):
+        file.write_text("\n".join(map(json.dumps, values)))
+    assert run(["route", "fit", str(asked), "--verdicts", str(said), "--model", str(model)]) == 0
+    pooling = Adapter.load(model).pooling
+    assert (pooling.prompt, pooling.target_prompt) == ("p@1", "p_target@1")
+    assert list(pooling.kinds) == ["picture", "target"]
+
+
 def test_where_asking_gains_nothing_no_post_is_deferred_in_auto(posts, model, tmp_path, capsys):
     shrugs = [json.loads(line) for line in posts.with_name("seer.jsonl").read_text().splitlines()]
     even = {"label": "positive", "probabilities": {"negative": 0.33, "neutral": 0.33, "positive": 0.34}}

@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,19 +42,25 @@ def verdict(p, **changes):
     return Verdict(**{"label": label, "probabilities": values, "reasoner": "vlm", "prompt": "p/1@00", **changes})
 
 
-def judged(gold, fast, has_target=None):
+WORDS, SHOWN = Sample(text="sea"), Sample(text="sea", image="sea.png")
+
+
+def judged(gold, fast, posts=None):
+    """Posts of words, if nothing else is said; what an encoder that reads no targets makes of them."""
+    posts = [WORDS] * len(gold) if posts is None else posts
     nothing, yes = np.zeros((len(gold), 1), np.float32), np.ones(len(gold), dtype=bool)
     features = Features(
         text_features=nothing,
         image_features=nothing,
-        has_text=yes,
-        has_image=~yes,
-        has_target=~yes if has_target is None else has_target,
+        has_text=np.array([post.text is not None for post in posts]),
+        has_image=np.array([post.image is not None for post in posts]),
+        has_target=~yes,
         n_tokens=np.ones(len(gold), np.int64),
         truncated=~yes,
         unknown_share=nothing[:, 0],
     )
-    return Judged({"sentiment": fast.astype(np.float32)}, features, gold, [f"post {i}" for i in range(len(gold))])
+    keys = [f"post {i}" for i in range(len(gold))]
+    return Judged({"sentiment": fast.astype(np.float32)}, features, gold, keys, posts=posts)
 
 
 @given(POSTERIORS, POSTERIORS)
@@ -169,13 +174,15 @@ def test_verdicts_of_two_models_or_too_few_are_refused():
 
 def test_posts_with_a_target_may_be_asked_with_a_prompt_of_their_own():
     gold, fast, said = drawn(60)
-    half = np.arange(60) < 30
-    verdicts = [verdict(p, prompt="p_target/1@22" if t else "p/1@00") for p, t in zip(said, half, strict=True)]
-    pooling = fit_verdicts(judged(gold, fast, half), gold / 3, verdicts, {})
+    of_words, of_picture = (Sample(**{side: "sea"}, target="sea") for side in ("text", "image"))
+    posts = [of_words, of_picture] * 15 + [WORDS] * 30
+    verdicts = [verdict(p, prompt="p_target/1@22" if s.target else "p/1@00") for p, s in zip(said, posts, strict=True)]
+    pooling = fit_verdicts(judged(gold, fast, posts), gold / 3, verdicts, {})
     assert (pooling.prompt, pooling.target_prompt) == ("p/1@00", "p_target/1@22")
     again = written_and_read(pooling)
     assert again.fits(verdicts[0])
     assert again.fits(verdicts[-1])
+    assert list(again.kinds) == ["words", "target"]
     with pytest.raises(InputError, match="more than one model, adapter or prompt"):
         fit_verdicts(judged(gold, fast), gold / 3, verdicts, {})
 
@@ -205,8 +212,7 @@ def test_each_kind_of_post_is_pooled_by_weights_of_its_own():
     gold, fast, said = drawn(600)
     has_image = np.arange(600) % 2 == 1
     said[has_image] = np.random.default_rng(1).dirichlet(np.ones(3), has_image.sum())
-    posts = judged(gold, fast)
-    posts = replace(posts, features=replace(posts.features, has_image=has_image))
+    posts = judged(gold, fast, [SHOWN if shown else WORDS for shown in has_image])
     pooling = fit_verdicts(posts, 1 - fast.max(1), [verdict(p) for p in said], {})
     assert list(pooling.kinds) == ["words", "picture"]
     words, pictures = pooling.kinds["words"], pooling.kinds["picture"]
@@ -218,9 +224,7 @@ def test_each_kind_of_post_is_pooled_by_weights_of_its_own():
 
 def test_a_rare_kind_of_post_shares_the_weights_of_all():
     gold, fast, said = drawn(160)
-    posts = judged(gold, fast)
-    few = np.arange(160) < 20
-    posts = replace(posts, features=replace(posts.features, has_image=few))
+    posts = judged(gold, fast, [SHOWN] * 20 + [WORDS] * 140)
     pooling = fit_verdicts(posts, gold / 3, [verdict(p) for p in said], {})
     assert [weights.fitted_on["posts"] for weights in pooling.kinds.values()] == [140, 160]
 

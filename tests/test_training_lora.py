@@ -13,13 +13,13 @@ import torch
 from drawn_posts import draw_posts
 from other_domain import other_posts, write_posts
 from random_vlms import FAMILIES
-from safetensors.torch import load_file
-from tiny_lora import rename_keys
+from safetensors.torch import load_file, save_file
+from tiny_lora import rename_keys, write_lora
 from transformers import TrainerCallback
 
 from hybrid_mmsa import Analyzer
 from hybrid_mmsa.adapters import describe_adapter
-from hybrid_mmsa.errors import ArtefactError, InputError
+from hybrid_mmsa.errors import ArtefactError, InputError, ReasonerError
 from hybrid_mmsa.reasoning import load_prompt, open_reasoner
 from hybrid_mmsa.reasoning.backends.transformers import TransformersReasoner
 from hybrid_mmsa.reasoning.backends.transformers.loading import open_vlm
@@ -27,10 +27,12 @@ from hybrid_mmsa.training.lora.checks import check_frozen, check_learnt, languag
 from hybrid_mmsa.training.lora.examples import IGNORED, Examples
 from hybrid_mmsa.training.lora.plan import LEAST_TUNED, plan_tuning
 from hybrid_mmsa.training.lora.recipe import TuningRecipe
-from hybrid_mmsa.training.lora.trainer import HeldOut, answer_loss, begin_at, quietly, train_lora
+from hybrid_mmsa.training.lora.start import read_start
+from hybrid_mmsa.training.lora.trainer import HeldOut, answer_loss, quietly, train_lora
 from hybrid_mmsa.training.lora.tune import tune
 from hybrid_mmsa.training.lora.turns import Turn, plan_course
 from hybrid_mmsa.training.posts.labelled_file import read_labelled_file
+from hybrid_mmsa.types import LABELS
 
 QUICK = TuningRecipe(
     learning_rate=5e-3, epochs=6, batch_size=16, micro_batch=16, evaluate_every=20, dropout=0.0, checkpointing=False
@@ -259,21 +261,17 @@ def test_an_adapter_outside_of_the_language_model_is_refused(vlm):
 def test_a_run_goes_on_from_a_lora_of_its_own_shape(tuned, vlm):
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 
-    def new(rank, alpha=QUICK.alpha):
-        shape = LoraConfig(r=rank, lora_alpha=alpha, target_modules=language_linears(vlm))
-        with quietly():
-            return get_peft_model(copy.deepcopy(vlm.model), shape)
-
-    model = new(QUICK.rank)
-    begin_at(model, str(tuned[0]), vlm)
+    recipe = replace(QUICK, start=str(tuned[0]))
+    start = read_start(recipe, vlm)
     wanted = load_file(tuned[0] / "lora" / "adapter_model.safetensors")
-    assert all(torch.equal(value, wanted[name]) for name, value in get_peft_model_state_dict(model).items())
+    assert all(torch.equal(value, wanted[name]) for name, value in start.items())
+    shape = LoraConfig(r=QUICK.rank, lora_alpha=QUICK.alpha, target_modules=language_linears(vlm))
+    with quietly():
+        assert start.keys() == get_peft_model_state_dict(get_peft_model(copy.deepcopy(vlm.model), shape)).keys()
     with pytest.raises(InputError, match="another rank"):
-        begin_at(new(QUICK.rank + 1), str(tuned[0]), vlm)
+        read_start(replace(recipe, rank=QUICK.rank + 1), vlm)
     with pytest.raises(InputError, match="was made with alpha"):
-        begin_at(new(QUICK.rank, 2 * QUICK.alpha), str(tuned[0]), vlm)
-    with pytest.raises(InputError, match="found 'nobody'; wanted a folder with a LoRA"):
-        begin_at(model, "nobody", vlm)
+        read_start(replace(recipe, alpha=2 * QUICK.alpha), vlm)
 
 
 def test_an_adapter_with_a_wrong_prefix_is_refused(tuned, trained_vlm, tmp_path):
@@ -287,7 +285,10 @@ def test_an_adapter_with_a_wrong_prefix_is_refused(tuned, trained_vlm, tmp_path)
 
 
 def test_what_would_lose_a_training_is_refused_before_it(trained_vlm, tmp_path):
-    """A post that the model cannot read, and a fast tier that is not there; and a slow machine has time to answer."""
+    """A post that the model cannot read, a fast tier or a LoRA to go on from that is not there or does not fit.
+
+    And a slow machine has time to answer.
+    """
     drawn = other_posts(40, seed=13)
     long = [replace(drawn[0], text="word " * 3000), *drawn[1:]]
     posts = write_posts(tmp_path / "long", long)
@@ -296,6 +297,11 @@ def test_what_would_lose_a_training_is_refused_before_it(trained_vlm, tmp_path):
     posts = write_posts(tmp_path / "posts", drawn)
     with pytest.raises(ArtefactError, match="no adapter 'nobody'"):
         planned(posts, tmp_path / "x", trained_vlm, fast="nobody")
+    with pytest.raises(InputError, match="found 'nobody'; wanted a folder with a LoRA"):
+        planned(posts, tmp_path / "x", trained_vlm, replace(QUICK, start="nobody"))
+    start = write_lora(trained_vlm, tmp_path / "start")
+    with pytest.raises(InputError, match="other layers than the recipe's LoRA, or another rank"):
+        planned(posts, tmp_path / "x", trained_vlm, replace(QUICK, start=str(start)))
     assert planned(posts, tmp_path / "x", trained_vlm).base.timeout >= 600
 
 
@@ -305,6 +311,43 @@ def test_a_run_folder_of_another_recipe_is_refused(posts, trained_vlm, tmp_path)
     (tmp_path / "run" / "recipe.json").write_text(json.dumps({"recipe": {"rank": 3}}))
     with pytest.raises(InputError, match="another recipe"):
         tune(plan)
+
+
+def other_weights(folder):
+    """Other weights of the same names and sizes, in the same file."""
+    (file,) = folder.glob("*.safetensors")
+    save_file({name: value.flip(0) for name, value in load_file(file).items()}, file, metadata={"format": "pt"})
+
+
+def other_verdicts(file):
+    """As many verdicts on the same posts, of another label."""
+    file.write_text(file.read_text().replace('"label": "neutral"', '"label": "positive"'))
+
+
+@pytest.mark.parametrize(
+    ("part", "change"), [("base", other_weights), ("start", other_weights), ("teacher", other_verdicts)]
+)
+def test_a_run_is_not_gone_on_with_other_weights_or_verdicts_of_the_same_name(
+    few, trained_vlm, vlm, tmp_path, monkeypatch, part, change
+):
+    base = shutil.copytree(trained_vlm, tmp_path / "base")
+    start = write_lora(base, tmp_path / "start", targets=language_linears(vlm))
+    teacher = tmp_path / "teacher"
+    ids = [json.loads(line)["id"] for line in few.read_text().splitlines()]
+    even = {"label": "neutral", "probabilities": dict.fromkeys(LABELS, 1 / 3), "reasoner": "vlm"}
+    teacher.write_text("".join(json.dumps({"id": id_, **even}) + "\n" for id_ in ids))
+    recipe = replace(QUICK, rank=8, alpha=16, start=str(start))
+
+    def stopped(config):
+        raise ReasonerError("memory ended")
+
+    monkeypatch.setattr("hybrid_mmsa.training.lora.tune.open_vlm", stopped)
+    for _ in range(2):  # the same again is gone on with
+        with pytest.raises(ReasonerError, match="memory ended"):
+            tune(planned(few, tmp_path / "x", base, recipe, teacher=teacher))
+    change(tmp_path / part)
+    with pytest.raises(InputError, match=f"holds a run of another {part};"):
+        tune(planned(few, tmp_path / "x", base, recipe, teacher=teacher))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from ...adapters import Adapter, resolve_adapter
-from ...data import Record
 from ...errors import ArtefactError, InputError
 from ...evaluation.cascade import cascade_page, simulate
 from ...model import OpenModel, open_model
@@ -152,7 +151,7 @@ def simulate_(
     slow = (
         np.full(len(rows), accuracy)
         if verdicts_by_id is None
-        else _slow_right(adapter.pooling, rows, records, verdicts_by_id)
+        else _slow_right(adapter.pooling, rows, [verdicts_by_id[record.sample.id or ""] for record in records])
     )
     p = rows.probabilities["sentiment"]
     scores = {
@@ -253,14 +252,11 @@ def _target(opened: OpenModel, out: Path | None, model: str) -> Path:
     return out
 
 
-def _slow_right(
-    pooling: Pooling | None, rows: Judged, records: list[Record], verdicts: dict[str, Verdict]
-) -> NDArray[np.bool_]:
+def _slow_right(pooling: Pooling | None, rows: Judged, verdicts: list[Verdict]) -> NDArray[np.bool_]:
     """Whether the answer after asking is right: pooled where a pooling fits the verdict, else the verdict's own."""
     labels = []
-    for record, fast in zip(records, rows.probabilities["sentiment"], strict=True):
-        verdict = verdicts[record.sample.id or ""]
-        weights = None if pooling is None else pooling.weights(verdict, record.sample)
+    for post, fast, verdict in zip(rows.posts, rows.probabilities["sentiment"], verdicts, strict=True):
+        weights = None if pooling is None else pooling.weights(verdict, post)
         if weights is None:
             labels.append(LABELS.index(verdict.label))
         else:

@@ -18,11 +18,16 @@ class RecordedReasoner:
     Args:
         verdicts: Verdict by `Sample.id`.
         id: Names the reasoner in `RouteDecision.answered_by`.
+
+    Attributes:
+        reads_pictures: Whether the reasoner that gave the verdicts was shown pictures: not where one of them says that
+            it was not (`Verdict.unseen`). So the same posts are deferred as when it was asked itself.
     """
 
     def __init__(self, verdicts: Mapping[str, Verdict], id: str = "recorded") -> None:
         self.id = id
         self.verdicts = dict(verdicts)
+        self.reads_pictures = not any("image" in verdict.unseen for verdict in self.verdicts.values())
 
     @classmethod
     def load(cls, path: Path) -> RecordedReasoner:

@@ -16,7 +16,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...errors import ArtefactError
 
-__all__ = ["MANIFEST", "Pulled", "check_files", "file_hashes", "model_folder", "read_manifest", "write_manifest"]
+__all__ = [
+    "MANIFEST",
+    "Pulled",
+    "check_files",
+    "file_hashes",
+    "model_folder",
+    "read_manifest",
+    "weight_hashes",
+    "write_manifest",
+]
 
 MANIFEST = "hybrid_mmsa.json"
 """What makes a folder a whole model: its name among the files."""
@@ -84,7 +93,15 @@ def file_hashes(folder: Path) -> dict[str, str]:
         inside = path.relative_to(folder)
         if path.is_file() and inside.parts[0] != MANIFEST and not any(part.startswith(".") for part in inside.parts):
             paths[inside.as_posix()] = path
+    return _hashes(paths)
 
+
+def weight_hashes(folder: Path) -> dict[str, str]:
+    """What tells a model or a LoRA from others of its name and size: SHA-256 (hex) by file of weights in its folder."""
+    return _hashes({path.name: path for path in sorted(folder.glob("[!.]*.safetensors"))})
+
+
+def _hashes(paths: Mapping[str, Path]) -> dict[str, str]:
     def sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

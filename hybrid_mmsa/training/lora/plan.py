@@ -25,6 +25,7 @@ from ..routing.router import LEAST_POSTS
 from .estimate import Estimate, estimate
 from .examples import Examples
 from .recipe import TuningRecipe
+from .start import read_start
 from .turns import Course, Turn, plan_course
 
 __all__ = ["LEAST_TUNED", "TuningPlan", "plan_tuning"]
@@ -137,7 +138,8 @@ def plan_tuning(
         parts: What each post is for, where the posts come with a split of their own.
 
     Raises:
-        InputError: No base, no such prompt, posts too few for three parts, or one too long for the model.
+        InputError: No base, no such prompt, a LoRA to go on from that does not fit the recipe, posts too few for three
+            parts, or one too long for the model.
         ArtefactError: The base is not on this machine, or is no vision-language model; or no such fast tier.
     """
     if not recipe.base:
@@ -159,6 +161,7 @@ def plan_tuning(
     shape = open_shape(base)
     if not shape.sees and (silent := sum(not sample.text for sample in posts.samples)):
         raise InputError(f"{base.id} reads no pictures, and {silent} posts have no words", field="posts")
+    read_start(recipe, shape)
     _check_lengths(posts, shape, Examples(shape, prompt, posts.samples, teacher=known, image_size=base.image_size))
     examples = Examples(shape, prompt, samples, teacher=known, image_size=base.image_size)
     telling = {row for row in range(len(samples)) if examples.target(Turn(row, reasons=True, variant=0)).tells}

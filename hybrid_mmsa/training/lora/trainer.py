@@ -21,19 +21,16 @@ import torch
 import trl
 from accelerate.utils import gather_object
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file
+from peft import LoraConfig, set_peft_model_state_dict
 from torch.nn import functional
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
 from ... import metrics
 from ...artefacts import LORA_CONFIG, LORA_WEIGHTS
-from ...bundled import bundled_path
-from ...errors import ArtefactError, InputError
-from ...reasoning.backends.transformers.adapters import as_in
+from ...errors import ArtefactError
 from ...reasoning.backends.transformers.beginning import beginning_first, read_beginning, repeated, shared_beginning
-from ...reasoning.backends.transformers.loading import Vlm, memory_is_bounded
+from ...reasoning.backends.transformers.loading import memory_is_bounded
 from ...reasoning.prompt.labels import label_probabilities
 from ...types import LABELS, FloatArray, Sample
 from ..common.device import multiplies_bf16
@@ -41,6 +38,7 @@ from ..common.freed import give_back_freed
 from .checks import check_frozen, check_learnt, frozen_print, language_linears
 from .examples import IGNORED, Examples
 from .recipe import TuningRecipe
+from .start import LORA, read_start
 from .turns import Course, Turn
 
 __all__ = [
@@ -48,8 +46,6 @@ __all__ = [
     "HeldOut",
     "LearningCurve",
     "answer_loss",
-    "begin_at",
-    "find_lora",
     "quietly",
     "steps_done",
     "train_lora",
@@ -58,7 +54,7 @@ __all__ = [
 _library: Any = trl  # it does not say what it exports
 _remarks: Any = logging
 _Trainer: Any = _library.SFTTrainer
-LOG, DONE, LORA = "log.jsonl", "done.json", "lora"
+LOG, DONE = "log.jsonl", "done.json"
 STATE = "trainer_state.json"
 STEPS_OF_FREED = 25
 """Steps after which what was freed is given back."""
@@ -242,7 +238,7 @@ def train_lora(
         callbacks: The trainer's, such as one that stops it.
 
     Raises:
-        InputError: What would be learnt is not the answers, or there is nothing to begin at.
+        InputError: What would be learnt is not the answers, or there is nothing to begin at (`read_start`).
         ArtefactError: More than the language model's LoRA would be trained, or something else changed.
         ReasonerError: Memory ended.
     """
@@ -259,53 +255,15 @@ def train_lora(
     with quietly(), memory_is_bounded():
         options = _arguments(recipe, course, folder, vlm.model.device, begins=checkpoint is None)
         watching = [EarlyStoppingCallback(recipe.patience), _Journal(folder / LOG, advance), _Frees(), *callbacks]
+        start = read_start(recipe, vlm) if checkpoint is None else {}
         trainer = _trainer(learning, held, turns, recipe, args=options, callbacks=watching)
         trained = check_frozen(vlm, trainer.model)
-        if recipe.start and checkpoint is None:
-            begin_at(trainer.model, recipe.start, vlm)
+        if start:
+            set_peft_model_state_dict(trainer.model, start)
         trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
         if frozen_print(vlm) != before:
             raise ArtefactError("weights outside of the language model changed in training: the adapter is not kept")
         return _finish(trainer, folder, trained)
-
-
-def begin_at(model: Any, start: str, vlm: Vlm) -> None:
-    """Set a new LoRA's weights to those of another one.
-
-    Args:
-        model: A PEFT model.
-        start: See `TuningRecipe.start`.
-        vlm: The model before.
-
-    Raises:
-        InputError: There is no LoRA of that name, or it is of another shape or scale.
-    """
-    folder = find_lora(start)
-    file = folder / LORA_WEIGHTS
-    expected = {name: value.shape for name, value in get_peft_model_state_dict(model).items()}
-    found = as_in(vlm.model, vlm.language, load_file(file))
-    if expected != {name: value.shape for name, value in found.items()}:
-        raise InputError(f"{file} has other layers than the recipe's LoRA, or another rank", field="start")
-    own, theirs = model.peft_config["default"], LoraConfig.from_pretrained(str(folder))
-    if (own.lora_alpha, own.use_rslora) != (theirs.lora_alpha, theirs.use_rslora):
-        raise InputError(
-            f"{folder} was made with alpha {theirs.lora_alpha}, and the recipe says {own.lora_alpha}: its effect would "
-            "be another",
-            field="start",
-        )
-    set_peft_model_state_dict(model, {name: value.float() for name, value in found.items()})
-
-
-def find_lora(name: str) -> Path:
-    """The folder of a LoRA: itself or an adapter's, by its path or a bundled adapter's name.
-
-    Raises:
-        InputError: There is no LoRA of that name.
-    """
-    for place in (Path(name), Path(name) / LORA, bundled_path("adapters") / name / LORA):
-        if (place / LORA_WEIGHTS).is_file() and (place / LORA_CONFIG).is_file():
-            return place
-    raise InputError(f"found {name!r}; wanted a folder with a LoRA, or a bundled adapter with one", field="start")
 
 
 def _trainer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from ...encoders import Encoder, moved_name
 from ...model import open_model
 from ...reasoning import open_reasoner, presets
 from ...reasoning.backends.transformers.loading import open_vlm
+from ...reasoning.models.store import weight_hashes
 from ...types import LoraRef
 from ..common.loop import claim
 from ..heads.adapting import fit_fast_tier
@@ -26,7 +28,8 @@ from .card import card, made_with
 from .examples import Examples
 from .measure import Readiness, TuningFigures, ask_all, figures_of, fit_pooled, judge
 from .plan import TuningPlan
-from .trainer import LORA, HeldOut, LearningCurve, quietly, steps_done, train_lora
+from .start import LORA, find_lora
+from .trainer import HeldOut, LearningCurve, quietly, steps_done, train_lora
 
 __all__ = ["Counting", "Outcome", "tune"]
 
@@ -131,13 +134,14 @@ def _fast_tier(plan: TuningPlan) -> tuple[Adapter, Encoder]:
 
 def _facts(plan: TuningPlan) -> dict[str, Any]:
     """What decides the run: going on with another's would mix two."""
-    weights = sorted((path.name, path.stat().st_size) for path in Path(plan.base.model).glob("*.safetensors"))
+    teacher = {id_: verdict.model_dump(mode="json") for id_, verdict in plan.teacher.items()}
     return {
         "recipe": asdict(plan.recipe),
         "posts": plan.posts.sha256,
-        "base": plan.base.revision or weights,
+        "base": weight_hashes(Path(plan.base.model)),
+        "start": weight_hashes(find_lora(plan.recipe.start)) if plan.recipe.start else {},
         "prompt": plan.prompt.hash,
-        "teacher": len(plan.teacher),
+        "teacher": hashlib.sha256(json.dumps(teacher, sort_keys=True).encode()).hexdigest(),
         "processes": plan.place.size,
     }
 

@@ -53,7 +53,13 @@ def encode_posts(encoder: Encoder, samples: Sequence[Sample]) -> Features:
     Raises:
         InputError: One cannot be used; it is named by its id, or by its position.
     """
-    parts = []
+    return _encoded(encoder, samples)[0]
+
+
+def _encoded(encoder: Encoder, samples: Sequence[Sample]) -> tuple[Features, list[Sample]]:
+    """Features of posts, and the posts as they were read, but for their pictures, which are let go of."""
+    parts: list[Features] = []
+    light: list[Sample] = []
     for start in range(0, max(len(samples), 1), BATCH):
         posts = []
         for index, sample in enumerate(samples[start : start + BATCH], start):
@@ -62,14 +68,19 @@ def encode_posts(encoder: Encoder, samples: Sequence[Sample]) -> Features:
             except InputError as error:
                 raise error.at(index) if sample.id is None else InputError(f"post {sample.id}: {error}") from error
         parts.append(encoder.encode(posts))
-    return Features.concatenate(parts)
+        light += [replace(read, image=samples[row].image) for row, read in enumerate(posts, start)]
+    return Features.concatenate(parts), light
 
 
 def judged(adapter: Adapter, encoder: Encoder, posts: Sequence[Record]) -> Judged:
-    """Posts with the fast tier's answers."""
-    features = encode_posts(encoder, [p.sample for p in posts])
+    """Posts with the fast tier's answers.
+
+    Raises:
+        InputError: As in `encode_posts`.
+    """
+    features, read = _encoded(encoder, [p.sample for p in posts])
     keys = [text_key(p.sample.text or "") or p.sample.id or str(i) for i, p in enumerate(posts)]
-    return Judged(adapter.posteriors(features), features, gold_labels(posts, "label"), keys)
+    return Judged(adapter.posteriors(features), features, gold_labels(posts, "label"), keys, posts=read)
 
 
 def read_labelled(file: PostsFile) -> list[Record]:

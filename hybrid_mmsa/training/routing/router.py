@@ -30,7 +30,7 @@ from ...routing import (
     signal_matrix,
     threshold_for_budget,
 )
-from ...types import LABELS, BoolArray, Features, IntArray, Reason, TaskArrays
+from ...types import LABELS, BoolArray, Features, IntArray, Reason, Sample, TaskArrays
 from ..common.provenance import today
 from ..posts.rows import fold_of
 
@@ -73,6 +73,8 @@ class Judged:
         keys: What tells posts apart: equal keys go into one fold.
         joined: bool `[n]`, whether the picture was put beside words of another post, so that the two are opposed by
             chance; none if not given.
+        posts: As they were read, but for their pictures, which are not held decoded. What verdicts are pooled by
+            (`fit_verdicts`) needs them, P(error) does not.
     """
 
     probabilities: TaskArrays
@@ -80,6 +82,7 @@ class Judged:
     gold: IntArray
     keys: Sequence[str]
     joined: BoolArray | None = None
+    posts: Sequence[Sample] = ()
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -109,13 +112,16 @@ class Judged:
         features = Features.concatenate([part.features for part in parts])
         gold = np.concatenate([part.gold for part in parts])
         keys = [key for part in parts for key in part.keys]
-        return Judged(probabilities, features, gold, keys, np.concatenate([part.is_joined for part in parts]))
+        joined = np.concatenate([part.is_joined for part in parts])
+        posts = [post for part in parts for post in part.posts]
+        return Judged(probabilities, features, gold, keys, joined, posts)
 
     def take(self, rows: NDArray[Any]) -> Judged:
         """Some posts, in the order given."""
         probabilities = {task: values[rows] for task, values in self.probabilities.items()}
         keys = [self.keys[i] for i in rows]
-        return Judged(probabilities, self.features.take(rows), self.gold[rows], keys, self.is_joined[rows])
+        posts = [self.posts[i] for i in rows] if self.posts else ()
+        return Judged(probabilities, self.features.take(rows), self.gold[rows], keys, self.is_joined[rows], posts)
 
 
 def fit_router(

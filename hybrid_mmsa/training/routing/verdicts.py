@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ... import metrics
 from ...errors import InputError
 from ...pooling import Pooling, VerdictWeights, fit_pooling, kind_of, pool
-from ...types import LABELS, POST_KINDS, PostKind, Verdict, posteriors
+from ...types import LABELS, POST_KINDS, Verdict, posteriors
 from ..common.provenance import today
 from ..posts.rows import fold_of
 from .router import LEAST_POSTS, Judged
@@ -55,7 +55,7 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
     """The pooling for one reasoner, and from which P(error) on asking it helps: for each kind of post among these.
 
     Args:
-        judged: Labelled posts that neither the fast tier nor the reasoner was trained on, `n`.
+        judged: Labelled posts that neither the fast tier nor the reasoner was trained on, `n`, with `posts`.
         p_error: Their P(error) `[n]`.
         verdicts: One per post.
         facts: What to say of the posts, for `pooling.json`.
@@ -67,12 +67,13 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
     if len(judged) < LEAST_POSTS:
         raise InputError(f"a pooling needs {LEAST_POSTS} labelled posts with a verdict, found {len(judged)}")
     makers = {(v.reasoner, v.adapter, v.prompt) for v in verdicts}
-    named_target = judged.features.has_target
-    prompts = {t: {v.prompt for v, has in zip(verdicts, named_target, strict=True) if has == t} for t in (False, True)}
+    kinds = [kind_of(post, verdict.unseen) for post, verdict in zip(judged.posts, verdicts, strict=True)]
+    prompts = {
+        t: {v.prompt for v, kind in zip(verdicts, kinds, strict=True) if (kind == "target") == t} for t in (False, True)
+    }
     if len({maker[:2] for maker in makers}) > 1 or max(map(len, prompts.values())) > 1:
         named = "; ".join(f"{r}, adapter {a}, prompt {p}" for r, a, p in sorted(makers, key=str))
         raise InputError(f"the verdicts are of more than one model, adapter or prompt: {named}", field="--verdicts")
-    kinds = _kinds(judged, verdicts)
     number = Counter(kinds)
     shares = {kind: (kind,) if number[kind] >= LEAST_OF_KIND else POST_KINDS for kind in POST_KINDS if number[kind]}
     fits = {}
@@ -88,11 +89,6 @@ def fit_verdicts(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], f
         target_prompt=targeted if prompts[False] and targeted != plain else None,
         kinds={kind: fits[together] for kind, together in shares.items()},
     )
-
-
-def _kinds(judged: Judged, verdicts: Sequence[Verdict]) -> list[PostKind]:
-    has_target, has_image = judged.features.has_target, judged.features.has_image
-    return [kind_of(*each) for each in zip(has_target, has_image, (v.unseen for v in verdicts), strict=True)]
 
 
 def _weights(judged: Judged, p_error: Floats, verdicts: Sequence[Verdict], facts: Mapping[str, Any]) -> VerdictWeights:

@@ -27,13 +27,14 @@ from ...reasoning.backends.transformers.adapters import Adapters
 from ...reasoning.backends.transformers.loading import Vlm, open_vlm
 from ...reasoning.models.llava import Tower, join, open_tower, read_projector, write_projector
 from ...reasoning.models.own import own_config, write_config
-from ...reasoning.models.store import file_hashes
+from ...reasoning.models.store import weight_hashes
 from ...reasoning.prompt.question import Prompt
 from ...types import LoraRef, Sample
 from ..common.loop import LoopConfig, claim, train
 from ..common.provenance import made_now
 from ..lora.recipe import TuningRecipe
-from ..lora.trainer import find_lora, quietly
+from ..lora.start import find_lora
+from ..lora.trainer import quietly
 from ..lora.tune import Counting
 from ..lora.turns import Turn, plan_course
 from ..posts.labelled_file import LabelledFile, part_posts
@@ -144,7 +145,7 @@ def train_vlm(
         "prompt": prompt.id,
         "tower": tower.hash,
         "lora": sources.lora and Path(sources.lora).name,
-        "lora_weights": sources.lora and _weights(find_lora(sources.lora)),
+        "lora_weights": sources.lora and weight_hashes(find_lora(sources.lora)),
     }
     seeing = Seeing(vlm, tokens)
     _learn(seeing, matter.train.lessons(vlm, prompt), config, runs / "projector", facts)
@@ -210,7 +211,7 @@ def _joined(sources: VlmSources, tower: Tower, folder: Path, config: VlmConfig) 
     """Language model and tower as one model, and how it is opened to be trained."""
     own = own_config(sources.language) or ReasonerConfig(backend="transformers", model=str(sources.language))
     prompt = config.prompt or str(own.prompt)
-    claim(folder, {"language model": _weights(sources.language), "tower": tower.hash, "prompt": prompt})
+    claim(folder, {"language model": weight_hashes(sources.language), "tower": tower.hash, "prompt": prompt})
     if not (folder / "config.json").is_file():
         draft = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(draft, ignore_errors=True)
@@ -219,11 +220,6 @@ def _joined(sources: VlmSources, tower: Tower, folder: Path, config: VlmConfig) 
             file.rename(folder / file.name)
         draft.rmdir()
     return own.model_copy(update={"model": str(folder), "prompt": prompt, "lora": None, "dtype": "float32"})
-
-
-def _weights(folder: Path) -> dict[str, str]:
-    """What tells a model or a LoRA from others of its name: SHA-256 (hex) by file."""
-    return {name: hash_ for name, hash_ in file_hashes(folder).items() if name.endswith(".safetensors")}
 
 
 def _with_lora(vlm: Vlm, lora: str | None) -> None:

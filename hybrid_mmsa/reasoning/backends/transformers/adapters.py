@@ -24,10 +24,11 @@ from ....types import LoraRef
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-__all__ = ["Adapters", "as_in"]
+__all__ = ["BEFORE", "Adapters", "as_in"]
 
 _BESIDE_THE_MODEL = frozenset({"gaussian", "eva", "orthogonal"})  # beginnings that leave the model's own weights alone
-_BEFORE = "base_model.model."  # what PEFT writes before a module's own name
+BEFORE = "base_model.model."
+"""What PEFT writes before a module's own name."""
 
 
 class Adapters:
@@ -117,9 +118,9 @@ class Adapters:
 
     def _refuse_outside(self, folder: Path, weights: dict[str, torch.Tensor]) -> None:
         for key in weights:
-            if not key.startswith(f"{_BEFORE}{self._language}."):
+            if not key.startswith(f"{BEFORE}{self._language}."):
                 raise ArtefactError(
-                    f"the LoRA in {folder} touches {key.removeprefix(_BEFORE)!r}, and only layers of the language "
+                    f"the LoRA in {folder} touches {key.removeprefix(BEFORE)!r}, and only layers of the language "
                     f"model ({self._language}) may be tuned: the vision tower and the projector stay as they are"
                 )
 
@@ -173,16 +174,16 @@ def as_in(model: Any, language: str, weights: dict[str, torch.Tensor]) -> dict[s
     layers = {alone + name for name, _ in decoder.named_modules()}
 
     def renamed(key: str) -> str:
-        if key.startswith(f"{_BEFORE}{language}.") or _module_of(key) not in layers:
+        if key.startswith(f"{BEFORE}{language}.") or _module_of(key) not in layers:
             return key
-        return f"{_BEFORE}{language}.{key.removeprefix(_BEFORE + alone)}"
+        return f"{BEFORE}{language}.{key.removeprefix(BEFORE + alone)}"
 
     return {renamed(key): value for key, value in weights.items()}
 
 
 def _module_of(key: str) -> str:
     """The layer that one of PEFT's names is about."""
-    return key.removeprefix(_BEFORE).partition(".lora_")[0]
+    return key.removeprefix(BEFORE).partition(".lora_")[0]
 
 
 def _library() -> Any:
