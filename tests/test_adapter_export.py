@@ -23,6 +23,7 @@ from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import ArtefactError
 from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
+from hybrid_mmsa.reasoning.models.store import Pulled, file_hashes, write_manifest
 from hybrid_mmsa.training.lora.export import Export, export_lora
 from hybrid_mmsa.types import LABELS
 
@@ -182,6 +183,18 @@ def test_a_wrong_base_is_refused(adapter, tmp_path, capsys, trained_vlm):
         assert "does not fit this model" in capsys.readouterr().err
     assert refused(adapter, tmp_path / "nowhere", tmp_path / "out")
     assert "no preset and no model's folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["peft", "merged", "gguf"])
+def test_a_base_of_another_revision_is_refused(trained_vlm, tmp_path, form):
+    base = shutil.copytree(trained_vlm, tmp_path / "base")
+    write_manifest(base, Pulled(name="base", repository="o/base", revision="b" * 40, files=file_hashes(base)))
+    folder = tmp_path / "mine"
+    write_lora(base, folder / "lora", strength=0.4)
+    edit_config(folder / "lora", base_model_name_or_path="o/other", revision="a" * 40)
+    with pytest.raises(ArtefactError, match=r"is for o/other a{12}.*name the base that it was trained on"):
+        export_lora(Export(as_adapter(folder), str(base), tmp_path / "out", form))
     assert not (tmp_path / "out").exists()
 
 

@@ -27,6 +27,7 @@ from ...errors import ArtefactError, InputError
 from ...reasoning import Reasoner, ReasonerConfig, open_reasoner, presets
 from ...reasoning.backends.transformers.loading import open_vlm
 from ...reasoning.backends.transformers.onnx_tower import know_onnx_towers
+from ...reasoning.models.lora_base import misfit
 from ...reasoning.models.opening import located
 from ...reasoning.models.own import CONFIGURATION, write_config
 from ...reasoning.models.store import MANIFEST
@@ -168,7 +169,11 @@ def export_lora(export: Export) -> list[str]:
     if adapter.lora is None:
         raise ArtefactError(f"adapter {adapter.name!r} in {folder} holds no LoRA: it is of the fast tier alone")
     base = _base(export.base, export.threads)
-    trial = Trial.of(open_reasoner(base, [adapter.lora]), adapter.lora)
+    reasoner = open_reasoner(base, [adapter.lora])
+    if cause := misfit(adapter.lora, reasoner):
+        raise ArtefactError(f"{cause}: name the base that it was trained on (--base)")
+    trial = Trial.of(reasoner, adapter.lora)
+    del reasoner  # one model in memory at a time
     settings = json.loads((adapter.lora.path / LORA_CONFIG).read_text(encoding="utf-8"))
     if odd := [name for name in ODD if settings.get(name)]:
         raise ArtefactError(
