@@ -128,6 +128,14 @@ def test_a_vision_model_of_transformers_is_a_tower(words, tmp_path):
     assert np.isfinite(posteriors(reasoner.reason(POSTS[:2]))).all()
 
 
+def test_a_lora_for_the_whole_answers_on_the_words_alone(words, seeing, tmp_path):
+    lora = LoraRef(name="mine", path=write_lora(seeing, tmp_path / "lora"))
+    tuned = open_reasoner(str(seeing)).reason(TEXTS[:4], lora)
+    np.testing.assert_allclose(
+        posteriors(open_reasoner(str(words)).reason(TEXTS[:4], lora)), posteriors(tuned), atol=1e-6
+    )
+
+
 def test_the_tower_of_a_model_that_sees_is_its_own_at_every_opening(vlm, seeing, tower):
     own = LlavaForConditionalGeneration.from_pretrained(vlm).model.vision_tower.state_dict()
     opened = open_tower(vlm)

@@ -28,6 +28,7 @@ __all__ = [
     "Llava",
     "Tower",
     "join",
+    "language_alone",
     "open_tower",
     "read_projector",
     "write_projector",
@@ -189,6 +190,15 @@ def join(language: Path, tower: Tower) -> Llava:
         image_token=picture,
     )
     return Llava(model.eval(), processor)
+
+
+def language_alone(model: Any) -> Any:
+    """The language model of one that sees, as transformers opens it by itself; both share their weights."""
+    with torch.device("meta"):
+        words = _library.AutoModelForCausalLM.from_config(model.config.get_text_config(), trust_remote_code=False)
+    setattr(words, words.base_model_prefix, model.get_decoder())
+    words.set_output_embeddings(model.get_output_embeddings())
+    return words.eval()
 
 
 def _picture_token(tokenizer: Any, language: Path) -> str:

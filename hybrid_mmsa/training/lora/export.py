@@ -19,14 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from ...adapters import Adapter, describe_adapter, resolve_adapter
 from ...artefacts import LORA_CONFIG, LORA_WEIGHTS
 from ...errors import ArtefactError, InputError
 from ...reasoning import Reasoner, ReasonerConfig, open_reasoner, presets
-from ...reasoning.backends.transformers.loading import open_vlm
+from ...reasoning.backends.transformers import TransformersReasoner
+from ...reasoning.backends.transformers.adapters import Adapters, as_in, layers_of
+from ...reasoning.backends.transformers.loading import language_name, open_vlm
 from ...reasoning.backends.transformers.onnx_tower import know_onnx_towers
+from ...reasoning.models.llava import language_alone
 from ...reasoning.models.lora_base import misfit
 from ...reasoning.models.opening import located
 from ...reasoning.models.own import CONFIGURATION, write_config
@@ -216,30 +220,42 @@ def _base(name: str, threads: int | None) -> ReasonerConfig:
 
 
 def _write_peft(source: _Source, out: Path, name: str) -> list[str]:
-    lora = source.lora
+    lora, preset = source.lora, presets().get(name)
+    vlm = open_vlm(source.base)
+    # The model that the folder names: a preset with a projector was published as its language model alone.
+    of_words = vlm.sees and preset is not None and preset.projector is not None
+    model = language_alone(vlm.model) if of_words else vlm.model
     settings = json.loads((lora.path / LORA_CONFIG).read_text(encoding="utf-8"))
-    settings["base_model_name_or_path"] = presets()[name].repository if name in presets() else Path(name).name
+    settings["base_model_name_or_path"] = Path(name).name if preset is None else preset.repository
+    if preset is not None and preset.package is not None:
+        settings["revision"] = None  # a package's is no commit, and PEFT would ask the hub for it
+    weights = load_file(lora.path / LORA_WEIGHTS)
+    named = as_in(model, language_name(model), weights)
+    if named.keys() != weights.keys():
+        settings["target_modules"] = layers_of(named)
     (out / LORA_CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    shutil.copyfile(lora.path / LORA_WEIGHTS, out / LORA_WEIGHTS)
-    written = LoraRef(name=lora.name, path=out, prompt=lora.prompt)
-    reasoner = open_reasoner(source.base)
+    save_file(named, out / LORA_WEIGHTS, metadata={"format": "pt"})
+    with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        PeftModel.from_pretrained(model, str(out))  # as anybody opens it: the layers that `vlm` shares answer with it
+    asked = source.base.model_copy(update={"prompt": lora.prompt or source.base.prompt})
+    reasoner = TransformersReasoner(asked, vlm)
     posts = probe_posts(reasoner)
-    lost = source.trial.lost(reasoner.reason(posts, written))
+    lost = source.trial.lost(reasoner.reason(posts))
     if not lost <= LOST["float32"]:
         raise ArtefactError(f"the exported LoRA answers otherwise than the adapter: {lost:.1%} of its effect is lost")
     return [
         f"a LoRA of rank {settings['r']} for PEFT, SGLang and vLLM (--max-lora-rank {settings['r']} or more)",
-        f"opened again on {name}: the same answers to {len(posts)} posts",
+        f"opened again by PEFT on {name}: the same answers to {len(posts)} posts",
     ]
 
 
 def _write_merged(source: _Source, out: Path) -> list[str]:
     lora, base = source.lora, source.base
-    with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        model = PeftModel.from_pretrained(open_vlm(base).model, str(lora.path)).merge_and_unload(safe_merge=True)
-    model.save_pretrained(out)
-    del model  # one model in memory at a time
+    vlm = open_vlm(base)
+    Adapters.of(vlm).merge(lora)
+    vlm.model.save_pretrained(out)
+    del vlm  # one model in memory at a time
     left = {path.name for pattern in LEFT_BEHIND for path in Path(base.model).glob(pattern)}
     for path in Path(base.model).iterdir():
         if path.is_file() and path.name not in left and not path.name.startswith("."):

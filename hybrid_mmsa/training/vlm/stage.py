@@ -228,9 +228,7 @@ def _weights(folder: Path) -> dict[str, str]:
 
 def _with_lora(vlm: Vlm, lora: str | None) -> None:
     if lora is not None:
-        ids = torch.tensor([vlm.encode("What a day!")], device=vlm.model.device)
-        adapters = Adapters(vlm.model, vlm.language, lambda: vlm.model(input_ids=ids).logits[0, -1].detach())
-        adapters.merge(LoraRef(name=Path(lora).name, path=find_lora(lora)))
+        Adapters.of(vlm).merge(LoraRef(name=Path(lora).name, path=find_lora(lora)))
 
 
 def _learn(

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
     from ...config import ReasonerConfig
 
-__all__ = ["Vlm", "WordsProcessor", "memory_is_bounded", "open_shape", "open_vlm", "outside", "whole_model"]
+__all__ = [
+    "Vlm",
+    "WordsProcessor",
+    "language_name",
+    "memory_is_bounded",
+    "open_shape",
+    "open_vlm",
+    "outside",
+    "whole_model",
+]
 
 _library: Any = transformers  # its classes are annotated only in part
 _LOG = logging.getLogger(__name__)
@@ -168,7 +177,7 @@ def _open(config: ReasonerConfig, weights: Callable[[ReasonerConfig, Any], Any])
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     most = getattr(model.config.get_text_config(), "max_position_embeddings", config.context)
-    return Vlm(model.eval(), processor, _language_name(model), min(config.context, most))
+    return Vlm(model.eval(), processor, language_name(model), min(config.context, most))
 
 
 def _processor(config: ReasonerConfig, settings: Any) -> Any:
@@ -264,7 +273,7 @@ def _quantisation(config: ReasonerConfig, settings: Any, dtype: Any) -> Any:
 
     shape = _shape(settings)
     linear = [name for name, module in shape.named_modules() if isinstance(module, torch.nn.Linear)]
-    kept = outside(linear, _language_name(shape))
+    kept = outside(linear, language_name(shape))
     _LOG.info("%s in %s; kept as they are: %s", config.model, config.quantise, ", ".join(kept))
     compute = getattr(torch, dtype) if dtype != "auto" else settings.dtype or torch.bfloat16
     return _library.BitsAndBytesConfig(
@@ -288,7 +297,12 @@ def outside(names: Iterable[str], language: str) -> list[str]:
     return sorted(parts)
 
 
-def _language_name(model: Any) -> str:
+def language_name(model: Any) -> str:
+    """The name of a model's language model among its modules.
+
+    Raises:
+        ArtefactError: It has none apart from its picture side.
+    """
     decoder = model.get_decoder()
     for name, module in model.named_modules():
         if module is decoder and name:
