@@ -22,7 +22,8 @@ from hybrid_mmsa.adapters import Adapter, describe_adapter
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import ArtefactError
-from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner, presets
+from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt, open_reasoner, presets
+from hybrid_mmsa.reasoning.models.own import own_config
 from hybrid_mmsa.reasoning.models.store import Pulled, file_hashes, write_manifest
 from hybrid_mmsa.training.lora.export import Export, export_lora
 from hybrid_mmsa.types import LABELS
@@ -203,6 +204,28 @@ def test_a_lora_of_words_alone_is_exported_for_a_model_that_sees(trained_vlm, tm
             torch.testing.assert_close(opened(base, lora)(**ids).logits, wanted, atol=1e-4, rtol=1e-4)
 
 
+def test_a_written_model_is_opened_as_its_base_is(trained_vlm, adapter, tmp_path):
+    base = shutil.copytree(trained_vlm, tmp_path / "base")
+    shutil.copyfile(bundled_path("prompts", "smol.toml"), base / "asked.toml")
+    told = (
+        'backend = "transformers"\nmodel = "."\nimage_size = 64\ncontext = 2048\nprompt = "asked.toml"\nlora = "smol"\n'
+    )
+    (base / "reasoner.toml").write_text(told)
+    plain = tmp_path / "plain"
+    shutil.copytree(adapter / "lora", plain / "lora")
+    describe_adapter(plain, name="plain", made_with={})
+    for source, asked_with in ((adapter, "turned"), (plain, "smol")):
+        out = tmp_path / f"merged {source.name}"
+        export_lora(Export(source, str(base), out, "merged", threads=1))
+        written = own_config(out)
+        assert (written.image_size, written.context, written.lora, written.id) == (64, 2048, None, out.name)
+        assert Path(written.prompt).parent == out
+        assert load_prompt(written.prompt).name == asked_with
+    export_lora(Export(adapter, str(base), tmp_path / "gguf", "gguf", with_base=True, threads=1))
+    written = own_config(tmp_path / "gguf" / "llama.cpp")
+    assert (written.image_size, written.context, written.id) == (64, 2048, "base")
+
+
 def test_an_adapter_without_lora_is_refused(trained_vlm, tmp_path, capsys):
     assert refused("default", trained_vlm, tmp_path / "out")
     assert "holds no LoRA" in capsys.readouterr().err
@@ -215,7 +238,7 @@ def test_a_wrong_base_is_refused(adapter, tmp_path, capsys, trained_vlm):
         assert refused(adapter, other, tmp_path / "out", form)
         assert "does not fit this model" in capsys.readouterr().err
     assert refused(adapter, tmp_path / "nowhere", tmp_path / "out")
-    assert "no preset and no model's folder" in capsys.readouterr().err
+    assert "or name a model's folder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -44,8 +44,6 @@ from .tokens import read_tokens
 
 __all__ = ["VlmConfig", "VlmSources", "train_vlm"]
 
-PROMPT = "prompt.toml"
-
 
 @dataclass(frozen=True, slots=True)
 class VlmConfig:
@@ -295,11 +293,5 @@ def _save(sources: VlmSources, tower: Tower, projector: Path, opened: ReasonerCo
         read_projector(llava, tower, projector)
         llava.save(out)
     shutil.copyfile(projector, out / PROJECTOR)
-    own = own_config(sources.language)
-    values = {} if own is None else own.model_dump(exclude_defaults=True, exclude_none=True)
-    prompt = str(opened.prompt)
-    if Path(prompt).suffix == ".toml":
-        shutil.copyfile(prompt, out / PROMPT)
-        prompt = PROMPT
-    values |= {"backend": "transformers", "model": ".", "id": out.name, "prompt": prompt}
-    write_config(out, values)
+    own = own_config(sources.language) or ReasonerConfig(backend="transformers", model=".")
+    write_config(out, own.model_copy(update={"model": ".", "id": out.name, "prompt": opened.prompt}))
