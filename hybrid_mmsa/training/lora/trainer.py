@@ -49,6 +49,7 @@ __all__ = [
     "LearningCurve",
     "answer_loss",
     "begin_at",
+    "bundled_lora",
     "find_lora",
     "quietly",
     "steps_done",
@@ -306,6 +307,16 @@ def find_lora(name: str) -> Path:
         if (place / LORA_WEIGHTS).is_file() and (place / LORA_CONFIG).is_file():
             return place
     raise InputError(f"found {name!r}; wanted a folder with a LoRA, or a bundled adapter with one", field="start")
+
+
+def bundled_lora(name: str) -> str | None:
+    """The bundled adapter that `find_lora` finds a LoRA in; `None` where it is another's.
+
+    Raises:
+        InputError: There is no LoRA of that name.
+    """
+    adapter = find_lora(name).resolve().parent
+    return adapter.name if adapter.parent == bundled_path("adapters").resolve() else None
 
 
 def _trainer(

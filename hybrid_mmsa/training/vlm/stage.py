@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ...adapters import MANIFEST
 from ...artefacts import PROJECTOR
 from ...data import PHOTOS, Photo, load_photos
 from ...errors import InputError
@@ -33,7 +34,7 @@ from ...types import LoraRef, Sample
 from ..common.loop import LoopConfig, claim, train
 from ..common.provenance import made_now
 from ..lora.recipe import TuningRecipe
-from ..lora.trainer import find_lora, quietly
+from ..lora.trainer import bundled_lora, find_lora, quietly
 from ..lora.tune import Counting
 from ..lora.turns import Turn, plan_course
 from ..posts.labelled_file import LabelledFile, part_posts
@@ -42,7 +43,7 @@ from .lessons import Captions, Lesson, Posts, labelled_pictures
 from .projector import Seeing, measured
 from .tokens import read_tokens
 
-__all__ = ["VlmConfig", "VlmSources", "train_vlm"]
+__all__ = ["VlmConfig", "VlmSources", "train_vlm", "used_with"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class VlmSources:
         posts: Labelled posts, some of which have pictures.
         data: Holds `photos/`, captioned; `None` without.
         lora: A LoRA of the language model that answers while the projector learns: a folder, or a bundled adapter's
-            name.
+            name, which the model's folder then names.
     """
 
     language: Path
@@ -287,11 +288,27 @@ def _told(captions: Captions, config: VlmConfig) -> Iterator[Lesson]:
 
 
 def _save(sources: VlmSources, tower: Tower, projector: Path, opened: ReasonerConfig, out: Path) -> None:
-    """The model's folder; it is opened as the language model was, and asked as it was trained to be."""
+    """The model's folder; it is opened as the language model was, and asked, with a bundled LoRA, as it was trained."""
     with quietly():
         llava = join(sources.language, tower)
         read_projector(llava, tower, projector)
         llava.save(out)
     shutil.copyfile(projector, out / PROJECTOR)
     own = own_config(sources.language) or ReasonerConfig(backend="transformers", model=".")
-    write_config(out, own.model_copy(update={"model": ".", "id": out.name, "prompt": opened.prompt}))
+    lora = own.lora if sources.lora is None else bundled_lora(sources.lora)
+    write_config(out, own.model_copy(update={"model": ".", "id": out.name, "prompt": opened.prompt, "lora": lora}))
+
+
+def used_with(sources: VlmSources, out: Path) -> str:
+    """The options that ask a trained model with the LoRA that it was trained beside: its folder names no path.
+
+    Args:
+        sources: What it was made of.
+        out: Its folder.
+    """
+    if sources.lora is None or bundled_lora(sources.lora) is not None:
+        return f"--reasoner {out}"
+    lora = find_lora(sources.lora)
+    if (lora.parent / MANIFEST).is_file():
+        return f"--reasoner {out} --adapter {lora.parent}"
+    return f"--reasoner {out}, and --adapter with an adapter that holds the LoRA in {lora}"
