@@ -13,7 +13,7 @@ from safetensors import safe_open
 from tiny_lora import EVERYWHERE, edit_config, train_lora, turned, write_lora
 from tiny_vlm import held_out, make_model, make_processor, save
 from tiny_vlm import made_from as made_from_vlm
-from tiny_words import words_alone
+from tiny_words import store_with_smol, words_alone
 from trained_once import TRAINERS, sources, trained_once
 from transformers import AutoTokenizer, LlamaForCausalLM, LlavaForConditionalGeneration
 
@@ -22,7 +22,9 @@ from hybrid_mmsa.adapters import Adapter, describe_adapter
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.errors import ArtefactError
-from hybrid_mmsa.reasoning import ReasonerConfig, open_reasoner
+from hybrid_mmsa.reasoning import ReasonerConfig, load_prompt, open_reasoner, presets
+from hybrid_mmsa.reasoning.models.own import own_config
+from hybrid_mmsa.reasoning.models.store import Pulled, file_hashes, write_manifest
 from hybrid_mmsa.training.lora.export import Export, export_lora
 from hybrid_mmsa.types import LABELS
 
@@ -169,6 +171,61 @@ def test_an_adapter_of_a_model_of_words_alone_is_exported(trained_vlm, tmp_path,
     assert any((tmp_path / form).iterdir())
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT asks by a deprecated name
+def test_a_lora_of_a_preset_is_for_the_model_that_was_published(trained_vlm, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYBRID_MMSA_HOME", str(store_with_smol(trained_vlm, tmp_path / "home")))
+    folder = tmp_path / "mine"
+    write_lora(trained_vlm, folder / "lora", strength=0.4)
+    export_lora(Export(as_adapter(folder), "smol", tmp_path / "out", "peft", threads=1))
+    settings = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert (settings["base_model_name_or_path"], settings["revision"]) == (presets()["smol"].repository, None)
+    published = words_alone(trained_vlm, tmp_path / "words")
+    ids = AutoTokenizer.from_pretrained(trained_vlm)("a lovely day", return_tensors="pt")
+    words = LlamaForCausalLM.from_pretrained(published)
+    with torch.inference_mode():
+        before, wanted = words(**ids).logits, opened(trained_vlm, folder / "lora")(**ids).logits
+        after = PeftModel.from_pretrained(words, tmp_path / "out")(**ids).logits
+    torch.testing.assert_close(after, wanted)
+    assert not torch.allclose(before, after, atol=0.1)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_a_lora_of_words_alone_is_exported_for_a_model_that_sees(trained_vlm, tmp_path):
+    words = words_alone(trained_vlm, tmp_path / "words")
+    folder = tmp_path / "spoken"
+    write_lora(words, folder / "lora", strength=0.4, targets=EVERYWHERE, kind=LlamaForCausalLM)
+    as_adapter(folder)
+    for form in ("peft", "merged"):
+        export_lora(Export(folder, str(trained_vlm), tmp_path / form, form, threads=1))
+    ids = AutoTokenizer.from_pretrained(trained_vlm)("a lovely day", return_tensors="pt")
+    with torch.inference_mode():
+        wanted = PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(words), folder / "lora")(**ids).logits
+        for base, lora in ((trained_vlm, tmp_path / "peft"), (tmp_path / "merged", None)):
+            torch.testing.assert_close(opened(base, lora)(**ids).logits, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_written_model_is_opened_as_its_base_is(trained_vlm, adapter, tmp_path):
+    base = shutil.copytree(trained_vlm, tmp_path / "base")
+    shutil.copyfile(bundled_path("prompts", "smol.toml"), base / "asked.toml")
+    told = (
+        'backend = "transformers"\nmodel = "."\nimage_size = 64\ncontext = 2048\nprompt = "asked.toml"\nlora = "smol"\n'
+    )
+    (base / "reasoner.toml").write_text(told)
+    plain = tmp_path / "plain"
+    shutil.copytree(adapter / "lora", plain / "lora")
+    describe_adapter(plain, name="plain", made_with={})
+    for source, asked_with in ((adapter, "turned"), (plain, "smol")):
+        out = tmp_path / f"merged {source.name}"
+        export_lora(Export(source, str(base), out, "merged", threads=1))
+        written = own_config(out)
+        assert (written.image_size, written.context, written.lora, written.id) == (64, 2048, None, out.name)
+        assert Path(written.prompt).parent == out
+        assert load_prompt(written.prompt).name == asked_with
+    export_lora(Export(adapter, str(base), tmp_path / "gguf", "gguf", with_base=True, threads=1))
+    written = own_config(tmp_path / "gguf" / "llama.cpp")
+    assert (written.image_size, written.context, written.id) == (64, 2048, "base")
+
+
 def test_an_adapter_without_lora_is_refused(trained_vlm, tmp_path, capsys):
     assert refused("default", trained_vlm, tmp_path / "out")
     assert "holds no LoRA" in capsys.readouterr().err
@@ -181,7 +238,19 @@ def test_a_wrong_base_is_refused(adapter, tmp_path, capsys, trained_vlm):
         assert refused(adapter, other, tmp_path / "out", form)
         assert "does not fit this model" in capsys.readouterr().err
     assert refused(adapter, tmp_path / "nowhere", tmp_path / "out")
-    assert "no preset and no model's folder" in capsys.readouterr().err
+    assert "or name a model's folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["peft", "merged", "gguf"])
+def test_a_base_of_another_revision_is_refused(trained_vlm, tmp_path, form):
+    base = shutil.copytree(trained_vlm, tmp_path / "base")
+    write_manifest(base, Pulled(name="base", repository="o/base", revision="b" * 40, files=file_hashes(base)))
+    folder = tmp_path / "mine"
+    write_lora(base, folder / "lora", strength=0.4)
+    edit_config(folder / "lora", base_model_name_or_path="o/other", revision="a" * 40)
+    with pytest.raises(ArtefactError, match=r"is for o/other a{12}.*name the base that it was trained on"):
+        export_lora(Export(as_adapter(folder), str(base), tmp_path / "out", form))
     assert not (tmp_path / "out").exists()
 
 

@@ -1,17 +1,26 @@
 """A language model and a picture tower become one model: without a picture it answers as before, with one it sees."""
 
 from dataclasses import replace
+from functools import partial
+from shutil import copytree
 
 import numpy as np
 import pytest
 import torch
 from drawn_posts import draw_posts
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tiny_eyes import PATCH, SIDE, WIDTH, write_tower
 from tiny_lora import EVERYWHERE, write_lora
 from tiny_vlm import untrained_vlm
 from tiny_words import words_alone
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel, LlamaForCausalLM
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    LlamaForCausalLM,
+    LlavaForConditionalGeneration,
+)
 
 from hybrid_mmsa.encoders.compact import PICTURE_TOWER, CompactEncoder
 from hybrid_mmsa.errors import ArtefactError
@@ -22,8 +31,12 @@ from hybrid_mmsa.types import LABELS, LoraRef, Sample, posteriors
 
 
 @pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    vlm = untrained_vlm(tmp_path_factory.mktemp("vlm"), load_prompt("smol"))
+def vlm(tmp_path_factory):
+    return untrained_vlm(tmp_path_factory.mktemp("vlm"), load_prompt("smol"))
+
+
+@pytest.fixture(scope="module")
+def words(vlm, tmp_path_factory):
     return words_alone(vlm, tmp_path_factory.mktemp("words"))
 
 
@@ -113,6 +126,38 @@ def test_a_vision_model_of_transformers_is_a_tower(words, tmp_path):
     reasoner = open_reasoner(ReasonerConfig(backend="transformers", model=str(tmp_path / "model"), prompt="smol"))
     assert reasoner.reads_pictures
     assert np.isfinite(posteriors(reasoner.reason(POSTS[:2]))).all()
+
+
+def test_a_lora_for_the_whole_answers_on_the_words_alone(words, seeing, tmp_path):
+    lora = LoraRef(name="mine", path=write_lora(seeing, tmp_path / "lora"))
+    tuned = open_reasoner(str(seeing)).reason(TEXTS[:4], lora)
+    np.testing.assert_allclose(
+        posteriors(open_reasoner(str(words)).reason(TEXTS[:4], lora)), posteriors(tuned), atol=1e-6
+    )
+
+
+def test_the_tower_of_a_model_that_sees_is_its_own_at_every_opening(vlm, seeing, tower):
+    own = LlavaForConditionalGeneration.from_pretrained(vlm).model.vision_tower.state_dict()
+    opened = open_tower(vlm)
+    assert all(torch.equal(value, own[name]) for name, value in opened.model.state_dict().items())
+    assert open_tower(vlm).hash == opened.hash
+    assert open_tower(seeing).hash == tower.hash, "a file's as well"
+
+
+def test_weights_are_whole_and_never_a_pickle(vlm, words, tower, tmp_path):
+    files = ("model.safetensors", "pytorch_model.bin")
+    for name, folder, opened in (("eyes", vlm, open_tower), ("words", words, partial(join, tower=tower))):
+        lacking = copytree(folder, tmp_path / f"lacking {name}")
+        weights = load_file(lacking / files[0])
+        some = {key: value for key, value in weights.items() if ".layers.0." not in key}
+        save_file(some, lacking / files[0], metadata={"format": "pt"})
+        with pytest.raises(ArtefactError, match=r"lacks weights.*\.layers\.0\."):
+            opened(lacking)
+        pickled = copytree(folder, tmp_path / f"pickled {name}")
+        torch.save(weights, pickled / files[1])
+        (pickled / files[0]).unlink()
+        with pytest.raises(ArtefactError, match="cannot be opened as"):
+            opened(pickled)
 
 
 def test_a_projector_is_for_its_own_tower(words, tower, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,17 @@ from tiny_vlm import untrained_vlm
 from tiny_words import words_alone
 from transformers import LlamaForCausalLM
 
+from hybrid_mmsa.adapters import describe_adapter
 from hybrid_mmsa.bundled import bundled_path
 from hybrid_mmsa.cli import run
 from hybrid_mmsa.inputs import read_sample
 from hybrid_mmsa.reasoning import load_prompt, open_reasoner
+from hybrid_mmsa.reasoning.backends.transformers import reasoner as reasoner_module
 from hybrid_mmsa.reasoning.models.llava import open_tower
 from hybrid_mmsa.reasoning.models.own import own_config
+from hybrid_mmsa.training.lora import trainer
 from hybrid_mmsa.training.vlm.lessons import labelled_pictures
+from hybrid_mmsa.training.vlm.stage import VlmSources, used_with
 from hybrid_mmsa.training.vlm.tokens import read_tokens
 from hybrid_mmsa.types import LABELS, LoraRef, Sample
 
@@ -121,6 +126,33 @@ def test_the_folder_says_how_it_is_opened_and_carries_its_prompt(trained, root):
     opened = own_config(root / "seeing")
     assert (opened.id, Path(opened.prompt)) == ("seeing", root / "seeing" / "prompt.toml")
     assert (opened.device, load_prompt(opened.prompt).hash) == ("cpu", load_prompt("smol").hash)
+
+
+def test_the_folder_answers_with_the_bundled_lora_it_was_trained_beside(
+    trained, command, root, words, monkeypatch, capsys
+):
+    shutil.copytree(root / "lora", root / "bundle" / "adapters" / "house" / "lora")
+    for module in (trainer, reasoner_module):
+        monkeypatch.setattr(module, "bundled_path", (root / "bundle").joinpath)
+    changed = {str(root / "lora"): "house", str(root / "runs"): str(root / "runs2"), "steps=50": "steps=2"}
+    given = [changed.get(word, word).replace(str(root / "seeing"), str(root / "house")) for word in command]
+    assert run(given) == 0
+    assert f"use it with --reasoner {root / 'house'}" in " ".join(capsys.readouterr().err.split())
+    posts = [read_sample(Sample(text=f"so {word} it was")) for word in WORDS]
+    tuned = open_reasoner(str(words)).reason(posts, LoraRef(name="house", path=root / "lora"))
+    for one, other in zip(tuned, open_reasoner(str(root / "house")).reason(posts), strict=True):
+        assert other.adapter == "house"
+        assert other.probabilities == pytest.approx(one.probabilities, abs=1e-5)
+
+
+def test_it_is_said_with_which_adapter_a_lora_elsewhere_answers(trained, root, tmp_path):
+    sources = VlmSources(root / "words", root / "tower.onnx", None, lora=str(root / "lora"))
+    assert "an adapter that holds the LoRA in" in used_with(sources, tmp_path)
+    adapter = tmp_path / "mine"
+    shutil.copytree(root / "lora", adapter / "lora")
+    describe_adapter(adapter, name="mine", made_with={})
+    for named in (adapter, adapter / "lora"):
+        assert used_with(replace(sources, lora=str(named)), tmp_path) == f"--reasoner {tmp_path} --adapter {adapter}"
 
 
 def test_a_lora_of_the_same_name_is_told_from_another(trained, command, root, words, capsys):

@@ -315,7 +315,7 @@ def train_vlm(
         typer.Option(
             "--lora",
             metavar="NAME_OR_PATH",
-            help="A LoRA of the language model that it will answer with; left as it is.",
+            help="A LoRA of the language model that it will answer with (a bundled one by itself); left as it is.",
         ),
     ] = None,
     settings: Settings = None,
@@ -345,7 +345,7 @@ def train_vlm(
             sources, out, runs, config, counting=lambda name, total, done: progress(name, lambda: total, done)
         )
     _show_seen(record["held_out"])
-    say(f"wrote {out}; use it with --reasoner {out}")
+    say(f"wrote {out}; use it with {stage.used_with(sources, out)}")
 
 
 def _check_vlm(base: Path, out: Path, data: Path | None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from safetensors.torch import load_file, save_file
 from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 
 from ...errors import ArtefactError
-from ..backends.transformers.onnx_tower import onnx_tower
+from ..backends.transformers.loading import whole_model
+from ..backends.transformers.onnx_tower import OnnxTower, know_onnx_towers, onnx_tower
 
 __all__ = [
     "Llava",
     "Tower",
     "join",
+    "language_alone",
     "open_tower",
     "read_projector",
     "write_projector",
@@ -109,28 +111,37 @@ def open_tower(path: Path) -> Tower:
 
     Args:
         path: An ONNX file (see `onnx_tower`), or the folder of a vision model that transformers opens; of a model of
-            words and pictures, such as CLIP, its vision side.
+            words and pictures, such as CLIP or LLaVA, its vision side.
 
     Raises:
-        ArtefactError: It is none of these, or its tokens are no square of parts of the picture.
+        ArtefactError: It is none of these, it lacks weights, or its tokens are no square of parts of the picture.
     """
     if path.suffix == ".onnx":
         return Tower(*onnx_tower(path), layer=-1, own_token=False)
     try:
-        settings = _library.AutoConfig.from_pretrained(path, **_LOCAL)
-        kind = getattr(settings, "vision_config", settings)
-        model = _library.AutoModel.from_pretrained(path, config=kind, dtype=torch.float32, **_LOCAL).eval()
+        know_onnx_towers()
+        model = _vision_side(whole_model(_library.AutoModel, path, dtype=torch.float32)).eval()
         processor = _library.AutoImageProcessor.from_pretrained(path, **_LOCAL)
         size = int(model.config.image_size)
     except (OSError, ValueError, KeyError, AttributeError) as error:
         cause = str(error).strip().split("\n")[0]
         raise ArtefactError(f"{path} cannot be opened as a picture tower: {cause}") from error
-    tower = Tower(model, processor, layer=-2, own_token=False)
+    tower = Tower(model, processor, layer=-1 if isinstance(model, OnnxTower) else -2, own_token=False)
     blank = Image.new("RGB", (size, size))
     over = tower.read([blank]).shape[1] - tower.tokens
     if over not in (0, 1):
         raise ArtefactError(f"{path} gives {tower.tokens + over} tokens for {tower.tokens} parts of a picture")
-    return Tower(model, processor, layer=-2, own_token=bool(over))
+    return replace(tower, own_token=bool(over))
+
+
+def _vision_side(model: Any) -> Any:
+    """The part of a model that its vision configuration describes: the model itself where it has no other side."""
+    sees = getattr(model.config, "vision_config", model.config)
+    # Each family calls the part by another name, and all that the part is made of has the same configuration.
+    parts = (part for part in model.modules() if type(getattr(part, "config", None)) is type(sees))
+    if (part := next(parts, None)) is None:
+        raise ValueError(f"a {type(model).__name__} has no part that is a {type(sees).__name__}'s")
+    return part
 
 
 def join(language: Path, tower: Tower) -> Llava:
@@ -139,10 +150,11 @@ def join(language: Path, tower: Tower) -> Llava:
     The picture's token is `<image>` where the tokenizer has it, else a special one that the chat template does without.
 
     Raises:
-        ArtefactError: It is no language model with a chat template, or its tokenizer has no token to spare.
+        ArtefactError: It is no language model with a chat template, it lacks weights, or its tokenizer has no token to
+            spare.
     """
     try:
-        words = _library.AutoModelForCausalLM.from_pretrained(language, dtype="auto", **_LOCAL)
+        words = whole_model(_library.AutoModelForCausalLM, language, dtype="auto")
         tokenizer = _library.AutoTokenizer.from_pretrained(language, **_LOCAL)
     except (OSError, ValueError, KeyError) as error:
         cause = str(error).strip().split("\n")[0]
@@ -178,6 +190,15 @@ def join(language: Path, tower: Tower) -> Llava:
         image_token=picture,
     )
     return Llava(model.eval(), processor)
+
+
+def language_alone(model: Any) -> Any:
+    """The language model of one that sees, as transformers opens it by itself; both share their weights."""
+    with torch.device("meta"):
+        words = _library.AutoModelForCausalLM.from_config(model.config.get_text_config(), trust_remote_code=False)
+    setattr(words, words.base_model_prefix, model.get_decoder())
+    words.set_output_embeddings(model.get_output_embeddings())
+    return words.eval()
 
 
 def _picture_token(tokenizer: Any, language: Path) -> str:

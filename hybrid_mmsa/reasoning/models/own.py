@@ -6,15 +6,14 @@ It may only configure the model it stands with: the folder, or GGUF files in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from ...errors import ArtefactError
 from ..config import ReasonerConfig
 
-__all__ = ["CONFIGURATION", "own_config", "write_config"]
+__all__ = ["CONFIGURATION", "PROMPT", "own_config", "write_config"]
 
-CONFIGURATION = "reasoner.toml"
+CONFIGURATION, PROMPT = "reasoner.toml", "prompt.toml"
 
 
 def own_config(folder: Path) -> ReasonerConfig | None:
@@ -37,13 +36,17 @@ def own_config(folder: Path) -> ReasonerConfig | None:
     return config
 
 
-def write_config(folder: Path, values: Mapping[str, str | float]) -> None:
-    """Have a folder say how it is opened.
+def write_config(folder: Path, config: ReasonerConfig) -> None:
+    """Have a folder say how it is opened: what differs from the defaults.
 
     Args:
         folder: The model's.
-        values: Fields of `ReasonerConfig`; paths start from the folder.
+        config: Its paths start from the folder, but for a prompt's file, which is copied into it.
     """
+    values = config.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    if Path(config.prompt).suffix == ".toml":
+        values["prompt"] = PROMPT
+        (folder / PROMPT).write_bytes(Path(config.prompt).read_bytes())
     # A string of JSON is one of TOML, as long as no character is spelled as two halves.
     lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items())
     (folder / CONFIGURATION).write_text("".join(lines), encoding="utf-8")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,20 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 from peft import PeftModel
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from ...adapters import Adapter, describe_adapter, resolve_adapter
 from ...artefacts import LORA_CONFIG, LORA_WEIGHTS
 from ...errors import ArtefactError, InputError
 from ...reasoning import Reasoner, ReasonerConfig, open_reasoner, presets
-from ...reasoning.backends.transformers.loading import open_vlm
+from ...reasoning.backends.transformers import TransformersReasoner
+from ...reasoning.backends.transformers.adapters import Adapters, as_in, layers_of
+from ...reasoning.backends.transformers.loading import language_name, open_vlm
 from ...reasoning.backends.transformers.onnx_tower import know_onnx_towers
-from ...reasoning.models.opening import located
-from ...reasoning.models.own import CONFIGURATION, write_config
+from ...reasoning.models.llava import language_alone
+from ...reasoning.models.lora_base import misfit
+from ...reasoning.models.own import CONFIGURATION, PROMPT, write_config
 from ...reasoning.models.store import MANIFEST
 from ...types import LoraRef, Sample, Verdict, posteriors
+from .base import PATIENCE, find_base
 from .gguf import write_gguf, write_gguf_lora
-from .plan import PATIENCE
 
 __all__ = ["Export", "Form", "export_lora"]
 
@@ -45,7 +49,7 @@ WORDS = (
 SIDE = 96
 Floats = NDArray[np.float64]
 Form: TypeAlias = Literal["peft", "merged", "gguf"]
-LORA, PROMPT, CARD = "lora", "prompt.toml", "card.md"
+LORA, CARD = "lora", "card.md"
 LLAMA_CPP = "llama.cpp"
 # Everything of a base's folder but these goes with merged weights: tokenizer, processor, chat template, licence.
 LEFT_BEHIND = ("*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth", "*.gguf", "*.py", "config.json", MANIFEST)
@@ -137,13 +141,18 @@ class Export:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Source:
-    """What is exported: the adapter, its folder, its LoRA, the base it was trained on, and how both answer."""
+    """What is exported: the order, the adapter, its folder and LoRA, the base as it says it is opened, and answers."""
 
+    export: Export
     folder: Path
     adapter: Adapter
     lora: LoraRef
     base: ReasonerConfig
     trial: Trial
+
+    def here(self, config: ReasonerConfig) -> ReasonerConfig:
+        """A configuration as a trial opens it."""
+        return _patient(config, self.export.threads)
 
 
 def export_lora(export: Export) -> list[str]:
@@ -156,7 +165,7 @@ def export_lora(export: Export) -> list[str]:
         What was written and how it was tried, a sentence each.
 
     Raises:
-        InputError: The output folder is not empty, or the base is neither a folder nor a preset.
+        InputError: The output folder is not empty, or the base is neither a folder nor a preset of transformers.
         ArtefactError: The adapter has no LoRA, is of another base, or what was written answers otherwise.
     """
     if export.out.exists() and (not export.out.is_dir() or any(export.out.iterdir())):
@@ -167,27 +176,25 @@ def export_lora(export: Export) -> list[str]:
     adapter = Adapter.load(folder)
     if adapter.lora is None:
         raise ArtefactError(f"adapter {adapter.name!r} in {folder} holds no LoRA: it is of the fast tier alone")
-    base = _base(export.base, export.threads)
-    trial = Trial.of(open_reasoner(base, [adapter.lora]), adapter.lora)
+    base = _base(export.base)
+    reasoner = open_reasoner(_patient(base, export.threads), [adapter.lora])
+    if cause := misfit(adapter.lora, reasoner):
+        raise ArtefactError(f"{cause}: name the base that it was trained on (--base)")
+    trial = Trial.of(reasoner, adapter.lora)
+    del reasoner  # one model in memory at a time
     settings = json.loads((adapter.lora.path / LORA_CONFIG).read_text(encoding="utf-8"))
     if odd := [name for name in ODD if settings.get(name)]:
         raise ArtefactError(
             f"the LoRA in {adapter.lora.path} is not plain ({', '.join(odd)}): other programs would not run it"
         )
-    source = _Source(folder, adapter, adapter.lora, base, trial)
+    source = _Source(export, folder, adapter, adapter.lora, base, trial)
     draft = export.out.with_name(f"{export.out.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        if export.form == "gguf":
-            report = _write_gguf(source, draft, with_base=export.with_base)
-        else:
-            if adapter.lora.prompt is not None:  # what the adapter was trained to be asked with travels with it
-                shutil.copyfile(adapter.lora.prompt, draft / PROMPT)
-            if adapter.card:
-                (draft / CARD).write_text(adapter.card, encoding="utf-8")
-            merged = export.form == "merged"
-            report = _write_merged(source, draft) if merged else _write_peft(source, draft, export.base)
+        if adapter.card:
+            (draft / CARD).write_text(adapter.card, encoding="utf-8")
+        report = _FORMS[export.form](source, draft)
         export.out.mkdir(parents=True, exist_ok=True)
         draft.replace(export.out)
     finally:
@@ -195,11 +202,9 @@ def export_lora(export: Export) -> list[str]:
     return report
 
 
-def _base(name: str, threads: int | None) -> ReasonerConfig:
+def _base(name: str) -> ReasonerConfig:
     """The base, found on this machine, in the precision it was published in: what is merged is stored so."""
-    if name not in presets() and not (Path(name) / "config.json").is_file():
-        raise InputError(f"{name!r} is no preset and no model's folder", field="--base")
-    config = located(_patient(ReasonerConfig(backend="transformers", model=name), threads))
+    config = find_base(name)
     know_onnx_towers()
     settings = AutoConfig.from_pretrained(config.model, local_files_only=True, trust_remote_code=False)
     if getattr(settings, "quantization_config", None) is not None:
@@ -207,41 +212,55 @@ def _base(name: str, threads: int | None) -> ReasonerConfig:
             f"{name} holds quantised weights, which take no adapter; name the model as it was published"
         )
     dtype = str(settings.dtype or settings.get_text_config().dtype).removeprefix("torch.")
-    return config.model_copy(update={"dtype": dtype if dtype in LOST else "float32"})
+    return config.model_copy(update={"dtype": dtype if dtype in LOST else "float32", "quantise": None})
 
 
-def _write_peft(source: _Source, out: Path, name: str) -> list[str]:
-    lora = source.lora
+def _write_peft(source: _Source, out: Path) -> list[str]:
+    lora, name, base = source.lora, source.export.base, source.here(source.base)
+    preset = presets().get(name)
+    vlm = open_vlm(base)
+    # The model that the folder names: a preset with a projector was published as its language model alone.
+    of_words = vlm.sees and preset is not None and preset.projector is not None
+    model = language_alone(vlm.model) if of_words else vlm.model
     settings = json.loads((lora.path / LORA_CONFIG).read_text(encoding="utf-8"))
-    settings["base_model_name_or_path"] = presets()[name].repository if name in presets() else Path(name).name
+    settings["base_model_name_or_path"] = Path(name).name if preset is None else preset.repository
+    if preset is not None and preset.package is not None:
+        settings["revision"] = None  # a package's is no commit, and PEFT would ask the hub for it
+    weights = load_file(lora.path / LORA_WEIGHTS)
+    named = as_in(model, language_name(model), weights)
+    if named.keys() != weights.keys():
+        settings["target_modules"] = layers_of(named)
     (out / LORA_CONFIG).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    shutil.copyfile(lora.path / LORA_WEIGHTS, out / LORA_WEIGHTS)
-    written = LoraRef(name=lora.name, path=out, prompt=lora.prompt)
-    reasoner = open_reasoner(source.base)
+    save_file(named, out / LORA_WEIGHTS, metadata={"format": "pt"})
+    with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        PeftModel.from_pretrained(model, str(out))  # as anybody opens it: the layers that `vlm` shares answer with it
+    if lora.prompt is not None:  # what the adapter was trained to be asked with travels with it
+        shutil.copyfile(lora.prompt, out / PROMPT)
+    reasoner = TransformersReasoner(base.model_copy(update={"prompt": lora.prompt or base.prompt}), vlm)
     posts = probe_posts(reasoner)
-    lost = source.trial.lost(reasoner.reason(posts, written))
+    lost = source.trial.lost(reasoner.reason(posts))
     if not lost <= LOST["float32"]:
         raise ArtefactError(f"the exported LoRA answers otherwise than the adapter: {lost:.1%} of its effect is lost")
     return [
         f"a LoRA of rank {settings['r']} for PEFT, SGLang and vLLM (--max-lora-rank {settings['r']} or more)",
-        f"opened again on {name}: the same answers to {len(posts)} posts",
+        f"opened again by PEFT on {name}: the same answers to {len(posts)} posts",
     ]
 
 
 def _write_merged(source: _Source, out: Path) -> list[str]:
     lora, base = source.lora, source.base
-    with warnings.catch_warnings():  # PEFT asks the model for a property under its deprecated name
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-        model = PeftModel.from_pretrained(open_vlm(base).model, str(lora.path)).merge_and_unload(safe_merge=True)
-    model.save_pretrained(out)
-    del model  # one model in memory at a time
+    vlm = open_vlm(source.here(base))
+    Adapters.of(vlm).merge(lora)
+    vlm.model.save_pretrained(out)
+    del vlm  # one model in memory at a time
     left = {path.name for pattern in LEFT_BEHIND for path in Path(base.model).glob(pattern)}
     for path in Path(base.model).iterdir():
         if path.is_file() and path.name not in left and not path.name.startswith("."):
             shutil.copyfile(path, out / path.name)  # a processor travels as it was published, not as it was opened
-    prompt = {"prompt": PROMPT} if lora.prompt is not None else {}
-    write_config(out, {"backend": "transformers", "model": ".", "dtype": base.dtype, **prompt})
-    reasoner = open_reasoner(_patient(ReasonerConfig.from_file(out / CONFIGURATION), base.threads))
+    changes = {"model": ".", "id": "", "revision": None, "prompt": lora.prompt or base.prompt}
+    write_config(out, base.model_copy(update=changes))
+    reasoner = open_reasoner(source.here(ReasonerConfig.from_file(out / CONFIGURATION)))
     verdicts = reasoner.reason(probe_posts(reasoner))
     lost = source.trial.lost(verdicts)
     if not (lost <= LOST[base.dtype] and source.trial.same_labels(verdicts)):
@@ -255,12 +274,12 @@ def _write_merged(source: _Source, out: Path) -> list[str]:
     ]
 
 
-def _write_gguf(source: _Source, out: Path, *, with_base: bool) -> list[str]:
+def _write_gguf(source: _Source, out: Path) -> list[str]:
     """A copy of the adapter with its LoRA as GGUF; its fast parts and its pooling stay."""
     folder, adapter, base = source.folder, source.adapter, source.base
     manifest = json.loads((folder / "adapter.json").read_text(encoding="utf-8"))
-    for name in (*manifest["files"], CARD):
-        if not name.startswith(f"{LORA}/") and (folder / name).is_file():
+    for name in manifest["files"]:
+        if not name.startswith(f"{LORA}/"):
             shutil.copyfile(folder / name, out / name)
     (out / LORA).mkdir()
     write_gguf_lora(folder / LORA, Path(base.model), out / LORA / "lora.gguf")
@@ -268,13 +287,13 @@ def _write_gguf(source: _Source, out: Path, *, with_base: bool) -> list[str]:
     made_with = {**adapter.made_with, "exported_from": adapter.hash}
     describe_adapter(out, name=adapter.name, made_with=made_with, fitted_to=fitted_to)
     report = [f"an adapter for llama.cpp; its LoRA is {LORA}/lora.gguf"]
-    if not with_base:
+    if not source.export.with_base:
         return [*report, "not tried in llama.cpp; --with-base writes a LLaVA's files beside it and tries both"]
     files = out / LLAMA_CPP
     files.mkdir()
     write_gguf(Path(base.model), files / "model.gguf", files / "mmproj.gguf")
-    values = {"backend": "llama_cpp", "model": "model.gguf", "mmproj": "mmproj.gguf", "id": Path(base.model).name}
-    write_config(files, values)
+    changes = {"backend": "llama_cpp", "model": "model.gguf", "mmproj": "mmproj.gguf", "revision": None}
+    write_config(files, base.model_copy(update={**changes, "dtype": "auto", "device": "auto"}))
     prompt = out / PROMPT if (out / PROMPT).is_file() else None
     reasoner = open_reasoner(ReasonerConfig.from_file(files / CONFIGURATION))
     verdicts = reasoner.reason(probe_posts(reasoner), LoraRef(name=adapter.name, path=out / LORA, prompt=prompt))
@@ -290,3 +309,8 @@ def _write_gguf(source: _Source, out: Path, *, with_base: bool) -> list[str]:
 
 def _patient(config: ReasonerConfig, threads: int | None) -> ReasonerConfig:
     return config.model_copy(update={"device": "cpu", "timeout": PATIENCE, "threads": threads})
+
+
+_FORMS: Mapping[Form, Callable[[_Source, Path], list[str]]] = MappingProxyType(
+    {"peft": _write_peft, "merged": _write_merged, "gguf": _write_gguf}
+)

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoProcessor, LlavaConfig, LlavaForConditi
 
 from ...errors import ArtefactError
 from ...reasoning.backends.gguf_lora import GgufType, LanguageModel, close, named, permuted, stored, write_lora
+from ...reasoning.backends.transformers.loading import whole_model
 from ...reasoning.backends.transformers.onnx_tower import know_onnx_towers
 
 __all__ = ["write_gguf", "write_gguf_lora"]
@@ -55,12 +56,13 @@ def write_gguf(folder: Path, model: Path, mmproj: Path, dtype: GgufType = "float
         dtype: Of the matrices; vectors are float32 always.
 
     Raises:
-        ArtefactError: Another kind of model, or one with parts that llama.cpp's LLaVA does not have.
+        ArtefactError: Another kind of model, one that lacks weights, or one with parts that llama.cpp's LLaVA does not
+            have.
     """
     know_onnx_towers()
     config = LlavaConfig.from_pretrained(folder)
     _check(config, folder)
-    weights = LlavaForConditionalGeneration.from_pretrained(folder, dtype="auto").state_dict()
+    weights = whole_model(LlavaForConditionalGeneration, folder, dtype="auto").state_dict()
     processor = AutoProcessor.from_pretrained(folder)
     _write_text(config, weights, processor, model, dtype)
     _write_vision(config, weights, processor, mmproj, dtype)

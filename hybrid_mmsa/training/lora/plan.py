@@ -12,16 +12,14 @@ import torch
 from ...adapters import Adapter, resolve_adapter
 from ...bundled import bundled_path
 from ...errors import InputError
-from ...reasoning import ReasonerConfig, RecordedReasoner, load_prompt, presets
+from ...reasoning import ReasonerConfig, RecordedReasoner, load_prompt
 from ...reasoning.backends.transformers.loading import Vlm, open_shape
-from ...reasoning.models.opening import located
-from ...reasoning.models.own import own_config
-from ...reasoning.models.store import model_folder
 from ...reasoning.prompt.question import Prompt
 from ...types import LABELS, Sample, Verdict
 from ..common.processes import Place, place
 from ..posts.labelled_file import LabelledFile, Parts, part_posts
 from ..routing.router import LEAST_POSTS
+from .base import PATIENCE, find_base
 from .estimate import Estimate, estimate
 from .examples import Examples
 from .recipe import TuningRecipe
@@ -32,8 +30,6 @@ __all__ = ["LEAST_TUNED", "TuningPlan", "plan_tuning"]
 
 LEAST_TUNED = 8
 """Posts that every label which occurs must have."""
-PATIENCE = 600
-"""Seconds that a batch may take while adapters are measured: a slow machine must not lose a training."""
 MOST_HELD = 1000
 """About how many posts of a large file calibrate, and as many test: more would be asked about at every look."""
 
@@ -200,25 +196,16 @@ def _check_lengths(posts: LabelledFile, shape: Vlm, examples: Examples) -> None:
 
 def _reasoner_of(recipe: TuningRecipe, here: Place) -> ReasonerConfig:
     """The base as it is trained, measured, and later answers."""
-    device = f"cuda:{here.local}" if torch.cuda.is_available() else "cpu"
-    config = ReasonerConfig(backend="transformers", model=recipe.base)
-    folder = model_folder(recipe.base) if recipe.base in presets() else Path(recipe.base)
-    if recipe.base not in presets() and not (folder / "config.json").is_file():
-        known = f"presets are {', '.join(presets())}"
-        raise InputError(f"no model {recipe.base!r}; {known}; or name a model's folder", field="--base")
-    config = own_config(folder) or config
-    if config.backend != "transformers":
-        raise InputError(f"{recipe.base} is for {config.backend}, which trains nothing: name another", field="--base")
+    config = find_base(recipe.base)
     changes = {
-        "lora": None,  # what is tuned is measured beside the model as it was published
         "prompt": recipe.prompt or config.prompt,
         "quantise": "4bit" if recipe.quantise == "4bit" else None,
-        "device": device,
+        "device": f"cuda:{here.local}" if torch.cuda.is_available() else "cpu",
         "batch_size": max(8, recipe.micro_batch),
         "timeout": max(PATIENCE, config.timeout),
         "image_size": recipe.image_size or config.image_size,
     }
-    return located(config.model_copy(update=changes))
+    return config.model_copy(update=changes)
 
 
 def _teacher(path: Path, posts: LabelledFile) -> Mapping[str, Verdict]:

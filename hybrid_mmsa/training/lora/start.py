@@ -16,7 +16,7 @@ from ...reasoning.backends.transformers.loading import Vlm
 from .checks import language_linears
 from .recipe import TuningRecipe
 
-__all__ = ["LORA", "find_lora", "read_start"]
+__all__ = ["LORA", "bundled_lora", "find_lora", "read_start"]
 
 LORA = "lora"
 """The folder of a LoRA inside a run's or an adapter's."""
@@ -32,6 +32,16 @@ def find_lora(name: str) -> Path:
         if (place / LORA_WEIGHTS).is_file() and (place / LORA_CONFIG).is_file():
             return place
     raise InputError(f"found {name!r}; wanted a folder with a LoRA, or a bundled adapter with one", field="start")
+
+
+def bundled_lora(name: str) -> str | None:
+    """The bundled adapter that `find_lora` finds a LoRA in; `None` where it is another's.
+
+    Raises:
+        InputError: There is no LoRA of that name.
+    """
+    adapter = find_lora(name).resolve().parent
+    return adapter.name if adapter.parent == bundled_path("adapters").resolve() else None
 
 
 def read_start(recipe: TuningRecipe, vlm: Vlm) -> dict[str, torch.Tensor]:

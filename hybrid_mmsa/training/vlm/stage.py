@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from ...adapters import MANIFEST
 from ...artefacts import PROJECTOR
 from ...data import PHOTOS, Photo, load_photos
 from ...errors import InputError
@@ -33,7 +34,7 @@ from ...types import LoraRef, Sample
 from ..common.loop import LoopConfig, claim, train
 from ..common.provenance import made_now
 from ..lora.recipe import TuningRecipe
-from ..lora.start import find_lora
+from ..lora.start import bundled_lora, find_lora
 from ..lora.trainer import quietly
 from ..lora.tune import Counting
 from ..lora.turns import Turn, plan_course
@@ -43,9 +44,7 @@ from .lessons import Captions, Lesson, Posts, labelled_pictures
 from .projector import Seeing, measured
 from .tokens import read_tokens
 
-__all__ = ["VlmConfig", "VlmSources", "train_vlm"]
-
-PROMPT = "prompt.toml"
+__all__ = ["VlmConfig", "VlmSources", "train_vlm", "used_with"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class VlmSources:
         posts: Labelled posts, some of which have pictures.
         data: Holds `photos/`, captioned; `None` without.
         lora: A LoRA of the language model that answers while the projector learns: a folder, or a bundled adapter's
-            name.
+            name, which the model's folder then names.
     """
 
     language: Path
@@ -224,9 +223,7 @@ def _joined(sources: VlmSources, tower: Tower, folder: Path, config: VlmConfig) 
 
 def _with_lora(vlm: Vlm, lora: str | None) -> None:
     if lora is not None:
-        ids = torch.tensor([vlm.encode("What a day!")], device=vlm.model.device)
-        adapters = Adapters(vlm.model, vlm.language, lambda: vlm.model(input_ids=ids).logits[0, -1].detach())
-        adapters.merge(LoraRef(name=Path(lora).name, path=find_lora(lora)))
+        Adapters.of(vlm).merge(LoraRef(name=Path(lora).name, path=find_lora(lora)))
 
 
 def _learn(
@@ -287,17 +284,27 @@ def _told(captions: Captions, config: VlmConfig) -> Iterator[Lesson]:
 
 
 def _save(sources: VlmSources, tower: Tower, projector: Path, opened: ReasonerConfig, out: Path) -> None:
-    """The model's folder; it is opened as the language model was, and asked as it was trained to be."""
+    """The model's folder; it is opened as the language model was, and asked, with a bundled LoRA, as it was trained."""
     with quietly():
         llava = join(sources.language, tower)
         read_projector(llava, tower, projector)
         llava.save(out)
     shutil.copyfile(projector, out / PROJECTOR)
-    own = own_config(sources.language)
-    values = {} if own is None else own.model_dump(exclude_defaults=True, exclude_none=True)
-    prompt = str(opened.prompt)
-    if Path(prompt).suffix == ".toml":
-        shutil.copyfile(prompt, out / PROMPT)
-        prompt = PROMPT
-    values |= {"backend": "transformers", "model": ".", "id": out.name, "prompt": prompt}
-    write_config(out, values)
+    own = own_config(sources.language) or ReasonerConfig(backend="transformers", model=".")
+    lora = own.lora if sources.lora is None else bundled_lora(sources.lora)
+    write_config(out, own.model_copy(update={"model": ".", "id": out.name, "prompt": opened.prompt, "lora": lora}))
+
+
+def used_with(sources: VlmSources, out: Path) -> str:
+    """The options that ask a trained model with the LoRA that it was trained beside: its folder names no path.
+
+    Args:
+        sources: What it was made of.
+        out: Its folder.
+    """
+    if sources.lora is None or bundled_lora(sources.lora) is not None:
+        return f"--reasoner {out}"
+    lora = find_lora(sources.lora)
+    if (lora.parent / MANIFEST).is_file():
+        return f"--reasoner {out} --adapter {lora.parent}"
+    return f"--reasoner {out}, and --adapter with an adapter that holds the LoRA in {lora}"

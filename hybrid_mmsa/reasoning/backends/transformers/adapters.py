@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,15 @@ from ....types import LoraRef
 if TYPE_CHECKING:
     from peft import LoraConfig
 
-__all__ = ["BEFORE", "Adapters", "as_in"]
+    from .loading import Vlm
+
+__all__ = ["BEFORE", "Adapters", "as_in", "layers_of"]
 
 _BESIDE_THE_MODEL = frozenset({"gaussian", "eva", "orthogonal"})  # beginnings that leave the model's own weights alone
 BEFORE = "base_model.model."
 """What PEFT writes before a module's own name."""
+_IN_LLAVA = "model.language_model."  # where a language model stands in one that sees
+_FIXED_WORDS = "What a day!"
 
 
 class Adapters:
@@ -47,6 +51,18 @@ class Adapters:
         self._peft: Any = None
         self._names: dict[Path, str] = {}
         self._active: str | None = None
+
+    @classmethod
+    def of(cls, vlm: Vlm) -> Adapters:
+        """Those of an open model, with some fixed words as the probe."""
+        ids = torch.tensor([vlm.encode(_FIXED_WORDS)], device=vlm.model.device)
+
+        def probe() -> torch.Tensor:
+            with torch.no_grad():
+                last: torch.Tensor = vlm.model(input_ids=ids).logits[0, -1].float()
+            return last
+
+        return cls(vlm.model, vlm.language, probe)
 
     def use(self, lora: LoraRef | None) -> None:
         """Make this adapter the active one, or none, until another is asked for.
@@ -69,7 +85,7 @@ class Adapters:
             config, weights = _read(folder)
             named = as_in(self._model, self._language, weights)
             if named.keys() != weights.keys():  # by whole names: in a vision tower layers may be called the same
-                config.target_modules = {_module_of(key) for key in named}
+                config.target_modules = set(layers_of(named))
             weights = named
             self._refuse_outside(folder, weights)
             name = f"lora{len(self._names)}"
@@ -161,8 +177,8 @@ class Adapters:
 def as_in(model: Any, language: str, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A LoRA's weights by the names that layers have in a model.
 
-    A LoRA that was made for a language model alone fits a vision-language model made from it: the same layers stand
-    there under another name. All other names stay.
+    A LoRA that was made for a language model alone fits a vision-language model made from it, and one that was made for
+    a LLaVA fits its language model: the same layers stand there under another name. All other names stay.
 
     Args:
         model: The model.
@@ -171,14 +187,21 @@ def as_in(model: Any, language: str, weights: dict[str, torch.Tensor]) -> dict[s
     """
     decoder = model.get_submodule(language)
     alone = f"{getattr(decoder, 'base_model_prefix', '')}."  # where the decoder stands in a model of words alone
-    layers = {alone + name for name, _ in decoder.named_modules()}
+    layers = {name for name, _ in decoder.named_modules()}
 
     def renamed(key: str) -> str:
-        if key.startswith(f"{BEFORE}{language}.") or _module_of(key) not in layers:
-            return key
-        return f"{BEFORE}{language}.{key.removeprefix(BEFORE + alone)}"
+        layer, own = _module_of(key), key.removeprefix(BEFORE)
+        for place in (f"{language}.", alone, _IN_LLAVA):
+            if layer.startswith(place) and layer.removeprefix(place) in layers:
+                return f"{BEFORE}{language}.{own.removeprefix(place)}"
+        return key
 
     return {renamed(key): value for key, value in weights.items()}
+
+
+def layers_of(weights: Iterable[str]) -> list[str]:
+    """The layers that PEFT's names of a LoRA's weights are about, by their whole names."""
+    return sorted({_module_of(key) for key in weights})
 
 
 def _module_of(key: str) -> str:

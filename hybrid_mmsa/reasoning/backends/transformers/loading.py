@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
     from ...config import ReasonerConfig
 
-__all__ = ["Vlm", "WordsProcessor", "memory_is_bounded", "open_shape", "open_vlm", "outside"]
+__all__ = [
+    "Vlm",
+    "WordsProcessor",
+    "language_name",
+    "memory_is_bounded",
+    "open_shape",
+    "open_vlm",
+    "outside",
+    "whole_model",
+]
 
 _library: Any = transformers  # its classes are annotated only in part
 _LOG = logging.getLogger(__name__)
@@ -168,7 +177,7 @@ def _open(config: ReasonerConfig, weights: Callable[[ReasonerConfig, Any], Any])
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     most = getattr(model.config.get_text_config(), "max_position_embeddings", config.context)
-    return Vlm(model.eval(), processor, _language_name(model), min(config.context, most))
+    return Vlm(model.eval(), processor, language_name(model), min(config.context, most))
 
 
 def _processor(config: ReasonerConfig, settings: Any) -> Any:
@@ -201,28 +210,42 @@ def memory_is_bounded() -> Iterator[None]:
 
 
 def _weights(config: ReasonerConfig, settings: Any) -> Any:
-    """The weights in the wanted precision on the wanted device; a weight that the folder lacks is an error."""
+    """The weights in the wanted precision on the wanted device."""
     on_cpu = config.device == "cpu" or (config.device == "auto" and not torch.accelerator.is_available())
     # bfloat16 is slower than float32 on most CPUs; on an accelerator the weights stay as they were published.
     dtype: Any = config.dtype if config.dtype != "auto" else ("float32" if on_cpu else "auto")
-    model, loaded = _class_of(settings).from_pretrained(
+    model = whole_model(
+        _class_of(settings),
         config.model,
         config=settings,
         revision=config.revision,
         dtype=dtype,
         device_map="cpu" if on_cpu else "auto" if config.device == "auto" else {"": config.device},
         quantization_config=_quantisation(config, settings, dtype) if config.quantise else None,
-        use_safetensors=True,
-        output_loading_info=True,
-        **_LOCAL,
     )
-    if loaded["missing_keys"] or loaded["mismatched_keys"]:
-        named = ", ".join(sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))[:3])
-        raise ArtefactError(f"{config.model} lacks weights that its class needs, such as {named}")
     # Buffers may be views into the weights' file: a counter alone would keep all of it in memory.
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
             setattr(module, name, buffer.clone())
+    return model
+
+
+def whole_model(kind: Any, folder: str | Path, **options: Any) -> Any:
+    """A model with every weight that its class has: what a folder lacks would be drawn at random.
+
+    Args:
+        kind: A class of transformers with `from_pretrained`.
+        folder: On this machine; its weights are read from safetensors, never from a pickle.
+        **options: What `from_pretrained` takes beside it.
+
+    Raises:
+        ArtefactError: The folder lacks weights.
+        OSError: It holds no safetensors of such a model.
+        ValueError: It describes another kind of model.
+    """
+    model, loaded = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **_LOCAL, **options)
+    if lacking := sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]])):
+        raise ArtefactError(f"{folder} lacks weights that its class needs, such as {', '.join(lacking[:3])}")
     return model
 
 
@@ -250,7 +273,7 @@ def _quantisation(config: ReasonerConfig, settings: Any, dtype: Any) -> Any:
 
     shape = _shape(settings)
     linear = [name for name, module in shape.named_modules() if isinstance(module, torch.nn.Linear)]
-    kept = outside(linear, _language_name(shape))
+    kept = outside(linear, language_name(shape))
     _LOG.info("%s in %s; kept as they are: %s", config.model, config.quantise, ", ".join(kept))
     compute = getattr(torch, dtype) if dtype != "auto" else settings.dtype or torch.bfloat16
     return _library.BitsAndBytesConfig(
@@ -274,7 +297,12 @@ def outside(names: Iterable[str], language: str) -> list[str]:
     return sorted(parts)
 
 
-def _language_name(model: Any) -> str:
+def language_name(model: Any) -> str:
+    """The name of a model's language model among its modules.
+
+    Raises:
+        ArtefactError: It has none apart from its picture side.
+    """
     decoder = model.get_decoder()
     for name, module in model.named_modules():
         if module is decoder and name:

@@ -28,7 +28,7 @@ from ...prompt.question import Prompt
 from .adapters import Adapters
 from .asking import ask
 from .beginning import Beginnings
-from .loading import memory_is_bounded, open_vlm
+from .loading import Vlm, memory_is_bounded, open_vlm
 from .writing import Grammar, LabelFirst, NextLogits, closing_tokens
 
 __all__ = ["TransformersReasoner"]
@@ -46,6 +46,7 @@ class TransformersReasoner:
     Args:
         config: The model's folder, its precision, the prompt and the limits. `max_rationale_tokens` is the number of
             written tokens after which an answer is brought to its end, which takes a few tokens more.
+        vlm: The model where it is open already; by default the configuration's is opened.
 
     Attributes:
         id: Names the model in answers.
@@ -59,10 +60,10 @@ class TransformersReasoner:
         ReasonerError: The model does not fit into memory.
     """
 
-    def __init__(self, config: ReasonerConfig) -> None:
+    def __init__(self, config: ReasonerConfig, vlm: Vlm | None = None) -> None:
         self.id, self.revision = config.id, config.revision
         self.config = config
-        self._vlm = open_vlm(config)
+        self._vlm = vlm or open_vlm(config)
         self.reads_pictures = self._vlm.sees
         self._lock, self._home = OpenLock(), Home()
         self._grammar = Grammar(self._vlm.tokenizer, self._vlm.vocabulary)
