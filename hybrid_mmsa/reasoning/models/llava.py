@@ -123,6 +123,8 @@ def open_tower(path: Path) -> Tower:
         model = _vision_side(whole_model(_library.AutoModel, path, dtype=torch.float32)).eval()
         processor = _library.AutoImageProcessor.from_pretrained(path, **_LOCAL)
         size = int(model.config.image_size)
+    except ArtefactError:
+        raise
     except (OSError, ValueError, KeyError, AttributeError) as error:
         cause = str(error).strip().split("\n")[0]
         raise ArtefactError(f"{path} cannot be opened as a picture tower: {cause}") from error
@@ -156,6 +158,8 @@ def join(language: Path, tower: Tower) -> Llava:
     try:
         words = whole_model(_library.AutoModelForCausalLM, language, dtype="auto")
         tokenizer = _library.AutoTokenizer.from_pretrained(language, **_LOCAL)
+    except ArtefactError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         cause = str(error).strip().split("\n")[0]
         raise ArtefactError(f"{language} cannot be opened as a language model: {cause}") from error
