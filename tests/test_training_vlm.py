@@ -24,7 +24,7 @@ from hybrid_mmsa.reasoning import load_prompt, open_reasoner
 from hybrid_mmsa.reasoning.backends.transformers import reasoner as reasoner_module
 from hybrid_mmsa.reasoning.models.llava import open_tower
 from hybrid_mmsa.reasoning.models.own import own_config
-from hybrid_mmsa.training.lora import trainer
+from hybrid_mmsa.training.lora import start
 from hybrid_mmsa.training.vlm.lessons import labelled_pictures
 from hybrid_mmsa.training.vlm.stage import VlmSources, used_with
 from hybrid_mmsa.training.vlm.tokens import read_tokens
@@ -132,7 +132,7 @@ def test_the_folder_answers_with_the_bundled_lora_it_was_trained_beside(
     trained, command, root, words, monkeypatch, capsys
 ):
     shutil.copytree(root / "lora", root / "bundle" / "adapters" / "house" / "lora")
-    for module in (trainer, reasoner_module):
+    for module in (start, reasoner_module):
         monkeypatch.setattr(module, "bundled_path", (root / "bundle").joinpath)
     changed = {str(root / "lora"): "house", str(root / "runs"): str(root / "runs2"), "steps=50": "steps=2"}
     given = [changed.get(word, word).replace(str(root / "seeing"), str(root / "house")) for word in command]
