@@ -16,6 +16,7 @@ from dataclasses import replace
 from ..explain.telling import noise, told
 from ..explain.words import Span, groups, hide
 from ..types import Cue, Label, Sample, Verdict, WordEffect
+from .base import Reasoner, unseen_by, without_pictures, words_of
 from .prompt.answer import CUE_CHARACTERS
 from .prompt.question import Prompt
 from .prompt.rationales import Facts, compose
@@ -35,6 +36,7 @@ _AROUND = " .,;:!?…\"'“”‘’()[]{}*~"
 
 
 def verdicts_of(
+    reasoner: Reasoner,
     prompt: Prompt,
     samples: Sequence[Sample],
     judge: Callable[[Sequence[Sample], bool], list[Verdict]],
@@ -43,14 +45,24 @@ def verdicts_of(
 ) -> list[Verdict]:
     """A backend's verdicts, and, with a rationale asked for, what `with_reasons` makes of the brief ones.
 
+    A reasoner that is not shown pictures is asked about the words, and its verdicts say so.
+
     Args:
+        reasoner: The backend.
         prompt: What is asked with.
         samples: Read posts.
         judge: What the model itself says of some posts, with or without a rationale.
         rationale: Whether one is asked for.
+
+    Raises:
+        PostError: A post has no words, and the reasoner is shown no pictures.
     """
-    verdicts = judge(samples, rationale)
-    return with_reasons(prompt, samples, verdicts, lambda parts: judge(parts, False)) if rationale else verdicts
+    of_words = "image" in unseen_by(reasoner)
+    shown = [words_of(sample, reasoner.id) for sample in samples] if of_words else samples
+    verdicts = judge(shown, rationale)
+    if rationale:
+        verdicts = with_reasons(prompt, shown, verdicts, lambda parts: judge(parts, False))
+    return without_pictures(samples, verdicts) if of_words else verdicts
 
 
 def with_reasons(

@@ -19,7 +19,6 @@ from ...bundled import bundled_path
 from ...errors import ArtefactError, InputError, ReasonerError
 from ...forks import Home, OpenLock
 from ...types import LABELS, Label, LoraRef, Sample, Verdict
-from ..base import without_pictures, words_of
 from ..config import ReasonerConfig
 from ..hiding import verdicts_of
 from ..prompt.answer import Answer, answer_schema, read_answer, verdict
@@ -110,12 +109,10 @@ class LlamaCppReasoner:
         """
         self._home.check(self.id)
         lora = lora or self._own
-        shown = samples if self.reads_pictures else [words_of(sample, self.id) for sample in samples]
         prompt = self._prompts.of(lora)
-        verdicts = verdicts_of(
-            prompt, shown, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
+        return verdicts_of(
+            self, prompt, samples, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
         )
-        return verdicts if self.reads_pictures else without_pictures(samples, verdicts)
 
     def _judged(
         self, samples: Sequence[Sample], prompt: Prompt, lora: LoraRef | None, rationale: bool

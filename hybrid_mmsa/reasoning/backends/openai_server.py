@@ -22,7 +22,6 @@ import openai
 from ...errors import HybridError, InputError, ReasonerError
 from ...foreign import translated
 from ...types import LABELS, FloatArray, LoraRef, Sample, Verdict
-from ..base import without_pictures, words_of
 from ..config import ReasonerConfig
 from ..hiding import verdicts_of
 from ..prompt.answer import answer_schema, read_answer, read_label, verdict
@@ -140,12 +139,10 @@ class OpenAIServerReasoner:
             return []
         if lora is not None:
             self.load(lora)
-        shown = samples if self.reads_pictures else [words_of(sample, self.id) for sample in samples]
         prompt = self._prompts.of(lora)
-        verdicts = verdicts_of(
-            prompt, shown, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
+        return verdicts_of(
+            self, prompt, samples, lambda some, why: self._judged(some, prompt, lora, why), rationale=rationale
         )
-        return verdicts if self.reads_pictures else without_pictures(samples, verdicts)
 
     def _judged(
         self, samples: Sequence[Sample], prompt: Prompt, lora: LoraRef | None, rationale: bool
