@@ -11,7 +11,7 @@ from pathlib import Path
 from ...errors import ArtefactError
 from ..config import ReasonerConfig
 
-__all__ = ["CONFIGURATION", "PROMPT", "own_config", "write_config"]
+__all__ = ["CONFIGURATION", "own_config", "write_config"]
 
 CONFIGURATION, PROMPT = "reasoner.toml", "prompt.toml"
 

@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from ...adapters import Adapter, describe_adapter, resolve_adapter
+from ...adapters import CARD, LORA, PROMPT, Adapter, describe_adapter, resolve_adapter
 from ...artefacts import LORA_CONFIG, LORA_WEIGHTS
 from ...errors import ArtefactError, InputError
 from ...reasoning import Reasoner, ReasonerConfig, open_reasoner, presets
@@ -32,7 +32,7 @@ from ...reasoning.backends.transformers.loading import language_name, open_vlm
 from ...reasoning.backends.transformers.onnx_tower import know_onnx_towers
 from ...reasoning.models.llava import language_alone
 from ...reasoning.models.lora_base import misfit
-from ...reasoning.models.own import CONFIGURATION, PROMPT, write_config
+from ...reasoning.models.own import CONFIGURATION, write_config
 from ...reasoning.models.store import MANIFEST
 from ...types import LoraRef, Sample, Verdict, posteriors
 from .base import PATIENCE, find_base
@@ -49,7 +49,6 @@ WORDS = (
 SIDE = 96
 Floats = NDArray[np.float64]
 Form: TypeAlias = Literal["peft", "merged", "gguf"]
-LORA, CARD = "lora", "card.md"
 LLAMA_CPP = "llama.cpp"
 # Everything of a base's folder but these goes with merged weights: tokenizer, processor, chat template, licence.
 LEFT_BEHIND = ("*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth", "*.gguf", "*.py", "config.json", MANIFEST)

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from ...adapters import LORA
 from ...artefacts import LORA_CONFIG, LORA_WEIGHTS
 from ...bundled import bundled_path
 from ...errors import InputError
@@ -16,10 +17,7 @@ from ...reasoning.backends.transformers.loading import Vlm
 from .checks import language_linears
 from .recipe import TuningRecipe
 
-__all__ = ["LORA", "bundled_lora", "find_lora", "read_start"]
-
-LORA = "lora"
-"""The folder of a LoRA inside a run's or an adapter's."""
+__all__ = ["bundled_lora", "find_lora", "read_start"]
 
 
 def find_lora(name: str) -> Path:

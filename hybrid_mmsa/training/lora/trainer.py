@@ -27,6 +27,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from transformers.utils import logging
 
 from ... import metrics
+from ...adapters import LORA
 from ...artefacts import LORA_CONFIG, LORA_WEIGHTS
 from ...errors import ArtefactError
 from ...reasoning.backends.transformers.beginning import beginning_first, read_beginning, repeated, shared_beginning
@@ -38,7 +39,7 @@ from ..common.freed import give_back_freed
 from .checks import check_frozen, check_learnt, frozen_print, language_linears
 from .examples import IGNORED, Examples
 from .recipe import TuningRecipe
-from .start import LORA, read_start
+from .start import read_start
 from .turns import Course, Turn
 
 __all__ = [

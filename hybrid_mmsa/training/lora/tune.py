@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from ...adapters import Adapter
+from ...adapters import LORA, Adapter
 from ...artefacts import LORA_CONFIG
 from ...encoders import Encoder, moved_name
 from ...model import open_model
@@ -28,7 +28,7 @@ from .card import card, made_with
 from .examples import Examples
 from .measure import Readiness, TuningFigures, ask_all, figures_of, fit_pooled, judge
 from .plan import TuningPlan
-from .start import LORA, find_lora
+from .start import find_lora
 from .trainer import HeldOut, LearningCurve, quietly, steps_done, train_lora
 
 __all__ = ["Counting", "Outcome", "tune"]
