@@ -157,13 +157,8 @@ def sincere(rows: Sequence[TextRow], count: int, chance: random.Random) -> list[
         if row.labels.get("sarcasm") == 0 and not {"sentiment", "target"} & row.labels.keys()
     }
     samples = [sample for text, sample in known.items() if text and len(text) <= LONGEST]
-    drawn = chance.sample(samples, min(count, len(samples)))
-    answers = Analyzer.from_pretrained().stream(drawn, mode="fast", explain="none")
-    return [
-        {"text": sample.text, "label": answer.sentiment.label, "sarcastic": False}
-        for sample, answer in zip(drawn, answers, strict=True)
-        if isinstance(answer, Analysis)
-    ]
+    drawn = answered(chance.sample(samples, min(count, len(samples))))
+    return [{"text": sample.text, "label": answer.sentiment.label, "sarcastic": False} for sample, answer in drawn]
 
 
 def complaints(rows: Sequence[TextRow], count: int, chance: random.Random) -> list[dict[str, Any]]:
@@ -178,14 +173,15 @@ def complaints(rows: Sequence[TextRow], count: int, chance: random.Random) -> li
             (known if irony == 0 else others)[text] = row.sample
     drawn = chance.sample(list(known.values()), min(count // 2, len(known)))
     asked = chance.sample([sample for text, sample in others.items() if text not in known], min(2 * count, len(others)))
-    answers = Analyzer.from_pretrained().stream(asked, mode="fast", explain="none")
-    meant = [
-        sample
-        for sample, answer in zip(asked, answers, strict=True)
-        if isinstance(answer, Analysis) and answer.sarcasm is not None and answer.sarcasm < MEANT
-    ]
+    meant = [s for s, answer in answered(asked) if answer.sarcasm is not None and answer.sarcasm < MEANT]
     drawn += meant[: count - len(drawn)]
     return [{"text": sample.text, "label": "negative", "sarcastic": False} for sample in drawn]
+
+
+def answered(samples: Sequence[Sample]) -> list[tuple[Sample, Analysis]]:
+    """Posts with the bundled model's answers, without those that it cannot read."""
+    answers = Analyzer.from_pretrained().stream(samples, mode="fast", explain="none")
+    return [(sample, each) for sample, each in zip(samples, answers, strict=True) if isinstance(each, Analysis)]
 
 
 def posts_of(row: TextRow) -> Iterator[tuple[str, dict[str, Any]]]:
